@@ -1,0 +1,40 @@
+# One target per folder, with just the include paths it may use: a wrong include does not
+# build. A folder's headers are included as "folder/file.h"; cmake/include-fence makes, for
+# each folder, a directory that holds that folder's name alone, so that depending on one
+# folder does not make its siblings visible.
+
+set(MTCPD_WARNINGS
+	-Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+	-Wpointer-arith -Wcast-qual -Wvla -Wformat=2 -Wundef -Wno-missing-field-initializers)
+
+set(MTCPD_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize= takes them")
+option(MTCPD_FUZZ "Build libFuzzer targets (needs clang)" OFF)
+
+# Compile options that every target of ours shares.
+function(mtcpd_target_options target)
+	target_compile_features(${target} PRIVATE c_std_11)
+	target_compile_definitions(${target} PRIVATE _GNU_SOURCE)
+	target_compile_options(${target} PRIVATE ${MTCPD_WARNINGS} -fvisibility=hidden
+		-fno-strict-aliasing -fno-common -g -pthread)
+	if(MTCPD_SANITIZE)
+		target_compile_options(${target} PRIVATE -fsanitize=${MTCPD_SANITIZE}
+			-fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+		target_link_options(${target} PRIVATE -fsanitize=${MTCPD_SANITIZE})
+	endif()
+endfunction()
+
+# mtcpd_folder(NAME DEPS...): a static library from every .c file of the current folder.
+# NAME is the folder's name; its headers become visible as <NAME/...> to those that
+# depend on it.
+function(mtcpd_folder name)
+	set(fence ${CMAKE_BINARY_DIR}/fence/${name})
+	file(MAKE_DIRECTORY ${fence})
+	file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR} ${fence}/${name} SYMBOLIC)
+	file(GLOB sources CONFIGURE_DEPENDS *.c)
+	add_library(${name} STATIC ${sources} ${CMAKE_SOURCE_DIR}/cmake/empty.c)
+	set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON
+		ARCHIVE_OUTPUT_NAME mtcpd_${name})
+	target_include_directories(${name} PUBLIC ${fence})
+	mtcpd_target_options(${name})
+	target_link_libraries(${name} PUBLIC ${ARGN})
+endfunction()
