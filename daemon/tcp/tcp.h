@@ -1,0 +1,339 @@
+/* The TCP library: what the engine may call.
+ *
+ * The library is pure. It includes no clock, no socket, no DPDK and no allocator: the time
+ * comes in as `now_us` (CLOCK_MONOTONIC, microseconds), memory and receive storage through
+ * `struct tcp_ops`, and what it decides comes out as values: segments to send
+ * (`struct tcp_out`), events (`enum tcp_event` bits) and one deadline per entry.
+ *
+ * Input never transmits. tcp_input(), tcp_timer() and the user calls mark what is owed in
+ * the control block; the engine then calls tcp_output() once for each connection that
+ * reported TCP_EV_OUTPUT. The one exception are answers that belong to no connection
+ * (RST to a stray segment, SYN|ACK of a half-open entry, ACK from TIME-WAIT): these come
+ * out of the input call itself as one `struct tcp_out`, since no block exists to mark.
+ *
+ * Stream positions (`_pos`) are absolute 64-bit byte counts from the start of the data of
+ * that direction; the SYN occupies no position. Sequence numbers (`_seq`) are the 32-bit
+ * numbers on the wire and are compared only by the tcp_seq_* functions.
+ *
+ * Three kinds of entry share the flow table and the timer wheel. Each begins with a
+ * `struct tcp_entry`. A full connection (`tcp_conn`) exists from our SYN or from the third
+ * segment of a passive open until TIME-WAIT; SYN-RECEIVED of a passive open is a compact
+ * `tcp_half` or, when these run out, nothing but a cookie; TIME-WAIT without a socket is a
+ * compact `tcp_tw`. All of them are pointer-free and live in the engine's arenas.
+ */
+#ifndef TCP_TCP_H
+#define TCP_TCP_H
+
+#include <net/addr.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* RFC 9293 section 3.3.2. */
+enum tcp_state {
+	TCP_CLOSED,
+	TCP_LISTEN,
+	TCP_SYN_SENT,
+	TCP_SYN_RECEIVED,
+	TCP_ESTABLISHED,
+	TCP_FIN_WAIT_1,
+	TCP_FIN_WAIT_2,
+	TCP_CLOSE_WAIT,
+	TCP_CLOSING,
+	TCP_LAST_ACK,
+	TCP_TIME_WAIT,
+	TCP_STATE_COUNT
+};
+const char *tcp_state_name(enum tcp_state state); /* as ss prints it: "ESTAB", "SYN-SENT", ... */
+
+/* Header bits, RFC 9293 section 3.1. */
+enum tcp_flag {
+	TCP_FIN = 0x01,
+	TCP_SYN = 0x02,
+	TCP_RST = 0x04,
+	TCP_PSH = 0x08,
+	TCP_ACK = 0x10,
+	TCP_URG = 0x20,
+	TCP_ECE = 0x40,
+	TCP_CWR = 0x80,
+};
+
+/* -- entries ----------------------------------------------------------------------------- */
+
+enum tcp_kind {
+	TCP_KIND_CONN,
+	TCP_KIND_HALF,
+	TCP_KIND_TW,
+	TCP_KIND_COUNT
+};
+
+/* A reference to an entry: kind in the top two bits, arena index below. Never 0xffffffff. */
+typedef uint32_t tcp_ref;
+enum {
+	TCP_REF_NONE = -1
+};
+#define TCP_REF_IDX_MASK 0x3fffffffu
+static inline tcp_ref tcp_ref_make(enum tcp_kind kind, uint32_t idx)
+{
+	return (uint32_t)kind << 30 | idx;
+}
+static inline enum tcp_kind tcp_ref_kind(tcp_ref ref)
+{
+	return (enum tcp_kind)(ref >> 30);
+}
+static inline uint32_t tcp_ref_idx(tcp_ref ref)
+{
+	return ref & TCP_REF_IDX_MASK;
+}
+
+/* Head of every kind of entry. The wheel owns `next`, `prev`, `slot`; whoever owns the entry
+ * sets `deadline_us` and calls tcp_wheel_update(). */
+struct tcp_entry {
+	struct net_tuple key;
+	uint32_t next;
+	uint32_t prev;
+	uint32_t slot;
+	uint64_t armed_us;    /* when the wheel will look at it; UINT64_MAX if it is in no slot */
+	uint64_t deadline_us; /* when it has something to do; UINT64_MAX for never */
+};
+static_assert(sizeof(struct tcp_entry) == 64, "one cache line");
+
+/* The arenas, so that the table and the wheel can turn a ref into an entry. */
+struct tcp_space {
+	uint8_t *base[TCP_KIND_COUNT];
+	uint32_t stride[TCP_KIND_COUNT];
+};
+static inline struct tcp_entry *tcp_space_entry(const struct tcp_space *sp, tcp_ref ref)
+{
+	enum tcp_kind k = tcp_ref_kind(ref);
+
+	return (struct tcp_entry *)(sp->base[k] + (size_t)tcp_ref_idx(ref) * sp->stride[k]);
+}
+
+struct tcp_conn; /* tcp/conn.h; the engine reads fields, only tcp/ writes them */
+struct tcp_half; /* tcp/half.h */
+struct tcp_tw;   /* tcp/timewait.h */
+
+/* -- segments ---------------------------------------------------------------------------- */
+
+enum {
+	TCP_SACK_BLOCKS_MAX = 4,
+	TCP_OPTIONS_MAX = 40,
+};
+
+struct tcp_options {
+	uint16_t mss;   /* as on the wire; 0 if absent */
+	uint8_t wscale; /* as on the wire, clamped to 14 (RFC 7323 section 2.3) */
+	bool has_mss;
+	bool has_wscale;
+	bool has_ts;
+	bool sack_permitted;
+	uint8_t sack_count;
+	uint32_t ts_val;
+	uint32_t ts_ecr;
+	struct {
+		uint32_t start;
+		uint32_t end;
+	} sack[TCP_SACK_BLOCKS_MAX];
+};
+
+/* A received segment after validation, in host order. Lives as long as the frame. */
+struct tcp_segment {
+	struct net_tuple key; /* local = us */
+	uint32_t seq;
+	uint32_t ack;
+	uint32_t wnd; /* as on the wire, not scaled */
+	uint16_t urg;
+	uint8_t flags;
+	uint32_t len;           /* payload bytes; SYN and FIN not counted */
+	const uint8_t *payload; /* tcp/ never reads through it, it hands it to rx_store */
+	struct tcp_options opt;
+};
+
+/* Fills *seg from the TCP header at `tcp` with `len_bytes` of header and payload (IP length
+ * already checked, checksum already verified); `key` is filled in by the caller.
+ * Returns 0 or -EBADMSG with *reason set: data offset below 5 or past the segment, or an
+ * option whose length is below 2 or past the header (RFC 9293 section 3.1, 3.2). */
+enum tcp_drop;
+int tcp_segment_parse(struct tcp_segment *seg, const uint8_t *tcp, size_t len_bytes,
+		enum tcp_drop *reason);
+
+/* A segment to send. The engine adds ports and addresses from `key`, checksums and below. */
+struct tcp_out {
+	struct net_tuple key; /* local = us */
+	uint32_t seq;
+	uint32_t ack;
+	uint16_t wnd; /* as on the wire: already scaled */
+	uint8_t flags;
+	uint8_t opt_len;       /* bytes, multiple of 4 */
+	uint64_t pos;          /* stream position of the payload */
+	uint32_t len;          /* payload bytes; may exceed mss_bytes when tso_max_bytes allows */
+	uint16_t mss_bytes;    /* payload bytes per frame if the engine must cut (TSO) */
+	uint8_t opt[TCP_OPTIONS_MAX];
+};
+
+/* -- what the engine lends ---------------------------------------------------------------- */
+
+/* Out-of-order ranges of one connection, allocated while there are any. */
+struct tcp_reasm;
+
+struct tcp_ops {
+	/* Stores payload bytes seg->payload[off, off+len) at receive position pos. Called only
+	 * for bytes inside the advertised window that were not stored before. `in_order` says
+	 * that pos is the next byte to deliver. Returns how many bytes were stored from the
+	 * front (0 when memory is out); bytes not stored are neither acknowledged nor SACKed. */
+	uint32_t (*rx_store)(void *arg, struct tcp_conn *c, uint64_t pos,
+			const struct tcp_segment *seg, uint32_t off, uint32_t len, bool in_order);
+	/* How far the receive edge may be promised, as an absolute position: consumed + buffer
+	 * limit, or less when the pool is short. tcp/ never lets the edge retreat. */
+	uint64_t (*rx_limit)(void *arg, const struct tcp_conn *c);
+	/* The connection's reassembly block: allocate (NULL when out), look up, release. */
+	struct tcp_reasm *(*reasm_alloc)(void *arg, struct tcp_conn *c);
+	struct tcp_reasm *(*reasm_get)(void *arg, const struct tcp_conn *c);
+	void (*reasm_free)(void *arg, struct tcp_conn *c);
+};
+
+struct tcp_config {
+	uint32_t mss_max_bytes;       /* from the port's MTU: MTU - 40 */
+	uint32_t mss_min_bytes;       /* lower clamp of a peer's MSS: 48 */
+	uint32_t tso_max_bytes;       /* largest payload of one tcp_out; 0: one MSS */
+	uint32_t rto_min_us;          /* 200 ms */
+	uint32_t rto_max_us;          /* 60 s (RFC 6298 2.5 allows a bound of at least 60 s) */
+	uint32_t rto_initial_us;      /* 1 s */
+	uint32_t delack_us;           /* 40 ms; RFC 9293 3.8.6.3 bound is 500 ms */
+	uint32_t msl_us;              /* TIME-WAIT lasts 2 * msl_us; 30 s */
+	uint32_t fin_wait_2_us;       /* orphaned FIN-WAIT-2; 60 s */
+	uint32_t keepalive_idle_us;   /* 7200 s */
+	uint32_t keepalive_intvl_us;  /* 75 s */
+	uint32_t keepalive_probes;    /* 9 */
+	uint32_t syn_retries;         /* 6 */
+	uint32_t synack_retries;      /* 5 */
+	uint32_t data_retries;        /* 15 */
+	uint32_t orphan_retries;      /* 8 */
+	uint32_t rcvbuf_bytes;        /* default SO_RCVBUF, for the SYN's window scale */
+	uint32_t rcvbuf_max_bytes;    /* decides our window scale */
+	uint32_t challenge_ack_per_s; /* RFC 5961 section 7, per engine */
+	bool timestamps;
+	bool window_scale;
+};
+void tcp_config_default(struct tcp_config *cfg);
+
+struct tcp_counters; /* tcp/counters.h, made from tcp/counters.def: name + a sentence each */
+
+/* Everything the library knows beside the entry at hand: one per engine. */
+struct tcp_ctx {
+	const struct tcp_config *cfg;
+	const struct tcp_ops *ops;
+	void *ops_arg;
+	struct tcp_counters *counters;
+	uint8_t isn_key[16];    /* RFC 6528 */
+	uint8_t cookie_key[16]; /* RFC 4987 section 3.6 */
+	uint8_t ts_key[16];     /* per-flow timestamp offset */
+	uint64_t challenge_window_us;
+	uint32_t challenge_count;
+};
+
+/* -- events ------------------------------------------------------------------------------- */
+
+enum tcp_event {
+	TCP_EV_OUTPUT = 1 << 0,      /* call tcp_output() before this turn ends */
+	TCP_EV_ESTABLISHED = 1 << 1, /* reached ESTABLISHED */
+	TCP_EV_ACKED = 1 << 2,       /* snd_una_pos advanced: free send data below it */
+	TCP_EV_RECEIVED = 1 << 3,    /* rcv_nxt_pos advanced: bytes may be delivered */
+	TCP_EV_FIN = 1 << 4,         /* the peer's FIN was reached in order */
+	TCP_EV_ERROR = 1 << 5,       /* conn->error is set (positive errno); state is CLOSED */
+	TCP_EV_CLOSED = 1 << 6,      /* reached CLOSED: release the entry */
+	TCP_EV_TIME_WAIT = 1 << 7,   /* reached TIME-WAIT: may become a tcp_tw */
+	TCP_EV_FIN_ACKED = 1 << 8,   /* our FIN was acknowledged */
+	TCP_EV_NEW_SYN = 1 << 9,     /* tcp_tw_input: the segment is a SYN that may reuse the tuple:
+	                              * release the entry and treat it as for a listener */
+	TCP_EV_PROMOTE = 1 << 10,    /* tcp_half_input/tcp_cookie_input: become a connection, then
+	                              * pass the same segment to tcp_input() */
+	TCP_EV_REPLY = 1 << 11,      /* *reply was filled: send it */
+};
+
+/* -- connections --------------------------------------------------------------------------- */
+
+/* RFC 6528 initial sequence number; also used by tcp_half. */
+uint32_t tcp_isn(const struct tcp_ctx *ctx, const struct net_tuple *key, uint64_t now_us);
+
+/* Starts an active open (RFC 9293 3.10.1): fills *c, state SYN-SENT, SYN owed. Returns events. */
+uint32_t tcp_connect(struct tcp_ctx *ctx, struct tcp_conn *c, const struct net_tuple *key,
+		uint64_t now_us);
+
+/* Makes *c a connection from a half-open entry that reported TCP_EV_PROMOTE. The caller then
+ * passes the same segment to tcp_input(), which brings it to ESTABLISHED. */
+void tcp_promote(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half *h,
+		uint64_t now_us);
+
+/* RFC 9293 3.10.7: the segment arrives. Returns events. */
+uint32_t tcp_input(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg,
+		uint64_t now_us);
+
+/* The entry's deadline has come. Returns events. */
+uint32_t tcp_timer(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+
+/* What is to be sent now: fills at most out_max segments, returns how many. Call again while
+ * it returns out_max. Owed ACKs, SYN, data, FIN, probes and RSTs all come from here. Updates
+ * deadline_us. */
+unsigned int tcp_output(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us,
+		struct tcp_out *out, unsigned int out_max);
+
+/* User calls (RFC 9293 3.10.2-3.10.6). Each returns events (mostly TCP_EV_OUTPUT). */
+uint32_t tcp_send(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, bool more,
+		uint64_t now_us); /* data up to end_pos is available */
+uint32_t tcp_shutdown(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* FIN after it */
+uint32_t tcp_consumed(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* rx_limit moved:
+	                              * TCP_EV_OUTPUT if a window update is worth sending */
+uint32_t tcp_abort(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* RST owed, then
+	                              * tcp_output() emits it and the state is CLOSED */
+void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* nobody holds it:
+	                              * FIN-WAIT-2 time-out, orphan_retries */
+
+enum tcp_option_name {
+	TCP_OPT_NODELAY,
+	TCP_OPT_KEEPALIVE,
+	TCP_OPT_CORK,
+};
+uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name, bool on,
+		uint64_t now_us);
+
+/* ICMP errors for the flow (RFC 5927, RFC 1191): `seq` is the quoted sequence number, which
+ * must lie in flight. A hard error is reported only in SYN-SENT; else remembered as soft. */
+uint32_t tcp_icmp_error(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq, int error_errno,
+		uint64_t now_us);
+uint32_t tcp_icmp_too_big(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq,
+		uint32_t mtu_bytes, uint64_t now_us);
+
+/* -- passive open, compact ------------------------------------------------------------------ */
+
+/* A segment for a listening port and no entry (RFC 9293 3.10.7.2). With a SYN: fills *h (key,
+ * deadline) and *reply with the SYN|ACK, returns TCP_EV_REPLY. Otherwise RST or drop. */
+uint32_t tcp_listen_input(struct tcp_ctx *ctx, struct tcp_half *h, const struct tcp_segment *seg,
+		uint64_t now_us, struct tcp_out *reply);
+uint32_t tcp_half_input(struct tcp_ctx *ctx, struct tcp_half *h, const struct tcp_segment *seg,
+		uint64_t now_us, struct tcp_out *reply);
+uint32_t tcp_half_timer(struct tcp_ctx *ctx, struct tcp_half *h, uint64_t now_us,
+		struct tcp_out *reply);
+
+/* Cookies (RFC 4987 3.6): answer a SYN without keeping anything; later recognise the ACK:
+ * returns TCP_EV_PROMOTE with *h filled, or 0. */
+uint32_t tcp_cookie_reply(struct tcp_ctx *ctx, const struct tcp_segment *seg, uint64_t now_us,
+		struct tcp_out *reply);
+uint32_t tcp_cookie_input(struct tcp_ctx *ctx, struct tcp_half *h, const struct tcp_segment *seg,
+		uint64_t now_us);
+
+/* -- TIME-WAIT, compact ----------------------------------------------------------------------- */
+
+void tcp_tw_init(struct tcp_ctx *ctx, struct tcp_tw *tw, const struct tcp_conn *c,
+		uint64_t now_us);
+uint32_t tcp_tw_input(struct tcp_ctx *ctx, struct tcp_tw *tw, const struct tcp_segment *seg,
+		uint64_t now_us, struct tcp_out *reply);
+
+/* -- no entry at all (RFC 9293 3.10.7.1) ------------------------------------------------------- */
+
+/* Fills *reply with the RST a stray segment deserves; returns TCP_EV_REPLY, or 0 for an RST. */
+uint32_t tcp_closed_input(struct tcp_ctx *ctx, const struct tcp_segment *seg,
+		struct tcp_out *reply);
+
+#endif
