@@ -1,0 +1,44 @@
+/* An arena: fixed-size, pointer-free objects in a memfd of their own.
+ *
+ * Address space for `max` objects is reserved once, memory is added as the arena grows, so
+ * an index stays valid and `base` never moves. The object's first use after allocation sees
+ * zeroes. The free list is kept beside the objects, never inside them, so that a later
+ * daemon can rebuild it by a scan. One thread uses an arena; nothing here locks.
+ */
+#ifndef SHM_ARENA_H
+#define SHM_ARENA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SHM_ARENA_NONE UINT32_MAX
+
+struct shm_arena {
+	uint8_t *base;
+	size_t stride_bytes;
+	size_t mapped_bytes;
+	uint32_t max;
+	uint32_t grown; /* objects that have memory */
+	uint32_t used;	/* objects allocated */
+	uint32_t free_head;
+	uint32_t *free_next; /* beside the objects; UINT32_MAX - 1 marks one in use */
+	int fd;
+	int numa_node;
+};
+
+/* numa_node -1: anywhere. 0 or -errno. */
+int shm_arena_init(
+	struct shm_arena *a, const char *name, size_t stride_bytes, uint32_t max, int numa_node);
+void shm_arena_fini(struct shm_arena *a);
+
+/* A zeroed object's index, or SHM_ARENA_NONE when `max` is reached or memory is out. */
+uint32_t shm_arena_alloc(struct shm_arena *a);
+void shm_arena_free(struct shm_arena *a, uint32_t idx);
+static inline void *shm_arena_at(const struct shm_arena *a, uint32_t idx)
+{
+	return a->base + (size_t)idx * a->stride_bytes;
+}
+/* Whether idx is allocated; any value may be asked. */
+int shm_arena_is_used(const struct shm_arena *a, uint32_t idx);
+
+#endif
