@@ -1,0 +1,101 @@
+/* The port: bursts of frames in, bursts of frames out.
+ *
+ * This interface names no DPDK type, so that the simulator can stand in for it; nic_dpdk.c
+ * and its neighbours are the only files that see rte_ethdev and rte_mbuf. A queue belongs to
+ * one engine and is used by its thread alone.
+ */
+#ifndef NIC_NIC_H
+#define NIC_NIC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	NIC_BURST_MAX = 32,
+	NIC_HEADERS_MAX = 128, /* Ethernet + IP + TCP with options, or a whole ARP frame */
+	NIC_GATHER_MAX = 64,
+};
+
+enum nic_checksum {
+	NIC_CHECKSUM_UNKNOWN, /* software must look */
+	NIC_CHECKSUM_GOOD,    /* the port has verified IP and TCP */
+};
+
+/* A received frame, contiguous. Valid until nic_rx_release(). */
+struct nic_frame {
+	const uint8_t *data;
+	uint32_t len_bytes;
+	enum nic_checksum checksum;
+	void *opaque;
+};
+
+/* A frame to send: headers, then the gathered payload. The payload is copied (or attached)
+ * before nic_tx() returns. Header checksum fields are zero on entry; nic fills the IPv4 and
+ * TCP checksums, by the port where it offers that, else in software while it copies. */
+struct nic_gather {
+	const uint8_t *data;
+	uint32_t len_bytes;
+};
+struct nic_tx_frame {
+	const uint8_t *headers;
+	uint16_t headers_len;
+	uint16_t l3_offset; /* 0: not IP, no checksum to fill (ARP) */
+	uint16_t l4_offset; /* 0: no TCP checksum to fill (ICMP comes ready) */
+	uint16_t mss_bytes; /* payload bytes per frame; 0: one frame whatever the length */
+	uint16_t gather_count;
+	uint32_t payload_len; /* sum of the gather list */
+	const struct nic_gather *gather;
+};
+
+struct nic_port_config {
+	char device[256]; /* as in the configuration: PCI address or virtual device string */
+	uint16_t mtu_bytes;
+	uint16_t queues; /* one per engine */
+	uint32_t mbufs;	 /* per port; 0: chosen from queues */
+	int numa_node;
+};
+
+struct nic_caps {
+	uint8_t mac[6];
+	uint16_t mtu_bytes;
+	uint32_t tso_max_bytes; /* payload bytes of one nic_tx_frame; 0: no TSO */
+	bool rx_checksum;
+	bool tx_checksum;
+	bool rss;
+};
+
+struct nic_stats {
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t rx_missed, rx_errors, rx_no_mbuf, tx_errors;
+	/* ours */
+	uint64_t rx_too_long;	/* multi-segment frame longer than the linear buffer */
+	uint64_t tx_no_mbuf;	/* mbuf pool was empty: segment not sent, TCP retransmits */
+	uint64_t tx_queue_full; /* the port did not take it */
+	uint32_t mbufs_total, mbufs_free;
+};
+
+struct nic_port;
+
+/* Opens and starts the port. 0 or -errno with the reason logged. Main thread, after EAL start. */
+int nic_port_open(struct nic_port **port, const struct nic_port_config *cfg);
+void nic_port_close(struct nic_port *port);
+const struct nic_caps *nic_port_caps(const struct nic_port *port);
+void nic_port_stats(const struct nic_port *port, struct nic_stats *out); /* any thread */
+const char *nic_port_name(const struct nic_port *port);
+
+/* A descriptor that becomes readable when frames wait on the queue, or -1 where there is
+ * none and the engine has to poll. */
+int nic_queue_fd(const struct nic_port *port, uint16_t queue);
+
+/* Engine thread. */
+unsigned int nic_rx_burst(
+	struct nic_port *port, uint16_t queue, struct nic_frame *frames, unsigned int max);
+void nic_rx_release(
+	struct nic_port *port, uint16_t queue, struct nic_frame *frames, unsigned int count);
+/* 0, or -ENOBUFS (counted). */
+int nic_tx(struct nic_port *port, uint16_t queue, const struct nic_tx_frame *f);
+/* Hands what nic_tx() has queued to the port. */
+void nic_tx_flush(struct nic_port *port, uint16_t queue);
+
+#endif
