@@ -1,7 +1,8 @@
 /* Addresses and flow keys.
  *
  * An address is always 16 bytes in network order; an IPv4 address is held IPv4-mapped
- * (RFC 4291 section 2.5.5.2, ::ffff:a.b.c.d). Ports are in host order.
+ * (RFC 4291 section 2.5.5.2, ::ffff:a.b.c.d). Ports are in host order. Where a plain IPv4
+ * address is enough it is a uint32_t in network order and its name ends in `_be`.
  */
 #ifndef NET_ADDR_H
 #define NET_ADDR_H
@@ -14,6 +15,12 @@
 struct net_addr {
 	uint8_t b[16];
 };
+
+/* An Ethernet address. */
+struct net_mac {
+	uint8_t b[6];
+};
+static_assert(sizeof(struct net_mac) == 6, "net_mac is as on the wire");
 
 /* The key of a flow as its local end sees it. Compared and hashed as raw bytes: no padding. */
 struct net_tuple {
@@ -51,6 +58,36 @@ static inline bool net_addr_is_ip4(const struct net_addr *a)
 static inline bool net_addr_equal(const struct net_addr *a, const struct net_addr *b)
 {
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
+}
+
+static inline bool net_mac_equal(const struct net_mac *a, const struct net_mac *b)
+{
+	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
+}
+
+/* Multicast, of which broadcast is one (IEEE 802 group bit). */
+static inline bool net_mac_is_group(const struct net_mac *m)
+{
+	return (m->b[0] & 1) != 0;
+}
+
+static inline bool net_mac_is_zero(const struct net_mac *m)
+{
+	static const struct net_mac zero;
+
+	return net_mac_equal(m, &zero);
+}
+
+/* The key of a flow between two IPv4 addresses in network order; ports in host order. */
+static inline struct net_tuple net_tuple_from_ip4(
+	uint32_t local_be, uint16_t lport, uint32_t remote_be, uint16_t rport)
+{
+	return (struct net_tuple){
+		.local = net_addr_from_ip4(local_be),
+		.remote = net_addr_from_ip4(remote_be),
+		.lport = lport,
+		.rport = rport,
+	};
 }
 
 static inline bool net_tuple_equal(const struct net_tuple *a, const struct net_tuple *b)

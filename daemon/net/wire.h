@@ -1,0 +1,48 @@
+/* Reading and writing network-order fields at any alignment.
+ *
+ * Frames are byte arrays here: no struct is ever cast onto one, so alignment and padding
+ * cannot matter. The caller has checked that the bytes are there.
+ */
+#ifndef NET_WIRE_H
+#define NET_WIRE_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline uint16_t net_get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t net_get32(const uint8_t *p)
+{
+	return (uint32_t)net_get16(p) << 16 | net_get16(p + 2);
+}
+
+static inline void net_put16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static inline void net_put32(uint8_t *p, uint32_t v)
+{
+	net_put16(p, (uint16_t)(v >> 16));
+	net_put16(p + 2, (uint16_t)v);
+}
+
+/* An IPv4 address stays in network order: these copy bytes. */
+static inline uint32_t net_get_ip4(const uint8_t *p)
+{
+	uint32_t ip_be;
+
+	memcpy(&ip_be, p, sizeof(ip_be));
+	return ip_be;
+}
+
+static inline void net_put_ip4(uint8_t *p, uint32_t ip_be)
+{
+	memcpy(p, &ip_be, sizeof(ip_be));
+}
+
+#endif
