@@ -1,8 +1,14 @@
 /* Doorbells: how one side wakes the other.
  *
- * Daemon to client: a pipe per context; only the daemon holds the write end, which is
- * O_NONBLOCK; a full pipe means that the reader is already awake or does not care. Client
- * to engine: an eventfd per (session, engine) that the engine watches with EPOLLET and
+ * Daemon to client: a one-way channel per context, of which only the daemon holds the write
+ * end. It is a stream socketpair and not a pipe: pipe_read() copies to the reader's memory
+ * with the pipe's mutex held, so a client that reads into memory whose page fault never ends
+ * (FUSE, userfaultfd) would block the daemon's next write, O_NONBLOCK or not (tested). A
+ * socket's reader holds no lock that the sender takes. A full channel means that the reader
+ * is already awake or does not care. The daemon's end refuses data, so the client cannot send
+ * anything, descriptors included, into it.
+ *
+ * Client to engine: an eventfd per (session, engine) that the engine watches with EPOLLET and
  * never reads or writes, so a client that fills it or makes it blocking jams only itself.
  *
  * Sleeping: the sleeper stores 1 into its flag, issues a full fence, looks once more for
@@ -17,19 +23,42 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* fds[0]: read end for the client, fds[1]: write end, O_NONBLOCK, both CLOEXEC. 0 or -errno. */
+#if defined(__SANITIZE_THREAD__)
+#define SHM_TSAN 1 /* gcc */
+#elif defined(__has_feature)
+#define SHM_TSAN __has_feature(thread_sanitizer)
+#else
+#define SHM_TSAN 0
+#endif
+
+/* fds[0]: read end for the client (blocking; works with read, poll and epoll), fds[1]: write
+ * end, both CLOEXEC. The caller closes both. 0 or -errno. */
 int shm_doorbell_pipe(int fds[2]);
-void shm_doorbell_pipe_ring(int write_fd); /* never blocks, never raises SIGPIPE */
+/* Never blocks, never raises SIGPIPE. A full channel or a reader that is gone is ignored. */
+void shm_doorbell_pipe_ring(int write_fd);
 void shm_doorbell_pipe_drain(int read_fd); /* reads what is there; tolerates a blocking fd */
 
 int shm_doorbell_event(void); /* eventfd, CLOEXEC|NONBLOCK. fd or -errno */
 void shm_doorbell_event_ring(int fd);
 
+/* A full fence. ThreadSanitizer knows no fences; a locked operation on a private word orders
+ * the machine alike, and nothing but atomics is ordered by it here. */
+static inline void shm_fence_full(void)
+{
+#if SHM_TSAN
+	_Atomic uint32_t word = 0;
+
+	atomic_fetch_or_explicit(&word, 1, memory_order_seq_cst);
+#else
+	atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
 /* Sleeper, step 1: announce. Then look for work again; if there is some, cancel. */
 static inline void shm_sleep_announce(_Atomic uint32_t *flag)
 {
 	atomic_store_explicit(flag, 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst); /* pairs with shm_sleep_check */
+	shm_fence_full(); /* pairs with shm_sleep_check */
 }
 static inline void shm_sleep_cancel(_Atomic uint32_t *flag)
 {
@@ -38,7 +67,7 @@ static inline void shm_sleep_cancel(_Atomic uint32_t *flag)
 /* Waker, after publishing: whether the other side must be rung. Once per batch. */
 static inline bool shm_sleep_check(const _Atomic uint32_t *flag)
 {
-	atomic_thread_fence(memory_order_seq_cst); /* pairs with shm_sleep_announce */
+	shm_fence_full(); /* pairs with shm_sleep_announce */
 	return atomic_load_explicit(flag, memory_order_relaxed) != 0;
 }
 

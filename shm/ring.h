@@ -5,17 +5,22 @@
  * bit in its head word equals the phase of the lap that the consumer is on; the phase flips
  * each lap and starts at 1, so that zeroed memory is an empty ring. The producer writes the
  * words 1..7, then the head with release order; the consumer loads the head with acquire
- * order, copies the slot, checks nothing before it has the copy, and goes on.
+ * order, copies the slot, checks nothing before it has the copy, and goes on. (Modelled in
+ * tests/model/ring.pml.)
  *
  * The consumer publishes its index lazily (shm_ring_cons_publish, once per batch). The
  * producer caches it and looks again only when the ring seems full. An index that does not
- * lie between the last one seen and the producer's own is a lie: -EPROTO.
+ * lie between the last one seen and the producer's own is a lie: -EPROTO. A producer that
+ * lies about the phase feeds the consumer stale slots of its own for ever; the consumer
+ * bounds its batch, and validates what it takes.
  *
- * Indices run free and wrap at 2^32; order_log2 <= 16.
+ * Indices run free and wrap at 2^32; order_log2 <= SHM_RING_ORDER_MAX. One thread at a time
+ * uses an end.
  */
 #ifndef SHM_RING_H
 #define SHM_RING_H
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,6 +28,7 @@
 enum {
 	SHM_CACHE_LINE = 64,
 	SHM_SLOT_WORDS = 8,
+	SHM_RING_ORDER_MAX = 16,
 };
 #define SHM_SLOT_PHASE (UINT64_C(1) << 8) /* in the head word; owned by the ring */
 
@@ -52,25 +58,91 @@ struct shm_ring_cons {
 	uint32_t published;
 };
 
+/* Both ends start on zeroed memory. Nothing here is owned. */
 void shm_ring_prod_init(struct shm_ring_prod *p, struct shm_slot *slots,
 	const _Atomic uint32_t *cons_idx, unsigned int order_log2);
 void shm_ring_cons_init(struct shm_ring_cons *c, const struct shm_slot *slots,
 	_Atomic uint32_t *cons_idx, unsigned int order_log2);
 
+/* Reads the consumer's index once: 0, or -EPROTO if it is impossible (then nothing changed). */
+int shm_ring_prod_refresh(struct shm_ring_prod *p);
+
+/* The phase bit of a full slot on the lap of free-running index idx. */
+static inline uint64_t shm_ring_phase(uint32_t idx, uint32_t mask)
+{
+	return idx & (mask + 1) ? 0 : SHM_SLOT_PHASE;
+}
+
+/* Slots that can be pushed without another look at the consumer's index. */
+static inline uint32_t shm_ring_prod_cached_room(const struct shm_ring_prod *p)
+{
+	return p->mask + 1 - (p->head - p->cons_cached);
+}
+
 /* Slots that can be pushed now (re-reading the consumer's index if fewer than `want`), or
  * -EPROTO if the consumer's index is impossible. */
-int shm_ring_prod_room(struct shm_ring_prod *p, uint32_t want);
+static inline int shm_ring_prod_room(struct shm_ring_prod *p, uint32_t want)
+{
+	if (shm_ring_prod_cached_room(p) < want) {
+		int err = shm_ring_prod_refresh(p);
+
+		if (err)
+			return err;
+	}
+	return (int)shm_ring_prod_cached_room(p);
+}
 
 /* Pushes a slot; its phase bit is filled in. 0, -EAGAIN (full) or -EPROTO. */
-int shm_ring_prod_push(struct shm_ring_prod *p, const struct shm_slot_copy *s);
+static inline int shm_ring_prod_push(struct shm_ring_prod *p, const struct shm_slot_copy *s)
+{
+	struct shm_slot *slot = &p->slots[p->head & p->mask];
+	uint64_t head = (s->word[0] & ~SHM_SLOT_PHASE) | shm_ring_phase(p->head, p->mask);
+	int room = shm_ring_prod_room(p, 1);
+
+	if (room <= 0)
+		return room ? room : -EAGAIN;
+	for (int i = 1; i < SHM_SLOT_WORDS; i++)
+		atomic_store_explicit(&slot->word[i], s->word[i], memory_order_relaxed);
+	/* pairs with the acquire in shm_ring_cons_pop */
+	atomic_store_explicit(&slot->word[0], head, memory_order_release);
+	p->head++;
+	return 0;
+}
 
 /* Takes the next slot into *out (phase bit as it was). False if there is none. */
-bool shm_ring_cons_pop(struct shm_ring_cons *c, struct shm_slot_copy *out);
+static inline bool shm_ring_cons_pop(struct shm_ring_cons *c, struct shm_slot_copy *out)
+{
+	const struct shm_slot *slot = &c->slots[c->tail & c->mask];
+	/* pairs with the release in shm_ring_prod_push */
+	uint64_t head = atomic_load_explicit(&slot->word[0], memory_order_acquire);
+
+	if ((head & SHM_SLOT_PHASE) != shm_ring_phase(c->tail, c->mask))
+		return false;
+	out->word[0] = head; /* the one that was checked: the slot may have changed since */
+	for (int i = 1; i < SHM_SLOT_WORDS; i++)
+		out->word[i] = atomic_load_explicit(&slot->word[i], memory_order_relaxed);
+	c->tail++;
+	return true;
+}
 
 /* Whether a slot waits, without taking it. */
-bool shm_ring_cons_ready(const struct shm_ring_cons *c);
+static inline bool shm_ring_cons_ready(const struct shm_ring_cons *c)
+{
+	/* No data is read on the strength of this load. */
+	uint64_t head =
+		atomic_load_explicit(&c->slots[c->tail & c->mask].word[0], memory_order_relaxed);
+
+	return (head & SHM_SLOT_PHASE) == shm_ring_phase(c->tail, c->mask);
+}
 
 /* Lets the producer reuse the slots taken so far. */
-void shm_ring_cons_publish(struct shm_ring_cons *c);
+static inline void shm_ring_cons_publish(struct shm_ring_cons *c)
+{
+	if (c->published == c->tail)
+		return;
+	c->published = c->tail;
+	/* pairs with the acquire in shm_ring_prod_refresh: our copies are made before */
+	atomic_store_explicit(c->cons_idx, c->tail, memory_order_release);
+}
 
 #endif
