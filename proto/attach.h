@@ -34,14 +34,14 @@ struct proto_msg_header {
 	uint16_t version;
 	uint16_t type;
 	uint32_t request_id;
-	int32_t result; /* answers: >= 0 or -errno */
+	int32_t result; /* answers: >= 0 or -errno; requests: 0 */
 };
 
 struct proto_msg_attach {
 	struct proto_msg_header h;
 	uint32_t contexts; /* wanted; the daemon may give fewer */
 	uint32_t reserved;
-	char name[32]; /* of the program, for the operator; NUL-terminated */
+	char name[32]; /* of the program, for the operator; NUL-terminated, no control characters */
 };
 
 enum {

@@ -174,12 +174,12 @@ struct proto_flow {
 	uint32_t gen;	       /* of the handle */
 	uint64_t acked_pos;    /* send data below it may be reused */
 	uint64_t received_pos; /* bytes below it may be read */
-	proto_ref chunk;       /* the chunk (struct proto_chunk) with the byte at the received_pos of
-	                        * the previous event of this handle (0 before the first): where a
-	                        * client that holds no chunk goes on; one that holds a chunk follows
-	                        * its `next` and ignores this. PROTO_REF_NONE if nothing is new */
-	uint32_t flags;	       /* enum proto_flow_flag */
-	uint32_t error;	       /* positive errno, 0 for none; sticks */
+	proto_ref chunk; /* the chunk (struct proto_chunk) with the byte at the received_pos of
+			  * the previous event of this handle (0 before the first): where a
+			  * client that holds no chunk goes on; one that holds a chunk follows
+			  * its `next` and ignores this. PROTO_REF_NONE if nothing is new */
+	uint32_t flags;	 /* enum proto_flow_flag */
+	uint32_t error;	 /* positive errno, 0 for none; sticks */
 	uint32_t sndbuf_bytes; /* how far send may run ahead of acked_pos */
 	uint32_t reserved32;
 	uint64_t reserved;
