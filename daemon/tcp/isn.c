@@ -1,0 +1,18 @@
+/* RFC 6528: ISN = M + F(localip, localport, remoteip, remoteport, secretkey), with M a clock
+ * of 4 us ticks, so that numbers of one tuple grow from one connection to the next and those
+ * of other tuples tell nothing. F is SipHash-2-4, keyed by 16 random bytes that stay the
+ * same over a restart (they lie with the flow state).
+ */
+#include <tcp/isn.h>
+
+#include <tcp/siphash.h>
+
+uint32_t tcp_isn(const struct tcp_ctx *ctx, const struct net_tuple *key, uint64_t now_us)
+{
+	return (uint32_t)(now_us / 4 + tcp_siphash24(ctx->isn_key, key, sizeof(*key)));
+}
+
+uint32_t tcp_ts_offset(const struct tcp_ctx *ctx, const struct net_tuple *key)
+{
+	return (uint32_t)tcp_siphash24(ctx->ts_key, key, sizeof(*key));
+}

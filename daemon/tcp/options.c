@@ -1,0 +1,169 @@
+#include <tcp/options.h>
+
+#include <net/wire.h>
+
+#include <errno.h>
+
+enum {
+	KIND_END = 0,
+	KIND_NOP = 1,
+	KIND_MSS = 2,
+	KIND_WSCALE = 3,
+	KIND_SACK_PERMITTED = 4,
+	KIND_SACK = 5,
+	KIND_TS = 8,
+};
+
+enum {
+	LEN_MSS = 4,
+	LEN_WSCALE = 3,
+	LEN_SACK_PERMITTED = 2,
+	LEN_SACK_HEAD = 2,
+	LEN_SACK_BLOCK = 8,
+	LEN_TS = 10,
+};
+
+static void take_sack(struct tcp_options *opt, const uint8_t *p, unsigned int len)
+{
+	unsigned int count = (len - LEN_SACK_HEAD) / LEN_SACK_BLOCK;
+
+	if (count == 0 || count > TCP_SACK_BLOCKS_MAX ||
+		len != LEN_SACK_HEAD + count * LEN_SACK_BLOCK)
+		return;
+	opt->sack_count = (uint8_t)count;
+	for (unsigned int i = 0; i < count; i++) {
+		opt->sack[i].start = net_get32(p + 2 + 8 * i);
+		opt->sack[i].end = net_get32(p + 6 + 8 * i);
+	}
+}
+
+/* One option of `len` >= 2 bytes, all of them there. The table in options.h. */
+static void take(struct tcp_options *opt, const uint8_t *p, unsigned int len, uint8_t flags)
+{
+	bool syn = flags & TCP_SYN;
+
+	if (p[0] == KIND_MSS && len == LEN_MSS && syn) {
+		opt->has_mss = true;
+		opt->mss = net_get16(p + 2);
+	} else if (p[0] == KIND_WSCALE && len == LEN_WSCALE && syn) {
+		opt->has_wscale = true;
+		opt->wscale = p[2] < TCP_WSCALE_MAX ? p[2] : TCP_WSCALE_MAX;
+	} else if (p[0] == KIND_SACK_PERMITTED && len == LEN_SACK_PERMITTED && syn) {
+		opt->sack_permitted = true;
+	} else if (p[0] == KIND_SACK && !syn && (flags & TCP_ACK)) {
+		take_sack(opt, p, len);
+	} else if (p[0] == KIND_TS && len == LEN_TS && !(flags & TCP_RST)) {
+		opt->has_ts = true;
+		opt->ts_val = net_get32(p + 2);
+		opt->ts_ecr = net_get32(p + 6);
+	}
+}
+
+int tcp_options_parse(
+	struct tcp_options *opt, const uint8_t *bytes, unsigned int len_bytes, uint8_t flags)
+{
+	unsigned int at = 0;
+
+	memset(opt, 0, sizeof(*opt));
+	while (at < len_bytes && bytes[at] != KIND_END) {
+		unsigned int len;
+
+		if (bytes[at] == KIND_NOP) {
+			at++;
+			continue;
+		}
+		if (len_bytes - at < 2)
+			return -EBADMSG;
+		len = bytes[at + 1];
+		if (len < 2 || len > len_bytes - at)
+			return -EBADMSG;
+		take(opt, bytes + at, len, flags);
+		at += len;
+	}
+	return 0;
+}
+
+/* Kind and length of an option of `len` bytes at `at`; returns where the next one goes. */
+static unsigned int put_head(uint8_t *out, unsigned int at, uint8_t kind, unsigned int len)
+{
+	out[at] = kind;
+	out[at + 1] = (uint8_t)len;
+	return at + len;
+}
+
+static unsigned int put_nops(uint8_t *out, unsigned int at, unsigned int count)
+{
+	memset(out + at, KIND_NOP, count);
+	return at + count;
+}
+
+/* SACK permitted fills the two bytes that align the timestamps, as everybody sends them. */
+static unsigned int put_ts(const struct tcp_options *opt, uint8_t *out, unsigned int at)
+{
+	if (opt->sack_permitted)
+		at = put_head(out, at, KIND_SACK_PERMITTED, LEN_SACK_PERMITTED);
+	else
+		at = put_nops(out, at, 2);
+	if (!opt->has_ts)
+		return put_nops(out, at, 2);
+	net_put32(out + at + 2, opt->ts_val);
+	net_put32(out + at + 6, opt->ts_ecr);
+	return put_head(out, at, KIND_TS, LEN_TS);
+}
+
+static unsigned int put_sack(const struct tcp_options *opt, uint8_t *out, unsigned int at)
+{
+	unsigned int fit = (TCP_OPTIONS_MAX - at - 2 - LEN_SACK_HEAD) / LEN_SACK_BLOCK;
+	unsigned int count = opt->sack_count < fit ? opt->sack_count : fit;
+
+	at = put_nops(out, at, 2);
+	for (unsigned int i = 0; i < count; i++) {
+		net_put32(out + at + 2 + 8 * i, opt->sack[i].start);
+		net_put32(out + at + 6 + 8 * i, opt->sack[i].end);
+	}
+	return put_head(out, at, KIND_SACK, LEN_SACK_HEAD + count * LEN_SACK_BLOCK);
+}
+
+unsigned int tcp_options_encode(const struct tcp_options *opt, uint8_t out[TCP_OPTIONS_MAX])
+{
+	unsigned int at = 0;
+
+	assert(opt->sack_count <= TCP_SACK_BLOCKS_MAX);
+	if (opt->has_mss) {
+		net_put16(out + 2, opt->mss);
+		at = put_head(out, at, KIND_MSS, LEN_MSS);
+	}
+	if (opt->sack_permitted || opt->has_ts)
+		at = put_ts(opt, out, at);
+	if (opt->has_wscale) {
+		at = put_nops(out, at, 1);
+		out[at + 2] = opt->wscale;
+		at = put_head(out, at, KIND_WSCALE, LEN_WSCALE);
+	}
+	if (opt->sack_count)
+		at = put_sack(opt, out, at);
+	assert(at % 4 == 0 && at <= TCP_OPTIONS_MAX);
+	return at;
+}
+
+uint16_t tcp_options_peer_mss(const struct tcp_config *cfg, const struct tcp_options *opt)
+{
+	uint32_t mss = opt->has_mss ? opt->mss : TCP_MSS_DEFAULT;
+
+	if (mss > cfg->mss_max_bytes)
+		mss = cfg->mss_max_bytes;
+	if (mss < cfg->mss_min_bytes)
+		mss = cfg->mss_min_bytes;
+	return (uint16_t)mss;
+}
+
+uint8_t tcp_options_rcv_wscale(const struct tcp_config *cfg)
+{
+	uint8_t scale = 0;
+
+	if (!cfg->window_scale)
+		return 0;
+	while (scale < TCP_WSCALE_MAX && cfg->rcvbuf_max_bytes >> scale > UINT16_MAX)
+		scale++;
+	return scale;
+}
