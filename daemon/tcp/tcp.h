@@ -203,7 +203,7 @@ struct tcp_config {
 	uint32_t delack_us;           /* 40 ms; RFC 9293 3.8.6.3 bound is 500 ms */
 	uint32_t msl_us;              /* TIME-WAIT lasts 2 * msl_us; 30 s */
 	uint32_t fin_wait_2_us;       /* orphaned FIN-WAIT-2; 60 s */
-	uint32_t keepalive_idle_us;   /* 7200 s */
+	uint64_t keepalive_idle_us;   /* 7200 s */
 	uint32_t keepalive_intvl_us;  /* 75 s */
 	uint32_t keepalive_probes;    /* 9 */
 	uint32_t syn_retries;         /* 6 */

@@ -1,0 +1,200 @@
+/* The control block of a connection.
+ *
+ * Pointer-free and fixed width, so that it can live in an arena that outlives the process.
+ * Only tcp/ writes it, except the group at the end, which is the engine's alone: it is set up
+ * after tcp_connect() or tcp_promote(), which leave it as it is.
+ *
+ * Send side. Positions count data bytes; the SYN has none and the FIN takes the position
+ * behind the last byte:
+ *
+ *       0 ....... snd_una_pos ....... snd_nxt_pos ..... snd_max_pos ..... snd_end_pos
+ *       acknowledged |   in flight        |  sent once, to be  |  not yet sent  |
+ *                    |                    |  sent again        |                |
+ *
+ *   - snd_una_pos <= snd_end_pos always: it counts data only. That the FIN was acknowledged
+ *     is TCP_F_FIN_ACKED. tcp_conn_una() is the sum.
+ *   - snd_nxt_pos and snd_max_pos are snd_end_pos + 1 when the FIN was sent.
+ *   - snd_nxt_pos goes back to una at a time-out; snd_max_pos never goes back.
+ *   - sequence number = iss + 1 + (uint32_t)position.
+ *
+ * Receive side:
+ *
+ *       0 ............ rcv_nxt_pos ................. rcv_edge_pos
+ *          received         |      window promised       |  not yet
+ *
+ *   - rcv_nxt_pos counts data only; that the peer's FIN was reached is TCP_F_FIN_RCVD.
+ *   - rcv_edge_pos is the edge as the peer computes it from the scaled window of our last
+ *     segment; it never goes back.
+ *
+ * There is one deadline in the entry, the earliest of three (conn_timer.c): `send_at_us`
+ * (retransmission, or probing a closed window, or a withheld tail), `ack_at_us` (delayed ACK)
+ * and `life_at_us` (keepalive, FIN-WAIT-2 of an orphan, 2 MSL). UINT64_MAX is "not running".
+ */
+#ifndef TCP_CONN_H
+#define TCP_CONN_H
+
+#include <tcp/seq.h>
+#include <tcp/tcp.h>
+
+#define TCP_NEVER UINT64_MAX
+
+/* What the next tcp_output() must send, other than data the window allows. */
+enum tcp_owe {
+	TCP_OWE_ACK = 1 << 0,
+	TCP_OWE_SYN = 1 << 1,	    /* SYN or SYN|ACK, by state */
+	TCP_OWE_RST = 1 << 2,	    /* the connection is CLOSED already; its last segment */
+	TCP_OWE_STRAY_RST = 1 << 3, /* RST at stray_rst_seq; the connection stays */
+	TCP_OWE_REXMIT = 1 << 4,    /* one segment at una (fast retransmission, partial ACK) */
+	TCP_OWE_PROBE = 1 << 5,	    /* one byte, or the FIN, past a closed window */
+	TCP_OWE_KEEPALIVE = 1 << 6,
+	TCP_OWE_TAIL = 1 << 7, /* what Nagle, cork or a small window held back */
+};
+
+enum tcp_conn_flag {
+	TCP_F_NODELAY = 1 << 0,
+	TCP_F_CORK = 1 << 1,
+	TCP_F_KEEPALIVE = 1 << 2,
+	TCP_F_MORE = 1 << 3,	  /* the last tcp_send() said that more follows */
+	TCP_F_SHUT = 1 << 4,	  /* a FIN belongs behind snd_end_pos */
+	TCP_F_FIN_ACKED = 1 << 5, /* our FIN was acknowledged */
+	TCP_F_FIN_RCVD = 1 << 6,  /* the peer's FIN was reached in order */
+	TCP_F_ORPHAN = 1 << 7,
+	TCP_F_TS = 1 << 8,	      /* timestamps on, both ways */
+	TCP_F_WSCALE = 1 << 9,	      /* window scaling on, both ways */
+	TCP_F_PASSIVE = 1 << 10,      /* made from a half-open entry */
+	TCP_F_RECOVERY = 1 << 11,     /* fast recovery (RFC 6582) */
+	TCP_F_RECOVER_SET = 1 << 12,  /* recover_pos means something */
+	TCP_F_PARTIAL_ACK = 1 << 13,  /* the first partial ACK of this recovery has come */
+	TCP_F_RTT_TIMED = 1 << 14,    /* rtt_pos, rtt_sent_us are in use (Karn) */
+	TCP_F_CWND_LIMITED = 1 << 15, /* output stopped at cwnd since the last ACK */
+	TCP_F_SACK = 1 << 16,	      /* SACK permitted, both ways (not offered yet) */
+};
+
+struct tcp_conn {
+	struct tcp_entry entry;
+
+	/* Input: where the peer's stream stands. */
+	uint64_t rcv_nxt_pos;
+	uint64_t rcv_edge_pos;
+	uint64_t snd_una_pos;
+	uint64_t snd_max_pos; /* highest ever sent, exclusive */
+	uint32_t irs;
+	uint32_t iss;
+	uint32_t flags;		/* enum tcp_conn_flag */
+	uint32_t snd_wnd;	/* bytes, already scaled */
+	uint32_t snd_wl1;	/* seq of the segment of the last window update */
+	uint32_t snd_wl2;	/* ack of it */
+	uint32_t ts_recent;	/* RFC 7323 section 4.3 */
+	uint32_t ts_recent_ms;	/* our clock when it was set */
+	uint32_t last_ack_sent; /* RFC 7323 Last.ACK.sent */
+	uint16_t rcv_mss_bytes; /* largest segment seen: what "full-sized" means */
+	uint8_t quick_acks;	/* this many ACKs more are not delayed */
+	uint8_t dupacks;
+	uint8_t state;	    /* enum tcp_state; written by tcp_conn_set_state() alone */
+	uint8_t snd_wscale; /* the peer's shift: windows we receive */
+	uint8_t rcv_wscale; /* ours: windows we send */
+	uint8_t cc;	    /* index of the congestion control, cc.h */
+	uint16_t owe;	    /* enum tcp_owe */
+	uint16_t error;	    /* positive errno; 0: none */
+
+	/* Output and loss recovery. */
+	uint64_t snd_nxt_pos;
+	uint64_t snd_end_pos;
+	uint64_t recover_pos;	  /* RFC 6582 recover: snd_max_pos at the last loss */
+	uint64_t rtt_pos;	  /* an ACK at or past it ends the measurement */
+	uint32_t rtt_sent_us;	  /* low 32 bits of the clock */
+	uint32_t cwnd;		  /* bytes */
+	uint32_t ssthresh;	  /* bytes */
+	uint32_t cwnd_acked;	  /* bytes acknowledged towards the next increase */
+	uint32_t snd_wnd_max;	  /* largest window the peer ever offered, bytes */
+	uint32_t small_seq;	  /* end of the last segment below the MSS (Minshall) */
+	uint16_t mss_bytes;	  /* negotiated, options included */
+	uint16_t snd_mss_bytes;	  /* payload per segment: mss_bytes less our options */
+	uint8_t backoff;	  /* doublings of the RTO or of the probe interval */
+	uint8_t retries;	  /* time-outs or probes since the last sign of life */
+	uint8_t keepalive_probes; /* unanswered */
+	uint8_t soft_error;	  /* errno from ICMP: becomes `error` if the connection times out */
+
+	/* Timers, microseconds. */
+	uint64_t send_at_us;
+	uint64_t ack_at_us;
+	uint64_t life_at_us;
+	uint32_t srtt_us;
+	uint32_t rttvar_us;
+	uint32_t rto_us;     /* without back-off */
+	uint32_t rtt_min_us; /* smallest sample; UINT32_MAX: none */
+
+	/* Cold. */
+	uint32_t ts_offset;
+	uint32_t stray_rst_seq;
+	uint32_t last_rx_ms;
+	uint32_t last_tx_ms;   /* data only: RFC 5681 section 4.1 */
+	uint32_t challenge_ms; /* last challenge ACK; 0: none */
+	uint32_t segs_in;
+	uint32_t segs_out;
+	uint32_t retrans_segs;
+	uint32_t retrans_bytes;
+
+	/* The engine's: tcp/ neither reads nor writes them. */
+	uint32_t owner;
+	uint32_t gen;
+	uint32_t rxq_head;
+	uint32_t rxq_tail;
+	uint32_t txq_head;
+	uint32_t txq_tail;
+	uint32_t reasm_idx;
+	uint32_t due_next;
+	uint16_t due_flags;
+	uint16_t pad;
+};
+static_assert(sizeof(struct tcp_conn) == 320, "size is part of the arena's layout");
+static_assert(offsetof(struct tcp_conn, owner) == 284, "the engine's group is last");
+
+static inline bool tcp_conn_has(const struct tcp_conn *c, uint32_t flag)
+{
+	return c->flags & flag;
+}
+
+/* All data handed over, and the FIN if there is one to send. */
+static inline uint64_t tcp_conn_end(const struct tcp_conn *c)
+{
+	return c->snd_end_pos + tcp_conn_has(c, TCP_F_SHUT);
+}
+
+static inline uint64_t tcp_conn_una(const struct tcp_conn *c)
+{
+	return c->snd_una_pos + tcp_conn_has(c, TCP_F_FIN_ACKED);
+}
+
+/* RFC 5681 FlightSize, as far as it is not given up for lost. */
+static inline uint64_t tcp_conn_flight(const struct tcp_conn *c)
+{
+	return c->snd_nxt_pos - tcp_conn_una(c);
+}
+
+static inline uint32_t tcp_conn_snd_seq(const struct tcp_conn *c, uint64_t pos)
+{
+	return c->iss + 1 + (uint32_t)pos;
+}
+
+static inline uint32_t tcp_conn_una_seq(const struct tcp_conn *c)
+{
+	return tcp_conn_snd_seq(c, tcp_conn_una(c));
+}
+
+/* RFC 9293 RCV.NXT: what we acknowledge. */
+static inline uint32_t tcp_conn_rcv_nxt(const struct tcp_conn *c)
+{
+	return c->irs + 1 + (uint32_t)c->rcv_nxt_pos + tcp_conn_has(c, TCP_F_FIN_RCVD);
+}
+
+/* RFC 9293 RCV.WND, bytes: what the peer may still send. */
+static inline uint32_t tcp_conn_rcv_wnd(const struct tcp_conn *c)
+{
+	return (uint32_t)(c->rcv_edge_pos - c->rcv_nxt_pos);
+}
+
+/* The retransmission time-out in force, backed off (RFC 6298 section 5.5). */
+uint64_t tcp_conn_rto_us(const struct tcp_ctx *ctx, const struct tcp_conn *c);
+
+#endif
