@@ -1,0 +1,127 @@
+/* Frames for the tests of daemon/net, written byte by byte rather than with the code under
+ * test, and a checksum that is as slow and plain as RFC 1071 states it.
+ *
+ * The host under test is 10.0.0.1/24 with MAC 02:00:00:00:00:01; its peer is 10.0.0.2.
+ */
+#ifndef TEST_NET_FRAMES_H
+#define TEST_NET_FRAMES_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <net/packet.h>
+#include <net/route.h>
+
+static const struct net_mac our_mac = {{2, 0, 0, 0, 0, 1}};
+static const struct net_mac peer_mac = {{2, 0, 0, 0, 0, 2}};
+
+static inline uint32_t ip4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
+{
+	const uint8_t bytes[4] = {a, b, c, d};
+	uint32_t ip_be;
+
+	memcpy(&ip_be, bytes, 4);
+	return ip_be;
+}
+
+static inline struct net_iface test_iface(void)
+{
+	struct net_iface iface = {.mac = our_mac, .mtu_bytes = 1500};
+
+	assert_int_equal(net_iface_add(&iface, ip4(10, 0, 0, 1), 24), 0);
+	assert_int_equal(net_iface_set_gateway(&iface, ip4(10, 0, 0, 254)), 0);
+	return iface;
+}
+
+/* The one's complement sum of big-endian words, complemented; in host order. */
+static inline uint16_t naive_checksum(uint32_t sum, const uint8_t *p, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		sum += i & 1 ? p[i] : (uint32_t)p[i] << 8;
+		sum = (sum & 0xffff) + (sum >> 16);
+	}
+	return (uint16_t)~sum;
+}
+
+static inline void put16(uint8_t *p, unsigned int v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+/* An Ethernet header; returns its length. */
+static inline size_t put_eth(uint8_t *f, const struct net_mac *dst, unsigned int ethertype)
+{
+	memcpy(f, dst->b, 6);
+	memcpy(f + 6, peer_mac.b, 6);
+	put16(f + 12, ethertype);
+	return 14;
+}
+
+/* Sets the header checksum after a test changed a field. */
+static inline void fix_ip4(uint8_t *ip)
+{
+	put16(ip + 10, 0);
+	put16(ip + 10, naive_checksum(0, ip, (size_t)(ip[0] & 15) * 4));
+}
+
+/* Ethernet and IPv4 headers for `len` bytes of `proto` that the caller writes behind them;
+ * returns where. From the peer to us. */
+static inline size_t put_ip4(uint8_t *f, uint8_t proto, size_t len)
+{
+	uint8_t *ip = f + put_eth(f, &our_mac, 0x0800);
+	const uint8_t addrs[8] = {10, 0, 0, 2, 10, 0, 0, 1};
+
+	memset(ip, 0, 20);
+	ip[0] = 0x45;
+	put16(ip + 2, (unsigned int)(20 + len));
+	ip[8] = 64;
+	ip[9] = proto;
+	memcpy(ip + 12, addrs, 8);
+	fix_ip4(ip);
+	return 34;
+}
+
+/* An ARP packet to the given Ethernet destination; returns the frame's length. */
+static inline size_t put_arp(uint8_t *f, const struct net_mac *dst, unsigned int op,
+	const struct net_mac *mac, uint32_t sender_be, uint32_t target_be)
+{
+	static const uint8_t head[6] = {0, 1, 8, 0, 6, 4};
+	uint8_t *a = f + put_eth(f, dst, 0x0806);
+
+	memcpy(a, head, sizeof(head));
+	put16(a + 6, op);
+	memcpy(a + 8, mac->b, 6);
+	memcpy(a + 14, &sender_be, 4);
+	memset(a + 18, 0, 6);
+	memcpy(a + 24, &target_be, 4);
+	return 42;
+}
+
+/* A copy of exactly len bytes, so that a sanitizer sees a read behind them. */
+static inline uint8_t *exact(const uint8_t *f, size_t len)
+{
+	uint8_t *copy = malloc(len ? len : 1);
+
+	assert_non_null(copy);
+	memcpy(copy, f, len);
+	return copy;
+}
+
+/* A small generator, so that a failure repeats. */
+static inline uint64_t next_random(uint64_t *x)
+{
+	*x ^= *x << 13;
+	*x ^= *x >> 7;
+	*x ^= *x << 17;
+	return *x;
+}
+
+#endif
