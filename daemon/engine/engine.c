@@ -1,0 +1,378 @@
+#include <engine/engine.h>
+
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {
+	NEIGH_TICK_US = 100000,
+	ORPHANS_TICK_US = 100000,
+	NEIGH_WAIT_POLL_US = 1000,
+	SOCKS_PER_CONN = 2, /* a sock may outlive its connection until GONE is published */
+	CHUNKS_MAX = 1 << 24,
+	DESCS_MAX = 1 << 24,
+	ICMP_ECHO_PER_S = 1000,
+};
+
+/* xorshift64*: for port choice only, where guessing right gains nothing more than a
+ * collision; sequence numbers and cookies use keyed hashes. */
+uint64_t engine_random(struct engine *e)
+{
+	e->rng ^= e->rng >> 12;
+	e->rng ^= e->rng << 25;
+	e->rng ^= e->rng >> 27;
+	return e->rng * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+/* -- lists of connections ------------------------------------------------------------------- */
+
+void conn_list_push(struct engine *e, struct conn_list *l, struct tcp_conn *c)
+{
+	uint32_t idx = conn_idx(e, c);
+
+	c->due_next = NONE;
+	if (l->tail == NONE)
+		l->head = idx;
+	else
+		conn_at(e, l->tail)->due_next = idx;
+	l->tail = idx;
+}
+
+struct tcp_conn *conn_list_pop(struct engine *e, struct conn_list *l)
+{
+	struct tcp_conn *c;
+
+	if (l->head == NONE)
+		return NULL;
+	c = conn_at(e, l->head);
+	l->head = c->due_next;
+	if (l->head == NONE)
+		l->tail = NONE;
+	return c;
+}
+
+/* Rare: a connection that dies while it is due. */
+void conn_list_remove(struct engine *e, struct conn_list *l, struct tcp_conn *c)
+{
+	uint32_t idx = conn_idx(e, c);
+	uint32_t prev = NONE;
+
+	for (uint32_t i = l->head; i != idx; i = conn_at(e, i)->due_next)
+		prev = i;
+	if (prev == NONE)
+		l->head = c->due_next;
+	else
+		conn_at(e, prev)->due_next = c->due_next;
+	if (l->tail == idx)
+		l->tail = prev;
+}
+
+/* -- what tcp/ borrows ---------------------------------------------------------------------------
+ */
+
+static struct tcp_reasm *ops_reasm_alloc(void *arg, struct tcp_conn *c)
+{
+	struct engine *e = arg;
+
+	c->reasm_idx = shm_arena_alloc(&e->reasms);
+	if (c->reasm_idx == NONE) {
+		e->counters.reasm_full++;
+		return NULL;
+	}
+	return shm_arena_at(&e->reasms, c->reasm_idx);
+}
+
+static struct tcp_reasm *ops_reasm_get(void *arg, const struct tcp_conn *c)
+{
+	struct engine *e = arg;
+
+	return c->reasm_idx == NONE ? NULL : shm_arena_at(&e->reasms, c->reasm_idx);
+}
+
+static void ops_reasm_free(void *arg, struct tcp_conn *c)
+{
+	struct engine *e = arg;
+
+	if (c->reasm_idx != NONE)
+		shm_arena_free(&e->reasms, c->reasm_idx);
+	c->reasm_idx = NONE;
+}
+
+static void *table_alloc(void *arg, size_t size_bytes)
+{
+	void *mem = NULL;
+
+	(void)arg;
+	return posix_memalign(&mem, 64, size_bytes) ? NULL : mem;
+}
+
+static void table_free(void *arg, void *mem, size_t size_bytes)
+{
+	(void)arg;
+	(void)size_bytes;
+	free(mem);
+}
+
+/* -- life
+ * -------------------------------------------------------------------------------------------- */
+
+static int init_arenas(struct engine *e)
+{
+	const struct engine_limits *lim = &e->cfg.limits;
+	const struct {
+		struct shm_arena *arena;
+		const char *name;
+		size_t stride;
+		uint32_t max;
+	} row[] = {
+		{&e->conns, "conns", sizeof(struct tcp_conn), lim->conns_max},
+		{&e->halves, "halves", sizeof(struct tcp_half), lim->halves_max},
+		{&e->tws, "tws", sizeof(struct tcp_tw), lim->tws_max},
+		{&e->socks, "socks", sizeof(struct sock), lim->conns_max * SOCKS_PER_CONN},
+		{&e->chunks, "chunks", sizeof(struct rx_chunk), CHUNKS_MAX},
+		{&e->descs, "descs", sizeof(struct tx_desc), DESCS_MAX},
+		{&e->reasms, "reasms", sizeof(struct tcp_reasm), lim->conns_max},
+	};
+
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		int rc = shm_arena_init(
+			row[i].arena, row[i].name, row[i].stride, row[i].max, e->cfg.numa_node);
+
+		if (rc)
+			return rc;
+	}
+	e->space = (struct tcp_space){
+		.base = {e->conns.base, e->halves.base, e->tws.base},
+		.stride = {sizeof(struct tcp_conn), sizeof(struct tcp_half), sizeof(struct tcp_tw)},
+	};
+	return 0;
+}
+
+static void init_tcp(struct engine *e)
+{
+	e->ops = (struct tcp_ops){
+		.rx_store = rxq_store,
+		.rx_limit = rxq_limit,
+		.reasm_alloc = ops_reasm_alloc,
+		.reasm_get = ops_reasm_get,
+		.reasm_free = ops_reasm_free,
+	};
+	e->tcp = (struct tcp_ctx){
+		.cfg = &e->cfg.tcp,
+		.ops = &e->ops,
+		.ops_arg = e,
+		.counters = &e->tcp_counters,
+	};
+	memcpy(e->tcp.isn_key, e->cfg.secret, 16);
+	memcpy(e->tcp.cookie_key, e->cfg.secret + 16, 16);
+	memcpy(e->tcp.ts_key, e->cfg.secret + 32, 16);
+}
+
+/* The pool for data that comes before accept: anonymous memory, paid for as it is touched. */
+static int init_pending_pool(struct engine *e)
+{
+	void *mem = mmap(NULL, PENDING_POOL_BYTES, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return -ENOMEM;
+	e->pending_base = mem;
+	return chunk_pool_add(&e->pending_chunks, 0, mem, 0, PENDING_POOL_BYTES);
+}
+
+static void init_lists(struct engine *e, uint64_t now_us)
+{
+	e->due = e->neigh_waiters = (struct conn_list){.head = NONE, .tail = NONE};
+	cds_wfcq_init(&e->inbox.head, &e->inbox.tail);
+	cds_wfcq_init(&e->outbox.head, &e->outbox.tail);
+	net_ratelimit_init(&e->icmp_limit, ICMP_ECHO_PER_S, ICMP_ECHO_PER_S, now_us);
+	memcpy(&e->rng, e->cfg.secret + 40, sizeof(e->rng));
+	e->rng |= 1;
+	e->now_us = now_us;
+	e->neigh_tick_us = now_us;
+	e->orphans_tick_us = now_us;
+}
+
+int engine_create(struct engine **out, const struct engine_config *cfg, uint64_t now_us)
+{
+	const struct tcp_table_mem mem = {.alloc = table_alloc, .free = table_free};
+	const struct engine_limits *lim = &cfg->limits;
+	struct engine *e = calloc(1, sizeof(*e));
+	int rc = -ENOMEM;
+
+	if (!e)
+		return -ENOMEM;
+	e->cfg = *cfg;
+	init_lists(e, now_us);
+	rc = init_arenas(e);
+	if (rc)
+		goto out_destroy;
+	init_tcp(e);
+	tcp_wheel_init(&e->wheel, &e->space, now_us);
+	rc = tcp_table_init(&e->table, &e->space, lim->conns_max + lim->halves_max + lim->tws_max,
+		cfg->hash_key, &mem);
+	if (rc)
+		goto out_destroy;
+	rc = init_pending_pool(e);
+	if (rc)
+		goto out_destroy;
+	e->session_capacity = lim->sessions_max;
+	e->sessions = calloc(lim->sessions_max, sizeof(*e->sessions));
+	if (!e->sessions) {
+		rc = -ENOMEM;
+		goto out_destroy;
+	}
+	*out = e;
+	return 0;
+out_destroy:
+	engine_destroy(e);
+	return rc;
+}
+
+void engine_destroy(struct engine *e)
+{
+	struct shm_arena *arenas[] = {
+		&e->conns, &e->halves, &e->tws, &e->socks, &e->chunks, &e->descs, &e->reasms};
+
+	for (uint32_t i = 0; e->sessions && i < e->session_capacity; i++)
+		if (e->sessions[i])
+			session_del(e, e->sessions[i]->desc.session);
+	for (uint32_t i = 0; e->sessions && i < e->session_capacity; i++)
+		session_destroy(e, i);
+	command_fini(e);
+	tcp_table_fini(&e->table);
+	for (size_t i = 0; i < sizeof(arenas) / sizeof(arenas[0]); i++)
+		shm_arena_fini(arenas[i]);
+	chunk_pool_fini(&e->pending_chunks);
+	if (e->pending_base)
+		munmap(e->pending_base, PENDING_POOL_BYTES);
+	free(e->sessions);
+	free(e);
+}
+
+/* -- the turn
+ * ------------------------------------------------------------------------------------------ */
+
+static void housekeeping(struct engine *e)
+{
+	if (!e->announced && e->cfg.id == 0) {
+		e->announced = true;
+		engine_announce(e);
+	}
+	if (e->cfg.id == 0 && e->now_us >= e->neigh_tick_us) {
+		e->neigh_tick_us = e->now_us + NEIGH_TICK_US;
+		engine_neigh_tick(e);
+	}
+	if (e->orphans && e->now_us >= e->orphans_tick_us) {
+		e->orphans_tick_us = e->now_us + ORPHANS_TICK_US;
+		session_orphans_tick(e);
+	}
+}
+
+unsigned int engine_turn(struct engine *e, uint64_t now_us)
+{
+	unsigned int work;
+
+	if (now_us > e->now_us)
+		e->now_us = now_us;
+	work = command_run(e);
+	work += engine_rx(e);
+	work += gate_poll(e);
+	work += flow_timers(e);
+	housekeeping(e);
+	work += engine_output(e);
+	nic_tx_flush(e->cfg.port, e->cfg.id);
+	work += gate_publish(e);
+	e->turns++;
+	if (work)
+		e->busy_turns++;
+	return work;
+}
+
+static uint64_t min_us(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+uint64_t engine_next_us(const struct engine *e)
+{
+	uint64_t next = min_us(tcp_wheel_next_us(&e->wheel), gate_next_us(e));
+
+	if (e->cfg.id == 0)
+		next = min_us(next, e->neigh_tick_us);
+	if (e->orphans)
+		next = min_us(next, e->orphans_tick_us);
+	if (e->neigh_waiters.head != NONE)
+		next = min_us(next, e->now_us + NEIGH_WAIT_POLL_US);
+	if (e->due.head != NONE)
+		next = e->now_us;
+	return next;
+}
+
+bool engine_sleep_prepare(struct engine *e)
+{
+	bool idle = true;
+
+	if (e->due.head != NONE || !command_empty(e))
+		return false;
+	while (e->active)
+		gate_sleep(e, e->active);
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with shm_sleep_check */
+	while (e->slept) {
+		struct ring *r = e->slept;
+
+		e->slept = r->slept_next;
+		if (!shm_ring_cons_ready(&r->submissions))
+			continue;
+		gate_watch(e, r);
+		idle = false;
+	}
+	return idle;
+}
+
+void engine_session_woken(struct engine *e, uint32_t session)
+{
+	struct session *s = session_find(e, session);
+
+	if (!s || s->dying)
+		return;
+	for (uint16_t i = 0; i < s->desc.layout.contexts; i++)
+		gate_watch(e, &s->rings[i]);
+}
+
+/* -- what others may read
+ * -------------------------------------------------------------------------------- */
+
+const struct engine_counters *engine_counters(const struct engine *e)
+{
+	return &e->counters;
+}
+
+const struct tcp_counters *engine_tcp_counters(const struct engine *e)
+{
+	return &e->tcp_counters;
+}
+
+const struct net_counters *engine_net_counters(const struct engine *e)
+{
+	return &e->net_counters;
+}
+
+void engine_gauges(const struct engine *e, struct engine_gauges *out)
+{
+	*out = (struct engine_gauges){
+		.conns = e->conns.used,
+		.halves = e->halves.used,
+		.tws = e->tws.used,
+		.socks = e->socks.used,
+		.sessions = e->session_count,
+		.listeners = e->listener_count,
+		.orphans = e->orphans,
+		.chunks_used = e->chunks.used,
+		.turns = e->turns,
+		.busy_turns = e->busy_turns,
+	};
+}

@@ -1,0 +1,667 @@
+/* Flows: connections and compact entries from birth to death.
+ *
+ * A segment finds its entry in the flow table, or a listener, or nobody. What tcp/ answers
+ * comes back as events, and flow_events() is the one place that acts on them: it frees
+ * acknowledged send descriptors, marks the sock for publishing, queues the connection for
+ * output, hands it to its listener, turns it into a compact TIME-WAIT entry or releases it.
+ * After flow_events() the connection may be gone.
+ *
+ * A connection that its client still holds is kept in state CLOSED, out of table and wheel,
+ * until the client closes it: what was received before stays readable.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+static uint64_t hash_of(const struct engine *e, const struct net_tuple *key)
+{
+	return tcp_table_hash(&e->table, key);
+}
+
+static tcp_ref conn_ref(const struct engine *e, const struct tcp_conn *c)
+{
+	return tcp_ref_make(TCP_KIND_CONN, conn_idx(e, c));
+}
+
+static struct tcp_half *half_at(struct engine *e, uint32_t idx)
+{
+	return shm_arena_at(&e->halves, idx);
+}
+
+static tcp_ref half_ref(const struct engine *e, const struct tcp_half *h)
+{
+	return tcp_ref_make(TCP_KIND_HALF,
+		(uint32_t)(((const uint8_t *)h - e->halves.base) / e->halves.stride_bytes));
+}
+
+static void init_engine_fields(struct engine *e, struct tcp_conn *c)
+{
+	c->owner = NONE;
+	c->rxq_head = c->rxq_tail = NONE;
+	c->txq_head = c->txq_tail = NONE;
+	c->reasm_idx = NONE;
+	c->due_next = NONE;
+	c->due_flags = 0;
+	c->gen = engine_gen(e);
+	c->entry.armed_us = UINT64_MAX;
+	c->entry.deadline_us = UINT64_MAX;
+}
+
+static struct tcp_conn *conn_new(struct engine *e)
+{
+	uint32_t idx = shm_arena_alloc(&e->conns);
+
+	if (idx == NONE) {
+		e->counters.conns_full++;
+		return NULL;
+	}
+	init_engine_fields(e, conn_at(e, idx));
+	return conn_at(e, idx);
+}
+
+/* -- the due list ---------------------------------------------------------------------------- */
+
+void flow_due(struct engine *e, struct tcp_conn *c)
+{
+	if (c->due_flags & (CONN_DUE | CONN_WAITS_NEIGH))
+		return;
+	c->due_flags |= CONN_DUE;
+	conn_list_push(e, &e->due, c);
+}
+
+/* -- death ------------------------------------------------------------------------------------- */
+
+/* Out of table and wheel: no segment and no timer finds it any more. */
+static void unhook(struct engine *e, struct tcp_conn *c)
+{
+	tcp_wheel_remove(&e->wheel, conn_ref(e, c));
+	if (!(c->due_flags & CONN_IN_TABLE))
+		return;
+	tcp_table_remove(&e->table, hash_of(e, &c->entry.key), conn_ref(e, c));
+	c->due_flags &= (uint16_t)~CONN_IN_TABLE;
+}
+
+static void free_conn(struct engine *e, struct tcp_conn *c)
+{
+	if (c->due_flags & CONN_DUE)
+		conn_list_remove(e, &e->due, c);
+	if (c->due_flags & CONN_WAITS_NEIGH)
+		conn_list_remove(e, &e->neigh_waiters, c);
+	if (c->reasm_idx != NONE)
+		e->ops.reasm_free(e, c);
+	c->gen = 0;
+	shm_arena_free(&e->conns, conn_idx(e, c));
+}
+
+/* Frees the connection and tells its sock. */
+static void release(struct engine *e, struct tcp_conn *c)
+{
+	struct sock *sk = conn_sock(e, c);
+
+	if (c->due_flags & CONN_PENDING && !(c->due_flags & CONN_FRESH))
+		listener_forget(e, c);
+	unhook(e, c);
+	rxq_free(e, c);
+	if (sk) {
+		txq_free(e, c, sk);
+		sock_conn_gone(e, sk);
+	}
+	free_conn(e, c);
+}
+
+static bool is_held(struct engine *e, const struct tcp_conn *c)
+{
+	struct sock *sk = conn_sock(e, c);
+
+	return sk && !(sk->flags & (SOCK_CLOSED | SOCK_ORPHAN));
+}
+
+/* CLOSED: nothing finds the connection any more. It stays while a client holds it or while its
+ * last segment, an RST, waits to be sent. */
+static void bury(struct engine *e, struct tcp_conn *c)
+{
+	if (is_held(e, c) || (c->due_flags & CONN_DUE && c->owe & TCP_OWE_RST))
+		unhook(e, c);
+	else
+		release(e, c);
+}
+
+/* TIME-WAIT of a connection that nobody holds: a compact entry takes its place. */
+static void become_timewait(struct engine *e, struct tcp_conn *c)
+{
+	uint32_t idx = shm_arena_alloc(&e->tws);
+	struct tcp_tw *tw;
+
+	if (idx == NONE) {
+		e->counters.timewait_full++;
+		release(e, c);
+		return;
+	}
+	tw = shm_arena_at(&e->tws, idx);
+	tcp_tw_init(&e->tcp, tw, c, e->now_us);
+	tw->gen = engine_gen(e);
+	tw->entry.armed_us = UINT64_MAX;
+	tcp_wheel_remove(&e->wheel, conn_ref(e, c));
+	tcp_table_replace(&e->table, hash_of(e, &c->entry.key), conn_ref(e, c),
+		tcp_ref_make(TCP_KIND_TW, idx));
+	c->due_flags &= (uint16_t)~CONN_IN_TABLE;
+	tcp_wheel_update(&e->wheel, tcp_ref_make(TCP_KIND_TW, idx));
+	release(e, c);
+}
+
+static bool may_shrink(struct engine *e, const struct tcp_conn *c)
+{
+	return !is_held(e, c) && !(c->due_flags & CONN_PENDING);
+}
+
+static void release_tw(struct engine *e, tcp_ref ref)
+{
+	struct tcp_entry *t = tcp_space_entry(&e->space, ref);
+
+	tcp_wheel_remove(&e->wheel, ref);
+	tcp_table_remove(&e->table, hash_of(e, &t->key), ref);
+	shm_arena_free(&e->tws, tcp_ref_idx(ref));
+}
+
+/* `replaced`: a connection has taken its place in the table. */
+static void release_half(struct engine *e, struct tcp_half *h, bool replaced)
+{
+	struct listener *l = e->listeners[h->listener_idx];
+	tcp_ref ref = half_ref(e, h);
+
+	if (l && l->desc.handle.gen == h->listener_gen)
+		l->halves--;
+	tcp_wheel_remove(&e->wheel, ref);
+	if (!replaced)
+		tcp_table_remove(&e->table, hash_of(e, &h->entry.key), ref);
+	shm_arena_free(&e->halves, tcp_ref_idx(ref));
+}
+
+/* -- events --------------------------------------------------------------------------------------
+ */
+
+static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uint32_t events)
+{
+	if (events & TCP_EV_ACKED)
+		txq_acked(e, c, sk, c->snd_una_pos);
+	if (events & TCP_EV_ESTABLISHED)
+		sk->flow_flags |= PROTO_FLOW_ESTABLISHED;
+	if (events & TCP_EV_FIN)
+		sk->flow_flags |= PROTO_FLOW_FIN;
+	if (events & TCP_EV_ERROR)
+		sk->error = c->error;
+	if (events & (TCP_EV_CLOSED | TCP_EV_ERROR))
+		sk->flow_flags |= PROTO_FLOW_CLOSED;
+	if (events & (TCP_EV_ACKED | TCP_EV_RECEIVED | TCP_EV_ESTABLISHED | TCP_EV_FIN |
+			     TCP_EV_ERROR | TCP_EV_CLOSED | TCP_EV_TIME_WAIT))
+		sock_mark(e, sk);
+}
+
+/* Acts on what tcp/ has decided. The connection may be gone afterwards. */
+void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
+{
+	struct sock *sk = conn_sock(e, c);
+
+	if (sk)
+		tell_sock(e, c, sk, events);
+	if (sk && sk->flags & SOCK_ORPHAN && c->txq_head == NONE)
+		session_orphan_done(e, sk);
+	if (events & TCP_EV_ESTABLISHED && c->due_flags & CONN_FRESH) {
+		c->due_flags &= (uint16_t)~CONN_FRESH;
+		listener_push(e, e->listeners[c->owner], c);
+	}
+	if (events & TCP_EV_OUTPUT)
+		flow_due(e, c);
+	if (c->state == TCP_CLOSED) {
+		bury(e, c);
+		return;
+	}
+	if (events & TCP_EV_TIME_WAIT && !(events & TCP_EV_OUTPUT) && may_shrink(e, c)) {
+		become_timewait(e, c);
+		return;
+	}
+	tcp_wheel_update(&e->wheel, conn_ref(e, c));
+}
+
+/* After output: what was owed is sent. */
+void flow_after_output(struct engine *e, struct tcp_conn *c)
+{
+	if (c->state == TCP_CLOSED)
+		bury(e, c);
+	else if (c->state == TCP_TIME_WAIT && may_shrink(e, c))
+		become_timewait(e, c);
+	else
+		tcp_wheel_update(&e->wheel, conn_ref(e, c));
+}
+
+/* -- birth: active
+ * --------------------------------------------------------------------------------- */
+
+/* An ephemeral port of this engine's that is free for the tuple, from a random start
+ * (RFC 6056 section 3.3.1). 0 if there is none. */
+static uint16_t choose_port(struct engine *e, struct net_tuple *key)
+{
+	uint32_t n = e->cfg.port_last - e->cfg.port_first + 1u;
+	uint32_t start = (uint32_t)(engine_random(e) % n);
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint16_t port = (uint16_t)(e->cfg.port_first + (start + i) % n);
+
+		if (atomic_load_explicit(&e->cfg.port_owner[port], memory_order_relaxed))
+			continue;
+		key->lport = port;
+		if (tcp_table_lookup(&e->table, hash_of(e, key), key) == (tcp_ref)TCP_REF_NONE)
+			return port;
+	}
+	return 0;
+}
+
+/* Fills the key from a client's request: 0 or -errno. */
+static int connect_key(struct engine *e, const struct session *s, const struct proto_connect *req,
+	struct net_tuple *key)
+{
+	static const struct net_addr any;
+	struct net_route route;
+	int rc;
+
+	memcpy(key->remote.b, req->raddr, sizeof(key->remote.b));
+	memcpy(key->local.b, req->laddr, sizeof(key->local.b));
+	key->rport = req->rport;
+	key->lport = req->lport;
+	if (!net_addr_is_ip4(&key->remote))
+		return -EAFNOSUPPORT;
+	if (!key->rport)
+		return -EADDRNOTAVAIL;
+	rc = net_route_lookup(e->cfg.iface, net_addr_to_ip4(&key->remote), &route);
+	if (rc)
+		return rc;
+	if (net_addr_equal(&key->local, &any))
+		key->local = net_addr_from_ip4(route.src_be);
+	else if (!net_addr_is_ip4(&key->local) ||
+		 !net_iface_is_local(e->cfg.iface, net_addr_to_ip4(&key->local)))
+		return -EADDRNOTAVAIL;
+	if (!key->lport) {
+		if (choose_port(e, key))
+			return 0;
+		e->counters.ports_exhausted++;
+		return -EADDRNOTAVAIL;
+	}
+	if (atomic_load_explicit(&e->cfg.port_owner[key->lport], memory_order_relaxed) !=
+		s->desc.session)
+		return -EADDRNOTAVAIL;
+	return 0;
+}
+
+static void connect_options(
+	struct engine *e, struct tcp_conn *c, struct sock *sk, const struct proto_connect *req)
+{
+	const struct engine_limits *lim = &e->cfg.limits;
+
+	if (req->options & PROTO_OPTION_NODELAY)
+		tcp_setopt(&e->tcp, c, TCP_OPT_NODELAY, true, e->now_us);
+	if (req->options & PROTO_OPTION_KEEPALIVE)
+		tcp_setopt(&e->tcp, c, TCP_OPT_KEEPALIVE, true, e->now_us);
+	if (req->sndbuf_bytes)
+		sk->sndbuf_bytes = req->sndbuf_bytes < lim->sndbuf_max_bytes
+					   ? req->sndbuf_bytes
+					   : lim->sndbuf_max_bytes;
+	if (req->rcvbuf_bytes)
+		sk->rcvbuf_bytes = req->rcvbuf_bytes < lim->rcvbuf_max_bytes
+					   ? req->rcvbuf_bytes
+					   : lim->rcvbuf_max_bytes;
+}
+
+/* A client's connect. 0 and *out, or -errno: as connect(2) would report it. */
+int flow_connect(struct engine *e, struct session *s, uint16_t ctx, const struct proto_connect *req,
+	struct sock **out)
+{
+	struct net_tuple key;
+	struct tcp_conn *c;
+	struct sock *sk;
+	uint32_t events;
+	int rc = connect_key(e, s, req, &key);
+
+	if (rc)
+		return rc;
+	if (e->draining)
+		return -ENETDOWN;
+	if (s->conns >= e->cfg.limits.session_conns_max) {
+		e->counters.session_conns_full++;
+		return -EMFILE;
+	}
+	c = conn_new(e);
+	if (!c)
+		return -ENOBUFS;
+	sk = sock_new(e, s, ctx, req->cookie);
+	if (!sk) {
+		free_conn(e, c);
+		return -ENFILE;
+	}
+	sk->conn = conn_idx(e, c);
+	c->owner = sock_idx(e, sk);
+	events = tcp_connect(&e->tcp, c, &key, e->now_us);
+	rc = tcp_table_insert(&e->table, hash_of(e, &key), conn_ref(e, c));
+	if (rc) {
+		sk->conn = NONE;
+		sock_free(e, sk);
+		free_conn(e, c);
+		return rc == -EEXIST ? -EADDRNOTAVAIL : -ENOBUFS;
+	}
+	c->due_flags |= CONN_IN_TABLE;
+	connect_options(e, c, sk, req);
+	e->counters.connects++;
+	flow_events(e, c, events);
+	*out = sk;
+	return 0;
+}
+
+/* -- birth: passive
+ * ----------------------------------------------------------------------------------- */
+
+/* Third segment of a handshake: a connection takes the half-open entry's place, or, after a
+ * cookie (`ref` none), a place of its own. */
+static void promote(struct engine *e, struct listener *l, const struct tcp_half *h, tcp_ref ref,
+	const struct tcp_segment *seg)
+{
+	uint64_t hash = hash_of(e, &seg->key);
+	struct tcp_conn *c;
+
+	if (listener_full(l) || e->draining) {
+		e->counters.accept_queue_full++;
+		return;
+	}
+	c = conn_new(e);
+	if (!c)
+		return;
+	tcp_promote(&e->tcp, c, h, e->now_us);
+	c->owner = l->idx;
+	c->due_flags = CONN_PENDING | CONN_FRESH;
+	if (ref != (tcp_ref)TCP_REF_NONE) {
+		tcp_table_replace(&e->table, hash, ref, conn_ref(e, c));
+		release_half(e, half_at(e, tcp_ref_idx(ref)), true);
+	} else if (tcp_table_insert(&e->table, hash, conn_ref(e, c))) {
+		e->counters.table_full++;
+		free_conn(e, c);
+		return;
+	}
+	c->due_flags |= CONN_IN_TABLE;
+	flow_events(e, c, tcp_input(&e->tcp, c, seg, e->now_us));
+}
+
+static void reply_if(struct engine *e, uint32_t events, const struct tcp_out *reply)
+{
+	if (events & TCP_EV_REPLY)
+		engine_tx_reply(e, reply);
+}
+
+static void listen_cookie(struct engine *e, struct listener *l, const struct tcp_segment *seg)
+{
+	struct tcp_out reply;
+	struct tcp_half h;
+
+	if (seg->flags & TCP_SYN) {
+		e->counters.halves_full++;
+		e->cookie_us = e->now_us;
+		reply_if(e, tcp_cookie_reply(&e->tcp, seg, e->now_us, &reply), &reply);
+	} else if (tcp_cookie_input(&e->tcp, &h, seg, e->now_us) & TCP_EV_PROMOTE) {
+		promote(e, l, &h, (tcp_ref)TCP_REF_NONE, seg);
+	} else {
+		reply_if(e, tcp_closed_input(&e->tcp, seg, &reply), &reply);
+	}
+}
+
+static bool cookies_valid(const struct engine *e)
+{
+	return e->cookie_us && e->now_us - e->cookie_us < COOKIE_LIFE_US;
+}
+
+/* A segment for a listening port that belongs to no entry. */
+static void listen_segment(struct engine *e, struct listener *l, const struct tcp_segment *seg)
+{
+	bool syn = (seg->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+	bool ack = (seg->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_ACK;
+	struct tcp_out reply;
+	struct tcp_half *h;
+	uint32_t idx, events;
+
+	if (syn && (listener_full(l) || e->draining)) {
+		e->counters.accept_queue_full++;
+		return;
+	}
+	if (ack && cookies_valid(e)) {
+		listen_cookie(e, l, seg);
+		return;
+	}
+	idx = shm_arena_alloc(&e->halves);
+	if (idx == NONE) {
+		listen_cookie(e, l, seg);
+		return;
+	}
+	h = half_at(e, idx);
+	events = tcp_listen_input(&e->tcp, h, seg, e->now_us, &reply);
+	if (!syn || !(events & TCP_EV_REPLY) || !(reply.flags & TCP_SYN)) {
+		shm_arena_free(&e->halves, idx);
+		reply_if(e, events, &reply);
+		return;
+	}
+	h->listener_idx = l->idx;
+	h->listener_gen = l->desc.handle.gen;
+	h->gen = engine_gen(e);
+	h->entry.armed_us = UINT64_MAX;
+	if (tcp_table_insert(&e->table, hash_of(e, &seg->key), half_ref(e, h))) {
+		e->counters.table_full++;
+		shm_arena_free(&e->halves, idx);
+		return;
+	}
+	l->halves++;
+	tcp_wheel_update(&e->wheel, half_ref(e, h));
+	engine_tx_reply(e, &reply);
+}
+
+/* -- segments
+ * -------------------------------------------------------------------------------------------- */
+
+static void nobody_segment(struct engine *e, const struct tcp_segment *seg)
+{
+	struct listener *l = listener_lookup(e, &seg->key);
+	struct tcp_out reply;
+
+	if (l)
+		listen_segment(e, l, seg);
+	else
+		reply_if(e, tcp_closed_input(&e->tcp, seg, &reply), &reply);
+}
+
+static void half_segment(struct engine *e, tcp_ref ref, const struct tcp_segment *seg)
+{
+	struct tcp_half *h = half_at(e, tcp_ref_idx(ref));
+	struct listener *l = e->listeners[h->listener_idx];
+	struct tcp_out reply;
+	uint32_t events;
+
+	if (!l || l->desc.handle.gen != h->listener_gen) {
+		release_half(e, h, false);
+		nobody_segment(e, seg);
+		return;
+	}
+	events = tcp_half_input(&e->tcp, h, seg, e->now_us, &reply);
+	reply_if(e, events, &reply);
+	if (events & TCP_EV_PROMOTE)
+		promote(e, l, h, ref, seg);
+	else if (events & TCP_EV_CLOSED)
+		release_half(e, h, false);
+	else
+		tcp_wheel_update(&e->wheel, ref);
+}
+
+static void tw_segment(struct engine *e, tcp_ref ref, const struct tcp_segment *seg)
+{
+	struct tcp_tw *tw = shm_arena_at(&e->tws, tcp_ref_idx(ref));
+	struct tcp_out reply;
+	uint32_t events = tcp_tw_input(&e->tcp, tw, seg, e->now_us, &reply);
+
+	reply_if(e, events, &reply);
+	if (events & (TCP_EV_NEW_SYN | TCP_EV_CLOSED))
+		release_tw(e, ref);
+	else
+		tcp_wheel_update(&e->wheel, ref);
+	if (events & TCP_EV_NEW_SYN)
+		nobody_segment(e, seg);
+}
+
+void flow_segment(struct engine *e, const struct tcp_segment *seg)
+{
+	tcp_ref ref = tcp_table_lookup(&e->table, hash_of(e, &seg->key), &seg->key);
+	struct tcp_conn *c;
+
+	if (ref == (tcp_ref)TCP_REF_NONE) {
+		nobody_segment(e, seg);
+		return;
+	}
+	switch (tcp_ref_kind(ref)) {
+	case TCP_KIND_CONN:
+		c = conn_at(e, tcp_ref_idx(ref));
+		flow_events(e, c, tcp_input(&e->tcp, c, seg, e->now_us));
+		break;
+	case TCP_KIND_HALF:
+		half_segment(e, ref, seg);
+		break;
+	default:
+		tw_segment(e, ref, seg);
+		break;
+	}
+}
+
+/* An ICMP error about a segment of ours; mtu_bytes nonzero: it was too big. Only connections
+ * heed it. */
+void flow_icmp(struct engine *e, const struct net_tuple *key, uint32_t seq, int error_errno,
+	uint32_t mtu_bytes)
+{
+	tcp_ref ref = tcp_table_lookup(&e->table, hash_of(e, key), key);
+	struct tcp_conn *c;
+
+	if (ref == (tcp_ref)TCP_REF_NONE || tcp_ref_kind(ref) != TCP_KIND_CONN)
+		return;
+	c = conn_at(e, tcp_ref_idx(ref));
+	flow_events(e, c,
+		mtu_bytes ? tcp_icmp_too_big(&e->tcp, c, seq, mtu_bytes, e->now_us)
+			  : tcp_icmp_error(&e->tcp, c, seq, error_errno, e->now_us));
+}
+
+/* -- timers
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void half_timer(struct engine *e, tcp_ref ref)
+{
+	struct tcp_half *h = half_at(e, tcp_ref_idx(ref));
+	struct tcp_out reply;
+	uint32_t events = tcp_half_timer(&e->tcp, h, e->now_us, &reply);
+
+	reply_if(e, events, &reply);
+	if (events & TCP_EV_CLOSED)
+		release_half(e, h, false);
+	else
+		tcp_wheel_update(&e->wheel, ref);
+}
+
+static bool is_alive(struct engine *e, tcp_ref ref)
+{
+	const struct shm_arena *arena[] = {&e->conns, &e->halves, &e->tws};
+
+	return shm_arena_is_used(arena[tcp_ref_kind(ref)], tcp_ref_idx(ref)) &&
+	       tcp_space_entry(&e->space, ref)->armed_us == UINT64_MAX;
+}
+
+/* Serves due deadlines, a bounded number; returns how many. */
+unsigned int flow_timers(struct engine *e)
+{
+	tcp_ref due[TIMERS_PER_TURN];
+	unsigned int n = tcp_wheel_expire(&e->wheel, e->now_us, due, TIMERS_PER_TURN);
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (!is_alive(e, due[i]))
+			continue;
+		switch (tcp_ref_kind(due[i])) {
+		case TCP_KIND_CONN: {
+			struct tcp_conn *c = conn_at(e, tcp_ref_idx(due[i]));
+
+			flow_events(e, c, tcp_timer(&e->tcp, c, e->now_us));
+			break;
+		}
+		case TCP_KIND_HALF:
+			half_timer(e, due[i]);
+			break;
+		default:
+			release_tw(e, due[i]);
+			break;
+		}
+	}
+	return n;
+}
+
+/* -- the user
+ * -------------------------------------------------------------------------------------------------
+ */
+
+/* A waiting connection becomes the client's. If its early data finds no room in the session
+ * it is reset, which the client sees as ECONNRESET. */
+void flow_accept(struct engine *e, struct tcp_conn *c, struct sock *sk)
+{
+	struct session *s = e->sessions[sk->session];
+	int rc = rxq_adopt(e, c, s);
+
+	c->due_flags &= (uint16_t)~CONN_PENDING;
+	c->owner = sock_idx(e, sk);
+	sk->conn = conn_idx(e, c);
+	sk->flow_flags |= PROTO_FLOW_ESTABLISHED;
+	if (c->flags & TCP_F_FIN_RCVD)
+		sk->flow_flags |= PROTO_FLOW_FIN;
+	if (rc) {
+		sk->error = ECONNRESET;
+		sk->flow_flags |= PROTO_FLOW_CLOSED;
+		flow_events(e, c, tcp_abort(&e->tcp, c, e->now_us));
+	} else {
+		flow_events(e, c, tcp_consumed(&e->tcp, c, e->now_us)); /* the window may open */
+	}
+}
+
+/* Nobody will use the connection again: FIN after what is unsent, or RST. */
+void flow_close(struct engine *e, struct tcp_conn *c, bool abort)
+{
+	uint32_t events;
+
+	if (c->state == TCP_CLOSED) {
+		bury(e, c);
+		return;
+	}
+	if (abort) {
+		events = tcp_abort(&e->tcp, c, e->now_us);
+	} else {
+		events = tcp_shutdown(&e->tcp, c, e->now_us);
+		tcp_orphan(&e->tcp, c, e->now_us);
+	}
+	if (c->state == TCP_TIME_WAIT)
+		events |= TCP_EV_TIME_WAIT;
+	flow_events(e, c, events);
+}
+
+/* Shutdown of the daemon: FIN (or RST) on every connection. What a client still holds, it
+ * sees as closed by the peer's side of the stack. */
+void flow_drain(struct engine *e, bool abort)
+{
+	e->draining = true;
+	for (uint32_t i = 0; i < e->conns.grown; i++) {
+		struct tcp_conn *c;
+
+		if (!shm_arena_is_used(&e->conns, i))
+			continue;
+		c = conn_at(e, i);
+		if (c->state == TCP_CLOSED || c->state == TCP_TIME_WAIT)
+			continue;
+		flow_events(e, c,
+			abort ? tcp_abort(&e->tcp, c, e->now_us)
+			      : tcp_shutdown(&e->tcp, c, e->now_us));
+	}
+}

@@ -1,0 +1,528 @@
+/* The gate: the trust boundary between clients and the engine.
+ *
+ * A submission slot is copied once (ring), decoded from the copy (proto/decode.h: known
+ * operation, known flags, reserved fields zero) and then checked against what only the
+ * engine knows: that the handle is this session's, that references lie inside its payload,
+ * that positions are possible. What a correct client may do at a wrong moment (a stale
+ * handle, a closed connection) is answered or ignored and counted; what no correct client
+ * does condemns the session, and nothing else.
+ *
+ * Answers go out at once: a slot is taken only while the completion ring has room for the
+ * longest answer, so a client that does not read its completions is not heard either. Events
+ * wait in the dirty list of their ring. The engine never waits for a client: a full ring is
+ * tried again later, at growing intervals.
+ *
+ * Watched rings are polled each turn. A ring that stays empty is unwatched: the flag is set,
+ * a fence passed, the ring looked at once more (shm/doorbell.h); from then on the client
+ * rings its eventfd, and engine_session_woken() watches all rings of that session again.
+ */
+#include "internal.h"
+
+#include <proto/decode.h>
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+	ANSWER_SLOTS_MAX = 8, /* INFO: struct tcp_info in pieces, then RESULT */
+};
+
+/* -- lists of rings ------------------------------------------------------------------------ */
+
+#define RING_LIST(name)                                                                            \
+	static void name##_add(struct ring **head, struct ring *r)                                 \
+	{                                                                                          \
+		r->name##_prev = NULL;                                                             \
+		r->name##_next = *head;                                                            \
+		if (*head)                                                                         \
+			(*head)->name##_prev = r;                                                  \
+		*head = r;                                                                         \
+	}                                                                                          \
+	static void name##_del(struct ring **head, struct ring *r)                                 \
+	{                                                                                          \
+		if (r->name##_prev)                                                                \
+			r->name##_prev->name##_next = r->name##_next;                              \
+		else                                                                               \
+			*head = r->name##_next;                                                    \
+		if (r->name##_next)                                                                \
+			r->name##_next->name##_prev = r->name##_prev;                              \
+	}
+RING_LIST(active)
+RING_LIST(publish)
+
+void gate_watch(struct engine *e, struct ring *r)
+{
+	if (r->active || r->session->condemned || r->session->dying)
+		return;
+	atomic_store_explicit(&r->line->unwatched, 0, memory_order_relaxed);
+	r->active = true;
+	r->idle_turns = 0;
+	active_add(&e->active, r);
+}
+
+void gate_unwatch(struct engine *e, struct ring *r)
+{
+	if (!r->active)
+		return;
+	r->active = false;
+	active_del(&e->active, r);
+	atomic_store_explicit(&r->line->unwatched, 1, memory_order_relaxed);
+}
+
+/* Unwatches a ring for the engine's sleep; the caller fences and looks at it once more. */
+void gate_sleep(struct engine *e, struct ring *r)
+{
+	gate_unwatch(e, r);
+	r->slept_next = e->slept;
+	e->slept = r;
+}
+
+void gate_publish_later(struct engine *e, struct ring *r)
+{
+	if (r->publishing || r->session->dying)
+		return;
+	r->publishing = true;
+	r->retry_at_us = 0;
+	publish_add(&e->publish, r);
+}
+
+static void publish_done(struct engine *e, struct ring *r)
+{
+	r->publishing = false;
+	r->retry_us = 0;
+	publish_del(&e->publish, r);
+}
+
+void gate_forget(struct engine *e, struct ring *r)
+{
+	gate_unwatch(e, r);
+	if (r->publishing)
+		publish_done(e, r);
+}
+
+/* Pushes one slot; false if the ring is full or the client lies about its index. */
+bool gate_push(struct engine *e, struct ring *r, const struct proto_slot *slot)
+{
+	struct shm_slot_copy raw;
+	int rc;
+
+	memcpy(raw.word, slot, sizeof(*slot));
+	rc = shm_ring_prod_push(&r->completions, &raw);
+	if (rc == -EPROTO)
+		session_condemn(e, r->session, PROTO_CONDEMNED_INDEX);
+	if (rc)
+		return false;
+	r->pushed = true;
+	gate_publish_later(e, r);
+	return true;
+}
+
+/* -- operations ----------------------------------------------------------------------------- */
+
+static void answer(
+	struct engine *e, struct ring *r, const struct proto_slot *req, struct proto_result result)
+{
+	struct proto_slot slot = {
+		.head = proto_head_make(PROTO_EV_RESULT, proto_head_request(req->head))};
+
+	slot.body.result = result;
+	gate_push(e, r, &slot);
+}
+
+static void answer_code(struct engine *e, struct ring *r, const struct proto_slot *req, int code)
+{
+	answer(e, r, req, (struct proto_result){.result = code});
+}
+
+/* The connection behind a handle, NULL (counted) if it is stale. */
+static struct tcp_conn *find(
+	struct engine *e, struct ring *r, struct proto_handle h, struct sock **sk)
+{
+	*sk = sock_lookup(e, r->session, h);
+	if (!*sk || (*sk)->conn == NONE) {
+		e->counters.stale_handles++;
+		return NULL;
+	}
+	return conn_at(e, (*sk)->conn);
+}
+
+static enum proto_condemned op_connect(
+	struct engine *e, struct ring *r, const struct proto_slot *req)
+{
+	struct sock *sk = NULL;
+	struct proto_result res = {0};
+
+	res.cookie = req->body.connect.cookie;
+	res.result = flow_connect(e, r->session, r->ctx, &req->body.connect, &sk);
+	if (!res.result) {
+		const struct tcp_conn *c = conn_at(e, sk->conn);
+
+		res.handle = (struct proto_handle){.idx = sock_idx(e, sk), .gen = sk->gen};
+		memcpy(res.laddr, c->entry.key.local.b, sizeof(res.laddr));
+		res.lport = c->entry.key.lport;
+	}
+	answer(e, r, req, res);
+	return PROTO_OK;
+}
+
+static int accept_one(
+	struct engine *e, struct ring *r, const struct proto_accept *req, struct sock **out)
+{
+	struct listener *l = listener_by_handle(e, req->listener);
+	struct session *s = r->session;
+	struct tcp_conn *c;
+
+	if (!l || l->session != s->idx)
+		return -EBADF;
+	if (!l->count)
+		return -EAGAIN;
+	if (s->conns >= e->cfg.limits.session_conns_max) {
+		e->counters.session_conns_full++;
+		return -EMFILE;
+	}
+	*out = sock_new(e, s, r->ctx, req->cookie);
+	if (!*out)
+		return -ENFILE;
+	c = listener_pop(e, l);
+	flow_accept(e, c, *out);
+	return (int)l->count;
+}
+
+static enum proto_condemned op_accept(
+	struct engine *e, struct ring *r, const struct proto_slot *req)
+{
+	struct proto_slot slot = {
+		.head = proto_head_make(PROTO_EV_ACCEPTED, proto_head_request(req->head))};
+	struct sock *sk = NULL;
+	int rc = accept_one(e, r, &req->body.accept, &sk);
+	const struct tcp_conn *c;
+
+	if (rc < 0) {
+		answer_code(e, r, req, rc);
+		return PROTO_OK;
+	}
+	c = conn_at(e, sk->conn);
+	slot.body.accepted = (struct proto_accepted){
+		.handle = {.idx = sock_idx(e, sk), .gen = sk->gen},
+		.cookie = sk->cookie,
+		.lport = c->entry.key.lport,
+		.rport = c->entry.key.rport,
+		.pending = (uint32_t)rc,
+	};
+	memcpy(slot.body.accepted.laddr, c->entry.key.local.b, 16);
+	memcpy(slot.body.accepted.raddr, c->entry.key.remote.b, 16);
+	gate_push(e, r, &slot);
+	e->counters.accepted++;
+	sock_mark(e, sk);
+	return PROTO_OK;
+}
+
+static enum proto_condemned op_send(struct engine *e, struct ring *r, const struct proto_slot *req)
+{
+	const struct proto_send *m = &req->body.send;
+	struct sock *sk;
+	struct tcp_conn *c = find(e, r, m->handle, &sk);
+	uint64_t end = m->pos + m->len_bytes;
+	uint64_t skip;
+
+	if (!session_down(r->session, m->ref, m->len_bytes))
+		return PROTO_CONDEMNED_RANGE;
+	if (!c || c->state == TCP_CLOSED)
+		return PROTO_OK;
+	if (end < m->pos || m->pos > c->snd_end_pos)
+		return PROTO_CONDEMNED_POSITION;
+	if (end <= c->snd_end_pos)
+		return PROTO_OK; /* repeated */
+	if (sk->flow_shut)
+		return PROTO_CONDEMNED_POSITION;
+	if (end - c->snd_una_pos > (uint64_t)e->cfg.limits.sndbuf_max_bytes * 2)
+		return PROTO_CONDEMNED_LIMIT;
+	skip = c->snd_end_pos - m->pos;
+	if (txq_append(e, c, sk, c->snd_end_pos, m->ref + skip, (uint32_t)(m->len_bytes - skip))) {
+		e->counters.send_descriptors_full++;
+		return PROTO_CONDEMNED_LIMIT;
+	}
+	flow_events(e, c, tcp_send(&e->tcp, c, end, m->flags & PROTO_SEND_MORE, e->now_us));
+	return PROTO_OK;
+}
+
+static enum proto_condemned op_consumed(
+	struct engine *e, struct ring *r, const struct proto_slot *req)
+{
+	const struct proto_consumed *m = &req->body.consumed;
+	struct sock *sk;
+	struct tcp_conn *c = find(e, r, m->handle, &sk);
+
+	if (!c)
+		return PROTO_OK;
+	if (m->pos > sk->told_pos)
+		return PROTO_CONDEMNED_POSITION;
+	if (m->pos <= sk->consumed_pos)
+		return PROTO_OK; /* repeated */
+	sk->consumed_pos = m->pos;
+	rxq_consumed(e, c, m->pos);
+	flow_events(e, c, tcp_consumed(&e->tcp, c, e->now_us));
+	return PROTO_OK;
+}
+
+static enum proto_condemned op_shutdown(
+	struct engine *e, struct ring *r, const struct proto_slot *req)
+{
+	const struct proto_shutdown *m = &req->body.shutdown;
+	struct sock *sk;
+	struct tcp_conn *c = find(e, r, m->handle, &sk);
+
+	if (!c)
+		return PROTO_OK;
+	if (m->pos != c->snd_end_pos)
+		return PROTO_CONDEMNED_POSITION;
+	if (sk->flow_shut)
+		return PROTO_OK; /* repeated */
+	sk->flow_shut = true;
+	flow_events(e, c, tcp_shutdown(&e->tcp, c, e->now_us));
+	return PROTO_OK;
+}
+
+static enum proto_condemned op_close(struct engine *e, struct ring *r, const struct proto_slot *req)
+{
+	struct sock *sk;
+	struct tcp_conn *c = find(e, r, req->body.close.handle, &sk);
+	bool abort;
+
+	if (!c)
+		return PROTO_OK;
+	abort = req->body.close.flags & PROTO_CLOSE_ABORT || c->rcv_nxt_pos > sk->consumed_pos;
+	sk->flags |= SOCK_CLOSED;
+	rxq_free(e, c);
+	if (abort)
+		txq_free(e, c, sk);
+	flow_close(e, c, abort);
+	return PROTO_OK;
+}
+
+static uint32_t clamp_buffer(uint64_t value, uint32_t max)
+{
+	return value < 4096 ? 4096 : value > max ? max : (uint32_t)value;
+}
+
+static int set_option(
+	struct engine *e, struct tcp_conn *c, struct sock *sk, uint32_t option, uint64_t value)
+{
+	static const enum tcp_option_name tcp_name[] = {
+		[PROTO_SET_NODELAY] = TCP_OPT_NODELAY,
+		[PROTO_SET_KEEPALIVE] = TCP_OPT_KEEPALIVE,
+		[PROTO_SET_CORK] = TCP_OPT_CORK,
+	};
+
+	switch (option) {
+	case PROTO_SET_NODELAY:
+	case PROTO_SET_KEEPALIVE:
+	case PROTO_SET_CORK:
+		flow_events(e, c, tcp_setopt(&e->tcp, c, tcp_name[option], value != 0, e->now_us));
+		return 0;
+	case PROTO_SET_SNDBUF:
+		sk->sndbuf_bytes = clamp_buffer(value, e->cfg.limits.sndbuf_max_bytes);
+		sock_mark(e, sk);
+		return 0;
+	case PROTO_SET_RCVBUF:
+		sk->rcvbuf_bytes = clamp_buffer(value, e->cfg.limits.rcvbuf_max_bytes);
+		return 0;
+	default:
+		return -ENOPROTOOPT;
+	}
+}
+
+static enum proto_condemned op_setopt(
+	struct engine *e, struct ring *r, const struct proto_slot *req)
+{
+	const struct proto_setopt *m = &req->body.setopt;
+	struct sock *sk;
+	struct tcp_conn *c = find(e, r, m->handle, &sk);
+
+	answer_code(e, r, req, c ? set_option(e, c, sk, m->option, m->value) : -EBADF);
+	return PROTO_OK;
+}
+
+static enum proto_condemned op_info(struct engine *e, struct ring *r, const struct proto_slot *req)
+{
+	struct proto_slot slot = {
+		.head = proto_head_make(PROTO_EV_INFO, proto_head_request(req->head))};
+	struct proto_info_part *part = &slot.body.info_part;
+	uint8_t info[(ANSWER_SLOTS_MAX - 1) * sizeof(part->bytes)];
+	struct sock *sk;
+	struct tcp_conn *c = find(e, r, req->body.info.handle, &sk);
+	uint32_t total, parts = 0;
+
+	if (!c) {
+		answer_code(e, r, req, -EBADF);
+		return PROTO_OK;
+	}
+	total = info_tcp(e, c, info, sizeof(info));
+	for (uint32_t off = 0; off < total; off += part->len_bytes) {
+		part->offset = (uint16_t)off;
+		part->total_bytes = total;
+		part->len_bytes =
+			(uint16_t)(total - off < sizeof(part->bytes) ? total - off
+								     : sizeof(part->bytes));
+		memcpy(part->bytes, info + off, part->len_bytes);
+		gate_push(e, r, &slot);
+		parts++;
+	}
+	answer_code(e, r, req, (int)parts);
+	return PROTO_OK;
+}
+
+static enum proto_condemned (*const operation[PROTO_OP_COUNT])(
+	struct engine *, struct ring *, const struct proto_slot *) = {
+	[PROTO_OP_CONNECT] = op_connect,
+	[PROTO_OP_ACCEPT] = op_accept,
+	[PROTO_OP_SEND] = op_send,
+	[PROTO_OP_CONSUMED] = op_consumed,
+	[PROTO_OP_SHUTDOWN] = op_shutdown,
+	[PROTO_OP_CLOSE] = op_close,
+	[PROTO_OP_SETOPT] = op_setopt,
+	[PROTO_OP_INFO] = op_info,
+};
+
+/* -- polling ----------------------------------------------------------------------------------- */
+
+/* One slot, if there is one and an answer would fit. False: nothing taken. */
+static bool take_one(struct engine *e, struct ring *r)
+{
+	struct shm_slot_copy raw;
+	struct proto_slot slot;
+	int room = shm_ring_prod_room(&r->completions, ANSWER_SLOTS_MAX);
+	int reason;
+
+	if (room < 0) {
+		session_condemn(e, r->session, PROTO_CONDEMNED_INDEX);
+		return false;
+	}
+	if (room < ANSWER_SLOTS_MAX || !shm_ring_cons_pop(&r->submissions, &raw))
+		return false;
+	e->counters.slots++;
+	r->session->slots++;
+	reason = proto_op_decode(&raw, &slot);
+	if (reason == PROTO_OK)
+		reason = operation[proto_head_op(slot.head)](e, r, &slot);
+	if (reason == PROTO_OK)
+		return true;
+	session_condemn(e, r->session, reason);
+	return false;
+}
+
+static unsigned int poll_ring(struct engine *e, struct ring *r)
+{
+	unsigned int n = 0;
+
+	while (n < e->cfg.limits.slots_per_turn && !r->session->condemned && take_one(e, r))
+		n++;
+	if (n) {
+		shm_ring_cons_publish(&r->submissions);
+		r->idle_turns = 0;
+	} else if (r->active && ++r->idle_turns > RING_IDLE_TURNS_MAX) {
+		gate_unwatch(e, r);
+		atomic_thread_fence(memory_order_seq_cst); /* pairs with shm_sleep_check */
+		if (shm_ring_cons_ready(&r->submissions))
+			gate_watch(e, r);
+	}
+	return n;
+}
+
+unsigned int gate_poll(struct engine *e)
+{
+	unsigned int work = 0;
+
+	for (struct ring *r = e->active, *next; r; r = next) {
+		next = r->active_next;
+		work += poll_ring(e, r);
+		if (r->session->desc.condemned &&
+			atomic_load_explicit(r->session->desc.condemned, memory_order_relaxed))
+			session_condemn(e, r->session, PROTO_CONDEMNED_HOLE);
+	}
+	return work;
+}
+
+void gate_drain(struct engine *e, struct session *s)
+{
+	for (uint16_t i = 0; i < s->desc.layout.contexts; i++) {
+		struct ring *r = &s->rings[i];
+
+		for (uint32_t n = 0; n <= r->submissions.mask && !s->condemned; n++)
+			if (!take_one(e, r))
+				break;
+	}
+}
+
+/* -- publishing -----------------------------------------------------------------------------------
+ */
+
+static void publish_retry(struct engine *e, struct ring *r)
+{
+	r->retry_us = r->retry_us ? r->retry_us * 2 : PUBLISH_RETRY_MIN_US;
+	if (r->retry_us > PUBLISH_RETRY_MAX_US)
+		r->retry_us = PUBLISH_RETRY_MAX_US;
+	r->retry_at_us = e->now_us + r->retry_us;
+	e->counters.events_delayed++;
+}
+
+static bool publish_dirty(struct engine *e, struct ring *r, unsigned int *work)
+{
+	while (r->dirty_head != NONE) {
+		struct sock *sk = sock_at(e, r->dirty_head);
+		uint32_t next = sk->dirty_next;
+
+		if (!sock_publish(e, r, sk))
+			return false;
+		r->dirty_head = next;
+		if (next == NONE)
+			r->dirty_tail = NONE;
+		(*work)++;
+	}
+	return true;
+}
+
+static void ring_doorbell(struct engine *e, struct ring *r)
+{
+	r->pushed = false;
+	if (!shm_sleep_check(&r->ctx_line->sleeping))
+		return;
+	shm_doorbell_pipe_ring(r->doorbell_fd);
+	r->session->doorbells++;
+	e->counters.doorbells++;
+}
+
+/* Publishes what changed; returns how many events went out. */
+unsigned int gate_publish(struct engine *e)
+{
+	unsigned int work = 0;
+
+	listener_publish(e);
+	for (struct ring *r = e->publish, *next; r; r = next) {
+		next = r->publish_next;
+		if (r->session->condemned) {
+			publish_done(e, r);
+			continue;
+		}
+		if (r->retry_at_us > e->now_us)
+			continue;
+		if (publish_dirty(e, r, &work))
+			publish_done(e, r);
+		else
+			publish_retry(e, r);
+		if (r->pushed)
+			ring_doorbell(e, r);
+	}
+	return work;
+}
+
+/* When the next full ring is looked at again. */
+uint64_t gate_next_us(const struct engine *e)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (const struct ring *r = e->publish; r; r = r->publish_next)
+		if (r->retry_at_us < next)
+			next = r->retry_at_us;
+	return next;
+}

@@ -1,0 +1,67 @@
+/* struct tcp_info, as Linux documents it, for TCP_INFO. */
+#include "internal.h"
+
+#include <linux/tcp.h>
+#include <string.h>
+
+/* Linux numbers its states from 1 (include/net/tcp_states.h). */
+static const uint8_t linux_state[TCP_STATE_COUNT] = {
+	[TCP_CLOSED] = 7,
+	[TCP_LISTEN] = 10,
+	[TCP_SYN_SENT] = 2,
+	[TCP_SYN_RECEIVED] = 3,
+	[TCP_ESTABLISHED] = 1,
+	[TCP_FIN_WAIT_1] = 4,
+	[TCP_FIN_WAIT_2] = 5,
+	[TCP_CLOSE_WAIT] = 8,
+	[TCP_CLOSING] = 11,
+	[TCP_LAST_ACK] = 9,
+	[TCP_TIME_WAIT] = 6,
+};
+
+static uint32_t segments(uint64_t bytes, uint32_t mss)
+{
+	return mss ? (uint32_t)((bytes + mss - 1) / mss) : 0;
+}
+
+/* Fills at most max bytes; returns how many. */
+uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_t max)
+{
+	uint32_t mss = c->snd_mss_bytes;
+	struct tcp_info t = {
+		.tcpi_state = linux_state[c->state],
+		.tcpi_ca_state = c->flags & TCP_F_RECOVERY ? 3 : 0,
+		.tcpi_retransmits = c->retries,
+		.tcpi_backoff = c->backoff,
+		.tcpi_options = (c->flags & TCP_F_TS ? TCPI_OPT_TIMESTAMPS : 0) |
+				(c->flags & TCP_F_WSCALE ? TCPI_OPT_WSCALE : 0),
+		.tcpi_snd_wscale = c->snd_wscale & 15,
+		.tcpi_rcv_wscale = c->rcv_wscale & 15,
+		.tcpi_rto = (uint32_t)tcp_conn_rto_us(&e->tcp, c),
+		.tcpi_snd_mss = mss,
+		.tcpi_rcv_mss = c->rcv_mss_bytes,
+		.tcpi_unacked = segments(tcp_conn_flight(c), mss),
+		.tcpi_pmtu = e->cfg.iface->mtu_bytes,
+		.tcpi_rtt = c->srtt_us,
+		.tcpi_rttvar = c->rttvar_us,
+		.tcpi_snd_ssthresh = segments(c->ssthresh, mss),
+		.tcpi_snd_cwnd = segments(c->cwnd, mss),
+		.tcpi_advmss = e->cfg.tcp.mss_max_bytes,
+		.tcpi_rcv_space = tcp_conn_rcv_wnd(c),
+		.tcpi_total_retrans = c->retrans_segs,
+		.tcpi_bytes_acked = c->snd_una_pos,
+		.tcpi_bytes_received = c->rcv_nxt_pos,
+		.tcpi_segs_out = c->segs_out,
+		.tcpi_segs_in = c->segs_in,
+		.tcpi_notsent_bytes =
+			(uint32_t)(c->snd_end_pos > c->snd_nxt_pos ? c->snd_end_pos - c->snd_nxt_pos
+								   : 0),
+		.tcpi_min_rtt = c->rtt_min_us,
+		.tcpi_bytes_retrans = c->retrans_bytes,
+		.tcpi_snd_wnd = c->snd_wnd,
+	};
+	uint32_t len = sizeof(t) < max ? sizeof(t) : max;
+
+	memcpy(out, &t, len);
+	return len;
+}

@@ -1,0 +1,407 @@
+/* What the engine's files share. Nothing outside daemon/engine includes this.
+ *
+ * Who owns what, from a packet upwards:
+ *
+ *	tcp_conn   the flow: key, state machine, receive chain (rxq), send descriptors (txq)
+ *	sock       the daemon's socket object: handle, holder, what was last published of it
+ *	session    one attached process: its memory, its rings, the sockets that it holds
+ *
+ * A connection made by connect has a sock from the start; one made by a listener has none
+ * until it is accepted (`due_flags` CONN_PENDING, `owner` then names the listener) and keeps
+ * early data in chunks of the engine's own pool. A sock outlives its connection until the
+ * client has been told GONE; a connection outlives its sock as FIN-WAIT and the like, or,
+ * with unsent bytes of a dead session, as an orphan that keeps its sock and thereby pins the
+ * session's `down`.
+ *
+ * All socks, connections, chunks and descriptors are arena objects named by index.
+ */
+#ifndef ENGINE_INTERNAL_H
+#define ENGINE_INTERNAL_H
+
+#include <engine/counters.h>
+#include <engine/engine.h>
+
+#include <net/neigh.h>
+#include <net/packet.h>
+#include <net/ratelimit.h>
+#include <net/route.h>
+#include <shm/arena.h>
+#include <shm/doorbell.h>
+#include <shm/ring.h>
+#include <tcp/conn.h>
+#include <tcp/counters.h>
+#include <tcp/half.h>
+#include <tcp/reasm.h>
+#include <tcp/table.h>
+#include <tcp/timer.h>
+#include <tcp/timewait.h>
+
+#define NONE SHM_ARENA_NONE
+
+enum {
+	RX_FRAMES_PER_TURN = 64,
+	TIMERS_PER_TURN = 256,
+	OUTPUTS_PER_TURN = 256,
+	SEGMENTS_PER_OUTPUT = 16,
+	TXQ_DESCRIPTORS_MAX = 4096, /* of one connection */
+	RING_IDLE_TURNS_MAX = 256,  /* empty polls before a ring is no longer watched */
+	LISTENERS_MAX = 4096,
+	LISTENER_BUCKETS = 256,
+	BACKLOG_MAX = 4096,
+	SESSION_BUCKETS = 1024,
+	PENDING_RCVBUF_BYTES = 65535, /* window of a connection not yet accepted */
+	PENDING_POOL_BYTES = 64 << 20,
+	COOKIE_LIFE_US = 128 * 1000000,
+	PUBLISH_RETRY_MIN_US = 200,
+	PUBLISH_RETRY_MAX_US = 50000,
+};
+
+/* -- receive chunks (chunk.c, rxq.c) -------------------------------------------------------- */
+
+/* Chunks are cut from slabs of 32 KiB; a slab holds 16 small chunks or one large one. */
+enum {
+	SLAB_BYTES = 32768,
+	CHUNK_SMALL_BYTES = 2048,
+	CHUNK_SMALL_PER_SLAB = SLAB_BYTES / CHUNK_SMALL_BYTES,
+	CHUNK_LOW_SLABS = 4, /* below: out-of-order data gets nothing, windows stop growing */
+};
+struct slab {
+	proto_ref ref;
+	uint8_t *base;
+	uint32_t next;	    /* in the free or the partial list */
+	uint16_t free_mask; /* small chunks not in use; unused when `large` */
+	bool large;
+	bool listed; /* is in the partial list */
+};
+struct chunk_pool {
+	struct slab *slabs;
+	uint32_t slab_count, slab_capacity;
+	uint32_t free_head, free_count;
+	uint32_t partial_head;
+	uint32_t chunks_used;
+};
+
+/* Descriptor of a chunk, the engine's own; the header in `up` is only ever written. */
+struct rx_chunk {
+	uint64_t start_pos;
+	uint32_t len; /* bytes stored, contiguous from start_pos */
+	uint32_t cap;
+	uint32_t next; /* by position; gaps between are out-of-order holes */
+	uint32_t slab;
+	uint16_t piece; /* small chunk's number in the slab */
+	bool large;
+	bool linked; /* the previous chunk's header points here */
+	uint32_t pad;
+};
+
+int chunk_pool_add(
+	struct chunk_pool *p, uint32_t segment, uint8_t *base, uint64_t first, uint64_t bytes);
+void chunk_pool_fini(struct chunk_pool *p);
+bool chunk_pool_take(struct chunk_pool *p, struct rx_chunk *c, bool large);
+void chunk_pool_give(struct chunk_pool *p, const struct rx_chunk *c);
+uint8_t *chunk_pool_base(const struct chunk_pool *p, const struct rx_chunk *c);
+proto_ref chunk_pool_ref(const struct chunk_pool *p, const struct rx_chunk *c);
+static inline bool chunk_pool_low(const struct chunk_pool *p)
+{
+	return p->free_count < CHUNK_LOW_SLABS;
+}
+
+/* -- send descriptors (txq.c) ------------------------------------------------------------------ */
+
+struct tx_desc {
+	uint64_t pos;
+	proto_ref ref;
+	uint32_t len;
+	uint32_t next;
+};
+
+/* -- sockets (sock.c) ----------------------------------------------------------------------------
+ */
+
+enum sock_flag {
+	SOCK_DIRTY = 1 << 0,  /* is in its ring's dirty list */
+	SOCK_CLOSED = 1 << 1, /* the client has closed it: GONE follows the connection's end */
+	SOCK_ORPHAN = 1 << 2, /* the session is dead; pins `down` while bytes are unsent */
+	SOCK_GONE = 1 << 3,   /* nothing is left but to publish GONE */
+};
+struct sock {
+	uint32_t gen;
+	uint32_t conn;	  /* NONE: released */
+	uint32_t session; /* index in engine.sessions */
+	uint32_t cookie;
+	uint32_t flags;
+	uint32_t flow_flags; /* enum proto_flow_flag as to be published */
+	uint32_t error;
+	uint16_t ctx;
+	uint16_t tx_descs;
+	bool flow_shut; /* the client has said SHUTDOWN */
+	uint32_t dirty_next;
+	uint32_t session_next, session_prev; /* the session's socks */
+	uint32_t sndbuf_bytes, rcvbuf_bytes;
+	uint32_t told_chunk; /* descriptor of the chunk that held the last byte told of */
+	uint64_t told_pos;   /* received_pos of the last event */
+	uint64_t consumed_pos;
+	uint64_t orphan_deadline_us;
+};
+
+/* -- sessions (session.c, gate.c)
+ * ------------------------------------------------------------------ */
+
+/* The ring pair of one (context, engine). */
+struct ring {
+	struct shm_ring_cons submissions;
+	struct shm_ring_prod completions;
+	struct proto_submission_line *line;    /* in up */
+	const struct proto_ctx_line *ctx_line; /* in down */
+	struct session *session;
+	struct ring *active_next, *active_prev; /* watched rings */
+	struct ring *slept_next;
+	struct ring *publish_next, *publish_prev; /* rings with something to tell */
+	uint32_t dirty_head, dirty_tail;	  /* socks */
+	uint32_t idle_turns;
+	uint32_t retry_us;
+	uint64_t retry_at_us; /* the completion ring was full: look again then */
+	uint16_t ctx;
+	bool active;
+	bool publishing;
+	bool pushed; /* something was pushed since the last doorbell check */
+	int doorbell_fd;
+};
+
+struct segment_map {
+	const uint8_t *base;
+	uint64_t bytes;
+};
+
+struct session {
+	struct engine_session_desc desc;
+	struct session *bucket_next;
+	uint32_t idx;
+	bool dying; /* ENGINE_CMD_SESSION_DEL has come */
+	bool condemned;
+	bool need_up_asked;
+	uint32_t segments_up;
+	struct segment_map down[PROTO_SEGMENTS_MAX];
+	struct chunk_pool chunks;
+	struct ring *rings; /* desc.layout.contexts of them */
+	uint32_t socks_head;
+	uint32_t conns;
+	uint32_t orphans; /* socks that pin `down` after death */
+	uint64_t up_bytes;
+	uint64_t slots, events, doorbells;
+};
+
+/* -- listeners (listener.c)
+ * --------------------------------------------------------------------------- */
+
+struct listener {
+	struct engine_listen_desc desc;
+	struct listener *bucket_next;
+	uint32_t idx; /* in engine.listeners */
+	uint32_t session;
+	uint32_t *queue; /* connections established, not accepted; a ring of `capacity` */
+	uint32_t capacity;
+	uint32_t head, count;
+	uint32_t halves;
+	uint32_t told; /* pending count last published */
+	bool dirty;
+	struct listener *dirty_next;
+};
+
+/* -- the engine
+ * -------------------------------------------------------------------------------------------- */
+
+enum conn_flag {		   /* tcp_conn.due_flags */
+	CONN_DUE = 1 << 0,	   /* is in the due list */
+	CONN_WAITS_NEIGH = 1 << 1, /* is in the list of those that wait for a neighbour */
+	CONN_PENDING = 1 << 2,	   /* waits in an accept queue; owner is the listener */
+	CONN_IN_TABLE = 1 << 3,
+	CONN_FRESH = 1 << 4, /* promoted, not yet in its listener's queue */
+};
+
+struct conn_list {
+	uint32_t head, tail;
+};
+
+struct engine {
+	struct engine_config cfg;
+	uint64_t now_us;
+	uint64_t rng;
+
+	struct tcp_ctx tcp;
+	struct tcp_ops ops;
+	struct tcp_space space;
+	struct tcp_table table;
+	struct tcp_wheel wheel;
+	struct shm_arena conns, halves, tws, socks, chunks, descs, reasms;
+	uint32_t next_gen;
+
+	struct conn_list due;
+	struct conn_list neigh_waiters;
+	uint64_t neigh_generation;
+	uint64_t neigh_tick_us;
+	uint64_t orphans_tick_us;
+
+	struct session *session_bucket[SESSION_BUCKETS];
+	struct session **sessions; /* by index */
+	uint32_t session_count, session_capacity, session_hint;
+	struct ring *active; /* circular lists */
+	struct ring *publish;
+	struct ring
+		*slept; /* while engine_sleep_prepare() runs: unwatched, to be looked at again */
+	struct listener *listener_bucket[LISTENER_BUCKETS];
+	struct listener *listeners[LISTENERS_MAX];
+	struct listener *listeners_dirty;
+	uint32_t listener_count;
+	struct chunk_pool pending_chunks; /* of connections not yet accepted */
+	uint8_t *pending_base;
+
+	struct net_ratelimit icmp_limit;
+	uint64_t cookie_us; /* when a SYN was last answered by a cookie; 0: never */
+	uint16_t ip_id;
+	bool announced;
+	bool draining;
+	bool posted;
+	struct {
+		struct cds_wfcq_head head;
+		struct cds_wfcq_tail tail;
+	} inbox, outbox;
+
+	struct nic_frame frames[NIC_BURST_MAX];
+	struct tcp_counters tcp_counters;
+	struct net_counters net_counters;
+	struct engine_counters counters;
+	uint32_t orphans;
+	uint64_t turns, busy_turns;
+	uint8_t scratch[65536];
+};
+
+static inline struct tcp_conn *conn_at(struct engine *e, uint32_t idx)
+{
+	return shm_arena_at(&e->conns, idx);
+}
+static inline uint32_t conn_idx(const struct engine *e, const struct tcp_conn *c)
+{
+	return (uint32_t)(((const uint8_t *)c - e->conns.base) / e->conns.stride_bytes);
+}
+static inline struct sock *sock_at(struct engine *e, uint32_t idx)
+{
+	return shm_arena_at(&e->socks, idx);
+}
+static inline uint32_t sock_idx(const struct engine *e, const struct sock *s)
+{
+	return (uint32_t)(((const uint8_t *)s - e->socks.base) / e->socks.stride_bytes);
+}
+/* The sock of a connection, NULL if it has none. */
+static inline struct sock *conn_sock(struct engine *e, const struct tcp_conn *c)
+{
+	return (c->due_flags & CONN_PENDING) || c->owner == NONE ? NULL : sock_at(e, c->owner);
+}
+uint64_t engine_random(struct engine *e);
+void conn_list_push(struct engine *e, struct conn_list *l, struct tcp_conn *c);
+struct tcp_conn *conn_list_pop(struct engine *e, struct conn_list *l); /* NULL: empty */
+void conn_list_remove(struct engine *e, struct conn_list *l, struct tcp_conn *c);
+static inline uint32_t engine_gen(struct engine *e)
+{
+	if (++e->next_gen == 0)
+		e->next_gen = 1;
+	return e->next_gen;
+}
+
+/* rx.c: takes one burst; returns the number of frames. */
+unsigned int engine_rx(struct engine *e);
+
+/* tx.c */
+void engine_tx_reply(struct engine *e, const struct tcp_out *out); /* no payload */
+unsigned int engine_output(struct engine *e);			   /* the due list */
+void engine_tx_frame(struct engine *e, const uint8_t *frame, size_t len);
+void engine_neigh_tick(struct engine *e);
+void engine_announce(struct engine *e);
+
+/* flow.c */
+void flow_segment(struct engine *e, const struct tcp_segment *seg); /* TCP segment, validated */
+void flow_icmp(struct engine *e, const struct net_tuple *key, uint32_t seq, int error_errno,
+	uint32_t mtu_bytes);
+unsigned int flow_timers(struct engine *e);
+void flow_due(struct engine *e, struct tcp_conn *c);
+void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events);
+int flow_connect(struct engine *e, struct session *s, uint16_t ctx, const struct proto_connect *req,
+	struct sock **out);
+void flow_after_output(struct engine *e, struct tcp_conn *c);
+void flow_accept(struct engine *e, struct tcp_conn *c, struct sock *sk);
+void flow_close(struct engine *e, struct tcp_conn *c, bool abort); /* the user has closed it */
+void flow_drain(struct engine *e, bool abort); /* at shutdown: every connection */
+
+/* listener.c */
+int listener_add(struct engine *e, const struct engine_listen_desc *d);
+void listener_del(struct engine *e, struct proto_handle h);
+void listener_del_session(struct engine *e, uint32_t session_idx);
+struct listener *listener_lookup(struct engine *e, const struct net_tuple *key);
+struct listener *listener_by_handle(struct engine *e, struct proto_handle h);
+bool listener_full(const struct listener *l);
+void listener_push(struct engine *e, struct listener *l, struct tcp_conn *c);
+struct tcp_conn *listener_pop(struct engine *e, struct listener *l);
+void listener_forget(struct engine *e, struct tcp_conn *c); /* it died before accept */
+void listener_publish(struct engine *e);
+
+/* rxq.c, txq.c */
+uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp_segment *seg,
+	uint32_t off, uint32_t len, bool in_order);
+uint64_t rxq_limit(void *arg, const struct tcp_conn *c);
+void rxq_consumed(struct engine *e, struct tcp_conn *c, uint64_t pos);
+void rxq_free(struct engine *e, struct tcp_conn *c);
+int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s);	   /* at accept */
+proto_ref rxq_told(struct engine *e, struct tcp_conn *c, struct sock *sk); /* links chunks */
+int txq_append(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t pos, proto_ref ref,
+	uint32_t len);
+void txq_acked(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t pos);
+void txq_free(struct engine *e, struct tcp_conn *c, struct sock *sk);
+unsigned int txq_gather(struct engine *e, struct tcp_conn *c, uint64_t pos, uint32_t len,
+	struct nic_gather *gather, unsigned int max);
+
+/* sock.c */
+struct sock *sock_new(struct engine *e, struct session *s, uint16_t ctx, uint32_t cookie);
+struct sock *sock_lookup(struct engine *e, const struct session *s, struct proto_handle h);
+void sock_mark(struct engine *e, struct sock *sk); /* something to publish has changed */
+void sock_conn_gone(struct engine *e, struct sock *sk);
+void sock_free(struct engine *e, struct sock *sk);
+bool sock_publish(struct engine *e, struct ring *r, struct sock *sk);
+
+/* session.c */
+int session_add(struct engine *e, const struct engine_session_desc *d);
+void session_del(struct engine *e, uint32_t id);
+struct session *session_find(struct engine *e, uint32_t id);
+int session_segment(struct engine *e, const struct engine_segment_desc *d);
+void session_condemn(struct engine *e, struct session *s, enum proto_condemned reason);
+void session_destroy(struct engine *e, uint32_t idx);
+void session_unpin(struct engine *e, struct session *s);
+void session_orphan_done(struct engine *e, struct sock *sk);
+void session_orphans_tick(struct engine *e);
+void session_need_up(struct engine *e, struct session *s);
+const uint8_t *session_down(const struct session *s, proto_ref ref, uint32_t len);
+
+/* gate.c */
+unsigned int gate_poll(struct engine *e);
+unsigned int gate_publish(struct engine *e);
+void gate_publish_later(struct engine *e, struct ring *r);
+void gate_watch(struct engine *e, struct ring *r);
+void gate_unwatch(struct engine *e, struct ring *r);
+bool gate_push(struct engine *e, struct ring *r, const struct proto_slot *slot);
+void gate_drain(struct engine *e, struct session *s); /* what a dead client still submitted */
+void gate_forget(struct engine *e, struct ring *r);
+void gate_sleep(struct engine *e, struct ring *r);
+uint64_t gate_next_us(const struct engine *e);
+
+/* info.c: struct tcp_info for a connection; returns its length. */
+uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_t max);
+
+/* command.c, list.c */
+unsigned int command_run(struct engine *e);
+bool command_empty(struct engine *e);
+void command_fini(struct engine *e);
+void command_note(struct engine *e, enum engine_msg_type type, uint32_t session, uint32_t value);
+void list_flows(struct engine *e, struct engine_msg *m);
+void list_listeners(struct engine *e, struct engine_msg *m);
+void list_sessions(struct engine *e, struct engine_msg *m);
+
+#endif

@@ -1,0 +1,212 @@
+/* Listeners: a port, and the connections that wait on it to be accepted.
+ *
+ * Names are the main thread's: it has checked and announced a listener to every engine, each
+ * of which keeps its own and queues what it has established itself. The queue is a bounded
+ * ring; while it is full a handshake is held back (its half-open entry stays and the peer
+ * repeats), so that a connection is never established and then dropped. Accept is a request
+ * against this queue: nothing is handed to a client that did not ask, so a stalled worker
+ * strands nobody.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static struct listener **bucket_of(struct engine *e, uint16_t port)
+{
+	return &e->listener_bucket[port % LISTENER_BUCKETS];
+}
+
+static bool is_any(const struct net_addr *a)
+{
+	static const struct net_addr any;
+
+	return net_addr_equal(a, &any);
+}
+
+static struct listener *find_exact(struct engine *e, const struct net_addr *addr, uint16_t port)
+{
+	for (struct listener *l = *bucket_of(e, port); l; l = l->bucket_next)
+		if (l->desc.port == port && net_addr_equal(&l->desc.addr, addr))
+			return l;
+	return NULL;
+}
+
+/* The listener for a segment's key: the one of that address, else the one of any address. */
+struct listener *listener_lookup(struct engine *e, const struct net_tuple *key)
+{
+	static const struct net_addr any;
+	struct listener *l = find_exact(e, &key->local, key->lport);
+
+	return l ? l : find_exact(e, &any, key->lport);
+}
+
+struct listener *listener_by_handle(struct engine *e, struct proto_handle h)
+{
+	struct listener *l = h.idx < LISTENERS_MAX ? e->listeners[h.idx] : NULL;
+
+	return l && l->desc.handle.gen == h.gen ? l : NULL;
+}
+
+bool listener_full(const struct listener *l)
+{
+	return l->count == l->capacity;
+}
+
+/* 0, -EADDRINUSE, -EINVAL, -ENOENT (no such session) or -ENOMEM. */
+int listener_add(struct engine *e, const struct engine_listen_desc *d)
+{
+	struct session *s = session_find(e, d->session);
+	struct listener *l;
+
+	if (!s || s->dying)
+		return -ENOENT;
+	if (d->handle.idx >= LISTENERS_MAX || d->context >= s->desc.layout.contexts)
+		return -EINVAL;
+	if (e->listeners[d->handle.idx] || find_exact(e, &d->addr, d->port))
+		return -EADDRINUSE;
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	l->desc = *d;
+	l->idx = d->handle.idx;
+	l->session = s->idx;
+	l->capacity = d->backlog < 1 ? 1 : d->backlog > BACKLOG_MAX ? BACKLOG_MAX : d->backlog;
+	l->queue = calloc(l->capacity, sizeof(*l->queue));
+	if (!l->queue) {
+		free(l);
+		return -ENOMEM;
+	}
+	l->bucket_next = *bucket_of(e, d->port);
+	*bucket_of(e, d->port) = l;
+	e->listeners[l->idx] = l;
+	e->listener_count++;
+	return 0;
+}
+
+static void mark_dirty(struct engine *e, struct listener *l)
+{
+	if (l->dirty)
+		return;
+	l->dirty = true;
+	l->dirty_next = e->listeners_dirty;
+	e->listeners_dirty = l;
+}
+
+static void forget_dirty(struct engine *e, struct listener *l)
+{
+	for (struct listener **p = &e->listeners_dirty; *p; p = &(*p)->dirty_next) {
+		if (*p != l)
+			continue;
+		*p = l->dirty_next;
+		return;
+	}
+}
+
+static void listener_free(struct engine *e, struct listener *l)
+{
+	struct listener **p = bucket_of(e, l->desc.port);
+	struct tcp_conn *c;
+
+	while ((c = listener_pop(e, l))) {
+		e->counters.accept_returned++;
+		rxq_free(e, c);
+		c->due_flags &= (uint16_t)~CONN_PENDING;
+		c->owner = NONE;
+		flow_close(e, c, true);
+	}
+	while (*p != l)
+		p = &(*p)->bucket_next;
+	*p = l->bucket_next;
+	forget_dirty(e, l);
+	e->listeners[l->idx] = NULL;
+	e->listener_count--;
+	free(l->queue);
+	free(l);
+}
+
+void listener_del(struct engine *e, struct proto_handle h)
+{
+	struct listener *l = listener_by_handle(e, h);
+
+	if (l)
+		listener_free(e, l);
+}
+
+void listener_del_session(struct engine *e, uint32_t session_idx)
+{
+	for (uint32_t i = 0; e->listener_count && i < LISTENERS_MAX; i++)
+		if (e->listeners[i] && e->listeners[i]->session == session_idx)
+			listener_free(e, e->listeners[i]);
+}
+
+/* The connection is established; the queue has room (checked before it was promoted). */
+void listener_push(struct engine *e, struct listener *l, struct tcp_conn *c)
+{
+	assert(!listener_full(l));
+	l->queue[(l->head + l->count) % l->capacity] = conn_idx(e, c);
+	l->count++;
+	mark_dirty(e, l);
+}
+
+/* The connection that has waited longest, NULL if there is none. */
+struct tcp_conn *listener_pop(struct engine *e, struct listener *l)
+{
+	uint32_t idx;
+
+	if (!l->count)
+		return NULL;
+	idx = l->queue[l->head];
+	l->head = (l->head + 1) % l->capacity;
+	l->count--;
+	mark_dirty(e, l);
+	return conn_at(e, idx);
+}
+
+/* A connection died in the queue. Rare, so the queue is just searched. */
+void listener_forget(struct engine *e, struct tcp_conn *c)
+{
+	struct listener *l = e->listeners[c->owner];
+	uint32_t idx = conn_idx(e, c);
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < l->count; i++) {
+		uint32_t q = l->queue[(l->head + i) % l->capacity];
+
+		if (q != idx)
+			l->queue[(l->head + kept++) % l->capacity] = q;
+	}
+	l->count = kept;
+	mark_dirty(e, l);
+}
+
+/* Tells the listeners' contexts how many connections wait. One that cannot be told now, the
+ * ring being full, stays dirty. */
+void listener_publish(struct engine *e)
+{
+	struct listener *again = NULL;
+
+	for (struct listener *l = e->listeners_dirty, *next; l; l = next) {
+		struct session *s = e->sessions[l->session];
+		struct proto_slot slot = {.head = proto_head_make(PROTO_EV_LISTEN, 0)};
+
+		next = l->dirty_next;
+		slot.body.listen_state = (struct proto_listen_state){
+			.cookie = l->desc.cookie,
+			.gen = l->desc.handle.gen,
+			.pending = l->count,
+		};
+		l->dirty = false;
+		if (l->told == l->count || s->condemned)
+			continue;
+		if (gate_push(e, &s->rings[l->desc.context], &slot)) {
+			l->told = l->count;
+			e->counters.events++;
+		} else {
+			l->dirty = true;
+			l->dirty_next = again;
+			again = l;
+		}
+	}
+	e->listeners_dirty = again;
+}

@@ -1,0 +1,126 @@
+/* Frames in: from the port to ARP, ICMP or a flow.
+ *
+ * Each layer validates its header once and hands a view to the next; whatever is wrong is
+ * dropped there and counted under the layer's own reason.
+ */
+#include "internal.h"
+
+#include <net/arp.h>
+#include <net/icmp.h>
+#include <net/ip4.h>
+
+static void rx_arp(struct engine *e, const struct net_packet *p)
+{
+	uint8_t frame[NET_ARP_FRAME_LEN];
+	struct net_arp arp;
+	bool reply = false;
+	enum net_drop why = net_arp_parse(&arp, p, e->cfg.iface);
+
+	if (why == NET_DROP_NONE)
+		why = net_arp_input(e->cfg.neigh, e->cfg.iface, &arp, e->now_us, &reply);
+	net_drop_count(&e->net_counters, why);
+	if (!reply)
+		return;
+	net_arp_build_reply(frame, e->cfg.iface, &arp);
+	engine_tx_frame(e, frame, sizeof(frame));
+	e->net_counters.arp_replies_sent++;
+}
+
+static void rx_echo(struct engine *e, const struct net_packet *p, const struct net_ip4 *ip)
+{
+	size_t len;
+
+	if (!net_ratelimit_take(&e->icmp_limit, e->now_us)) {
+		e->net_counters.icmp_rate_limited++;
+		return;
+	}
+	len = net_icmp_build_echo_reply(
+		e->scratch, NET_ETH_HLEN + e->cfg.iface->mtu_bytes, p, ip, e->ip_id++);
+	if (!len) {
+		e->net_counters.icmp_echo_too_long++;
+		return;
+	}
+	engine_tx_frame(e, e->scratch, len);
+	e->net_counters.icmp_echo_replies_sent++;
+}
+
+static void rx_icmp(struct engine *e, const struct net_packet *p, const struct net_ip4 *ip)
+{
+	struct net_icmp icmp;
+	enum net_drop why = net_icmp_parse(&icmp, ip, e->cfg.iface);
+
+	if (why != NET_DROP_NONE) {
+		net_drop_count(&e->net_counters, why);
+		return;
+	}
+	if (icmp.kind == NET_ICMP_ECHO) {
+		rx_echo(e, p, ip);
+		return;
+	}
+	e->net_counters.icmp_errors_received++;
+	flow_icmp(e, &icmp.key, icmp.seq, icmp.error_errno,
+		icmp.kind == NET_ICMP_TOO_BIG ? icmp.mtu_bytes : 0);
+}
+
+static void rx_tcp(struct engine *e, const struct net_ip4 *ip)
+{
+	struct tcp_segment seg;
+	enum tcp_drop reason = TCP_DROP_NONE;
+	enum net_drop why = net_ip4_tcp_check(ip);
+
+	if (why != NET_DROP_NONE) {
+		net_drop_count(&e->net_counters, why);
+		return;
+	}
+	if (tcp_segment_parse(&seg, ip->l4, ip->l4_len_bytes, &reason)) {
+		tcp_drop_count(&e->tcp_counters, reason);
+		return;
+	}
+	seg.key.local = net_addr_from_ip4(ip->dst_be);
+	seg.key.remote = net_addr_from_ip4(ip->src_be);
+	seg.key.lport = (uint16_t)(ip->l4[2] << 8 | ip->l4[3]);
+	seg.key.rport = (uint16_t)(ip->l4[0] << 8 | ip->l4[1]);
+	flow_segment(e, &seg);
+}
+
+static void rx_frame(struct engine *e, const struct nic_frame *f)
+{
+	uint8_t flags =
+		f->checksum == NIC_CHECKSUM_GOOD ? NET_RX_IP4_CSUM_OK | NET_RX_L4_CSUM_OK : 0;
+	struct net_packet p;
+	struct net_ip4 ip;
+	enum net_drop why = net_packet_parse(&p, f->data, f->len_bytes, &e->cfg.iface->mac, flags);
+
+	if (why == NET_DROP_NONE && p.ethertype == NET_ETHERTYPE_ARP) {
+		rx_arp(e, &p);
+		return;
+	}
+	if (why == NET_DROP_NONE)
+		why = net_ip4_parse(&ip, &p, e->cfg.iface);
+	if (why != NET_DROP_NONE) {
+		net_drop_count(&e->net_counters, why);
+		return;
+	}
+	if (ip.proto == NET_PROTO_TCP)
+		rx_tcp(e, &ip);
+	else
+		rx_icmp(e, &p, &ip);
+}
+
+unsigned int engine_rx(struct engine *e)
+{
+	unsigned int total = 0;
+
+	while (total < RX_FRAMES_PER_TURN) {
+		unsigned int n = nic_rx_burst(e->cfg.port, e->cfg.id, e->frames, NIC_BURST_MAX);
+
+		for (unsigned int i = 0; i < n; i++)
+			rx_frame(e, &e->frames[i]);
+		nic_rx_release(e->cfg.port, e->cfg.id, e->frames, n);
+		total += n;
+		if (n < NIC_BURST_MAX)
+			break;
+	}
+	e->counters.rx_frames += total;
+	return total;
+}

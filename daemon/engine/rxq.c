@@ -1,0 +1,290 @@
+/* The receive queue of a connection: a list of chunks by stream position.
+ *
+ * Payload is copied once, from the frame into a chunk of the session (or, before accept, of
+ * the engine's own pool). A chunk holds contiguous bytes from its start position; between
+ * two chunks there may be a hole that out-of-order data has left. A hole is filled by
+ * appending to the chunk before it or by new chunks, never past the start of the next, so
+ * that no byte is stored twice. In `up` each chunk's header links to the next one once no
+ * hole lies between (rxq_told), which is all that the client needs to walk the stream.
+ *
+ *	descriptors:  [0..2000) -> [2000..34000) -> hole -> [36000..37448)
+ *	headers:       next -----> next = none               (not linked yet)
+ *
+ * A chunk is freed when the client has consumed past it. The tail chunk too: an idle
+ * connection holds no chunk.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct rx_chunk *chunk_at(struct engine *e, uint32_t idx)
+{
+	return shm_arena_at(&e->chunks, idx);
+}
+
+/* Whether anybody is there to read: not after the session's death. */
+static bool has_reader(struct engine *e, const struct tcp_conn *c)
+{
+	struct sock *sk = conn_sock(e, c);
+
+	return sk ? !e->sessions[sk->session]->dying : c->due_flags & CONN_PENDING;
+}
+
+static struct chunk_pool *pool_of(struct engine *e, const struct tcp_conn *c)
+{
+	struct sock *sk = conn_sock(e, c);
+
+	return sk ? &e->sessions[sk->session]->chunks : &e->pending_chunks;
+}
+
+static uint64_t consumed_pos(struct engine *e, const struct tcp_conn *c)
+{
+	struct sock *sk = conn_sock(e, c);
+
+	return sk ? sk->consumed_pos : 0;
+}
+
+static uint64_t end_pos(const struct rx_chunk *k)
+{
+	return k->start_pos + k->len;
+}
+
+static struct proto_chunk *header_of(const struct chunk_pool *p, const struct rx_chunk *k)
+{
+	return (struct proto_chunk *)(void *)chunk_pool_base(p, k);
+}
+
+/* The last chunk that starts at or below pos, NONE if there is none. */
+static uint32_t find_before(struct engine *e, const struct tcp_conn *c, uint64_t pos)
+{
+	uint32_t found = NONE;
+
+	if (c->rxq_tail != NONE && chunk_at(e, c->rxq_tail)->start_pos <= pos)
+		return c->rxq_tail;
+	for (uint32_t i = c->rxq_head; i != NONE && chunk_at(e, i)->start_pos <= pos;
+		i = chunk_at(e, i)->next)
+		found = i;
+	return found;
+}
+
+/* How many bytes at pos fit behind chunk k, which ends there. */
+static uint32_t room_behind(struct engine *e, const struct rx_chunk *k)
+{
+	uint32_t room = k->cap - k->len;
+	uint64_t gap;
+
+	if (k->next == NONE)
+		return room;
+	gap = chunk_at(e, k->next)->start_pos - end_pos(k);
+	return gap < room ? (uint32_t)gap : room;
+}
+
+static bool may_take(struct engine *e, struct tcp_conn *c, struct chunk_pool *p, bool in_order)
+{
+	if (!chunk_pool_low(p))
+		return true;
+	if (!in_order) {
+		e->counters.rx_ooo_refused++;
+		return false;
+	}
+	return c->rxq_head == NONE || chunk_at(e, c->rxq_head)->start_pos >= c->rcv_nxt_pos;
+}
+
+/* A new chunk for bytes at pos, inserted behind chunk `before`. */
+static uint32_t insert_chunk(
+	struct engine *e, struct tcp_conn *c, uint32_t before, uint64_t pos, bool large)
+{
+	struct chunk_pool *p = pool_of(e, c);
+	uint32_t idx = shm_arena_alloc(&e->chunks);
+	struct rx_chunk *k;
+
+	if (idx == NONE) {
+		e->counters.rx_descriptors_empty++;
+		return NONE;
+	}
+	k = chunk_at(e, idx);
+	if (!chunk_pool_take(p, k, large) && !(large && chunk_pool_take(p, k, false))) {
+		shm_arena_free(&e->chunks, idx);
+		return NONE;
+	}
+	k->start_pos = pos;
+	k->next = before == NONE ? c->rxq_head : chunk_at(e, before)->next;
+	if (before == NONE)
+		c->rxq_head = idx;
+	else
+		chunk_at(e, before)->next = idx;
+	if (k->next == NONE)
+		c->rxq_tail = idx;
+	*header_of(p, k) = (struct proto_chunk){
+		.start_pos = pos,
+		.next = PROTO_REF_NONE,
+		.data_offset = sizeof(struct proto_chunk),
+	};
+	return idx;
+}
+
+static void note_no_memory(struct engine *e, struct tcp_conn *c)
+{
+	struct sock *sk = conn_sock(e, c);
+
+	if (!sk) {
+		e->counters.rx_unaccepted_full++;
+		return;
+	}
+	e->counters.rx_chunks_empty++;
+	session_need_up(e, e->sessions[sk->session]);
+}
+
+/* tcp_ops.rx_store */
+uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp_segment *seg,
+	uint32_t off, uint32_t len, bool in_order)
+{
+	struct engine *e = arg;
+	struct chunk_pool *p = pool_of(e, c);
+	bool large = pos + len - consumed_pos(e, c) > CHUNK_SMALL_BYTES * 4;
+	uint32_t stored = 0;
+	uint32_t idx = find_before(e, c, pos);
+
+	if (!has_reader(e, c))
+		return 0;
+	while (stored < len) {
+		struct rx_chunk *k = idx == NONE ? NULL : chunk_at(e, idx);
+		uint32_t n = 0;
+
+		if (k && end_pos(k) == pos)
+			n = room_behind(e, k);
+		if (!n) {
+			if (may_take(e, c, p, in_order))
+				idx = insert_chunk(e, c, idx, pos, large);
+			else
+				idx = NONE;
+			if (idx == NONE) {
+				note_no_memory(e, c);
+				break;
+			}
+			k = chunk_at(e, idx);
+			n = room_behind(e, k);
+		}
+		n = n < len - stored ? n : len - stored;
+		memcpy(chunk_pool_base(p, k) + sizeof(struct proto_chunk) + k->len,
+			seg->payload + off + stored, n);
+		k->len += n;
+		pos += n;
+		stored += n;
+	}
+	if (chunk_pool_low(p) && conn_sock(e, c))
+		session_need_up(e, e->sessions[conn_sock(e, c)->session]);
+	return stored;
+}
+
+/* tcp_ops.rx_limit: consumed + buffer; stands still while chunks are scarce. */
+uint64_t rxq_limit(void *arg, const struct tcp_conn *c)
+{
+	struct engine *e = arg;
+	struct sock *sk = conn_sock(e, c);
+
+	if (!sk)
+		return PENDING_RCVBUF_BYTES;
+	if (chunk_pool_low(&e->sessions[sk->session]->chunks) && c->rxq_head != NONE)
+		return c->rcv_edge_pos;
+	return sk->consumed_pos + sk->rcvbuf_bytes;
+}
+
+static void free_head(struct engine *e, struct tcp_conn *c, struct sock *sk)
+{
+	uint32_t idx = c->rxq_head;
+	struct rx_chunk *k = chunk_at(e, idx);
+
+	if (sk && sk->told_chunk == idx)
+		sk->told_chunk = NONE;
+	chunk_pool_give(pool_of(e, c), k);
+	c->rxq_head = k->next;
+	if (c->rxq_head == NONE)
+		c->rxq_tail = NONE;
+	shm_arena_free(&e->chunks, idx);
+}
+
+/* The client has taken every byte below pos (checked: not past rcv_nxt_pos). */
+void rxq_consumed(struct engine *e, struct tcp_conn *c, uint64_t pos)
+{
+	struct sock *sk = conn_sock(e, c);
+
+	while (c->rxq_head != NONE && chunk_at(e, c->rxq_head)->len &&
+		end_pos(chunk_at(e, c->rxq_head)) <= pos)
+		free_head(e, c, sk);
+}
+
+void rxq_free(struct engine *e, struct tcp_conn *c)
+{
+	struct sock *sk = conn_sock(e, c);
+
+	while (c->rxq_head != NONE)
+		free_head(e, c, sk);
+}
+
+/* At accept: copies what came early from the engine's pool into chunks of the session. The
+ * connection has its sock already and keeps the old chain meanwhile. 0, or -ENOBUFS with
+ * nothing changed. */
+int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s)
+{
+	uint32_t idx;
+
+	for (idx = c->rxq_head; idx != NONE; idx = chunk_at(e, idx)->next) {
+		struct rx_chunk *k = chunk_at(e, idx);
+		struct rx_chunk to = *k;
+
+		if (!chunk_pool_take(&s->chunks, &to, k->large))
+			goto out_undo;
+		memcpy(chunk_pool_base(&s->chunks, &to), chunk_pool_base(&e->pending_chunks, k),
+			sizeof(struct proto_chunk) + k->len);
+		header_of(&s->chunks, &to)->next = PROTO_REF_NONE;
+		chunk_pool_give(&e->pending_chunks, k);
+		to.linked = false;
+		*k = to;
+	}
+	return 0;
+out_undo:
+	/* What was moved is lost to the pending pool: the caller resets the connection, and
+	 * rxq_free() gives each chunk back to the pool it lies in. */
+	for (uint32_t i = c->rxq_head; i != idx;) {
+		uint32_t next = chunk_at(e, i)->next;
+
+		chunk_pool_give(&s->chunks, chunk_at(e, i));
+		shm_arena_free(&e->chunks, i);
+		i = next;
+	}
+	c->rxq_head = idx;
+	return -ENOBUFS;
+}
+
+/* Before an event with rcv_nxt_pos is published: links the headers of all chunks that became
+ * contiguous, and returns the chunk that holds the byte at sk->told_pos, from which a client
+ * that holds no chunk goes on. */
+proto_ref rxq_told(struct engine *e, struct tcp_conn *c, struct sock *sk)
+{
+	const struct chunk_pool *p = pool_of(e, c);
+	uint32_t i = sk->told_chunk != NONE ? sk->told_chunk : c->rxq_head;
+	proto_ref told = PROTO_REF_NONE;
+
+	if (c->rcv_nxt_pos == sk->told_pos)
+		return PROTO_REF_NONE;
+	for (; i != NONE && chunk_at(e, i)->start_pos < c->rcv_nxt_pos; i = chunk_at(e, i)->next) {
+		struct rx_chunk *k = chunk_at(e, i);
+		uint32_t next = k->next;
+
+		if (told == PROTO_REF_NONE && end_pos(k) > sk->told_pos)
+			told = chunk_pool_ref(p, k);
+		sk->told_chunk = i;
+		if (next == NONE || chunk_at(e, next)->start_pos >= c->rcv_nxt_pos)
+			break;
+		if (!chunk_at(e, next)->linked) {
+			chunk_at(e, next)->linked = true;
+			atomic_store_explicit(&header_of(p, k)->next,
+				chunk_pool_ref(p, chunk_at(e, next)),
+				memory_order_release); /* pairs with the client's walk */
+		}
+	}
+	sk->told_pos = c->rcv_nxt_pos;
+	return told;
+}

@@ -1,0 +1,309 @@
+/* Sessions as an engine knows them: a process's memory and rings, and the end of both.
+ *
+ * The main thread owns a session's life. It adds one, and when the process is gone (or has
+ * been condemned) it says so with ENGINE_CMD_SESSION_DEL: the engine drains the submission
+ * rings once more, closes the session's sockets as Linux would, frees its receive chunks and
+ * forgets its rings, all in that turn. Connections with unsent bytes become orphans: their
+ * socks stay and pin `down` until the bytes are acknowledged or time is over. When nothing
+ * is pinned, ENGINE_NOTE_SESSION_GONE tells the main thread that the memory may be unmapped.
+ */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static struct session **bucket_of(struct engine *e, uint32_t id)
+{
+	return &e->session_bucket[id % SESSION_BUCKETS];
+}
+
+struct session *session_find(struct engine *e, uint32_t id)
+{
+	struct session *s = *bucket_of(e, id);
+
+	while (s && s->desc.session != id)
+		s = s->bucket_next;
+	return s;
+}
+
+static void ring_init(struct engine *e, struct session *s, uint16_t ctx)
+{
+	const struct proto_layout *l = &s->desc.layout;
+	/* The decoders of layout take the client's side, which writes `down`; here it is only
+	 * ever read. */
+	uint8_t *down = (uint8_t *)(uintptr_t)s->desc.down_base;
+	struct ring *r = &s->rings[ctx];
+	uint16_t id = e->cfg.id;
+
+	*r = (struct ring){
+		.line = proto_layout_submission_line(l, s->desc.up_base, ctx, id),
+		.ctx_line = proto_layout_ctx_line(l, down, ctx),
+		.session = s,
+		.ctx = ctx,
+		.dirty_head = NONE,
+		.dirty_tail = NONE,
+		.doorbell_fd = s->desc.doorbell_fds[ctx],
+	};
+	shm_ring_cons_init(&r->submissions, proto_layout_submission_slots(l, down, ctx, id),
+		&r->line->cons_idx, l->ring_order_log2);
+	shm_ring_prod_init(&r->completions,
+		proto_layout_completion_slots(l, s->desc.up_base, ctx, id),
+		proto_layout_completion_idx(l, down, ctx, id), l->ring_order_log2);
+	atomic_store_explicit(&r->line->unwatched, 1, memory_order_relaxed);
+}
+
+static int take_index(struct engine *e, struct session *s)
+{
+	for (uint32_t n = 0; n < e->session_capacity; n++) {
+		uint32_t i = (e->session_hint + n) % e->session_capacity;
+
+		if (e->sessions[i])
+			continue;
+		e->sessions[i] = s;
+		e->session_hint = i + 1;
+		s->idx = i;
+		return 0;
+	}
+	return -EMFILE;
+}
+
+/* 0, -EEXIST, -EMFILE or -ENOMEM. */
+int session_add(struct engine *e, const struct engine_session_desc *d)
+{
+	struct session *s;
+	int rc = -ENOMEM;
+
+	if (session_find(e, d->session))
+		return -EEXIST;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->desc = *d;
+	s->socks_head = NONE;
+	s->up_bytes = d->up_bytes;
+	s->segments_up = 1;
+	s->down[0] = (struct segment_map){.base = d->down_base, .bytes = d->down_bytes};
+	s->rings = calloc(d->layout.contexts, sizeof(*s->rings));
+	if (!s->rings)
+		goto out_session;
+	rc = chunk_pool_add(&s->chunks, 0, d->up_base, d->up_part_first, d->up_part_bytes);
+	if (!rc)
+		rc = take_index(e, s);
+	if (rc)
+		goto out_pool;
+	for (uint16_t i = 0; i < d->layout.contexts; i++)
+		ring_init(e, s, i);
+	s->bucket_next = *bucket_of(e, d->session);
+	*bucket_of(e, d->session) = s;
+	e->session_count++;
+	return 0;
+out_pool:
+	chunk_pool_fini(&s->chunks);
+	free(s->rings);
+out_session:
+	free(s);
+	return rc;
+}
+
+/* A further segment. 0, -ENOENT or -ENOMEM. */
+int session_segment(struct engine *e, const struct engine_segment_desc *d)
+{
+	struct session *s = session_find(e, d->session);
+
+	if (!s || s->dying || d->index >= PROTO_SEGMENTS_MAX)
+		return -ENOENT;
+	if (d->direction == SHM_DOWN) {
+		s->down[d->index] = (struct segment_map){.base = d->base, .bytes = d->bytes};
+		return 0;
+	}
+	s->need_up_asked = false;
+	s->segments_up++;
+	s->up_bytes += d->bytes;
+	return chunk_pool_add(&s->chunks, d->index, d->base, 0, d->bytes);
+}
+
+/* The bytes at ref, NULL if they do not lie inside the payload of a `down` segment. */
+const uint8_t *session_down(const struct session *s, proto_ref ref, uint32_t len)
+{
+	uint32_t i = proto_ref_segment(ref);
+	uint64_t off = proto_ref_offset(ref);
+
+	if (i >= PROTO_SEGMENTS_MAX || len > s->down[i].bytes || off > s->down[i].bytes - len)
+		return NULL;
+	if (i == 0 && off < s->desc.layout.down_payload)
+		return NULL;
+	return s->down[i].base + off;
+}
+
+void session_need_up(struct engine *e, struct session *s)
+{
+	if (s->need_up_asked || s->dying || s->up_bytes >= s->desc.up_max_bytes)
+		return;
+	s->need_up_asked = true;
+	command_note(e, ENGINE_NOTE_NEED_UP, s->desc.session, (uint32_t)s->up_bytes);
+}
+
+/* The client broke the protocol: it is heard no more; the main thread ends it. */
+void session_condemn(struct engine *e, struct session *s, enum proto_condemned reason)
+{
+	if (s->condemned || s->dying)
+		return;
+	s->condemned = true;
+	e->counters.sessions_condemned++;
+	command_note(e, ENGINE_NOTE_CONDEMNED, s->desc.session, reason);
+}
+
+static void session_free(struct engine *e, struct session *s)
+{
+	struct session **p = bucket_of(e, s->desc.session);
+
+	while (*p != s)
+		p = &(*p)->bucket_next;
+	*p = s->bucket_next;
+	e->sessions[s->idx] = NULL;
+	e->session_count--;
+	command_note(e, ENGINE_NOTE_SESSION_GONE, s->desc.session, 0);
+	chunk_pool_fini(&s->chunks);
+	free(s->rings);
+	free(s);
+}
+
+void session_unpin(struct engine *e, struct session *s)
+{
+	assert(s->orphans && e->orphans);
+	s->orphans--;
+	e->orphans--;
+	if (!s->orphans && s->socks_head == NONE)
+		session_free(e, s);
+}
+
+static uint32_t uid_orphans(const struct engine *e, uint32_t uid)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < e->session_capacity; i++)
+		if (e->sessions[i] && e->sessions[i]->desc.uid == uid)
+			n += e->sessions[i]->orphans;
+	return n;
+}
+
+static void make_orphan(struct engine *e, struct session *s, struct sock *sk)
+{
+	sk->flags |= SOCK_ORPHAN;
+	sk->orphan_deadline_us = e->now_us + (uint64_t)e->cfg.limits.orphan_timeout_s * 1000000;
+	s->orphans++;
+	e->orphans++;
+	e->counters.orphans++;
+}
+
+/* Hands an unfinished connection over to itself: no sock, no session. */
+static void detach(struct engine *e, struct sock *sk, struct tcp_conn *c)
+{
+	txq_free(e, c, sk);
+	sk->conn = NONE;
+	c->owner = NONE;
+	sock_free(e, sk);
+}
+
+/* Closes one socket of a dead session as Linux would: unread data means RST. `budget` is how
+ * many orphans its user may still have. */
+static void close_sock(struct engine *e, struct session *s, struct sock *sk, uint32_t *budget)
+{
+	struct tcp_conn *c;
+	bool closed = sk->flags & SOCK_CLOSED;
+	bool abort;
+
+	sk->flags &= ~(uint32_t)SOCK_DIRTY;
+	if (sk->conn == NONE) {
+		sock_free(e, sk);
+		return;
+	}
+	c = conn_at(e, sk->conn);
+	abort = s->condemned || (!closed && c->rcv_nxt_pos > sk->consumed_pos);
+	rxq_free(e, c);
+	if (!abort && c->txq_head != NONE && c->state != TCP_CLOSED) {
+		if (*budget) {
+			(*budget)--;
+			make_orphan(e, s, sk);
+			if (!closed)
+				flow_close(e, c, false);
+			return;
+		}
+		e->counters.orphans_refused++;
+		abort = true;
+	}
+	detach(e, sk, c);
+	if (!closed || abort)
+		flow_close(e, c, abort);
+}
+
+/* The process is gone. */
+void session_del(struct engine *e, uint32_t id)
+{
+	struct session *s = session_find(e, id);
+	uint32_t used, budget;
+
+	if (!s || s->dying)
+		return;
+	if (!s->condemned)
+		gate_drain(e, s);
+	s->dying = true;
+	for (uint16_t i = 0; i < s->desc.layout.contexts; i++)
+		gate_forget(e, &s->rings[i]);
+	listener_del_session(e, s->idx);
+	used = uid_orphans(e, s->desc.uid);
+	budget = used < e->cfg.limits.uid_orphans_max ? e->cfg.limits.uid_orphans_max - used : 0;
+	s->orphans++; /* keeps *s while its socks go; taken back by session_unpin */
+	e->orphans++;
+	for (uint32_t i = s->socks_head, next; i != NONE; i = next) {
+		next = sock_at(e, i)->session_next;
+		close_sock(e, s, sock_at(e, i), &budget);
+	}
+	session_unpin(e, s);
+}
+
+/* The orphan's bytes are all acknowledged: nothing refers to the session any more. */
+void session_orphan_done(struct engine *e, struct sock *sk)
+{
+	struct session *s = e->sessions[sk->session];
+
+	detach(e, sk, conn_at(e, sk->conn));
+	session_unpin(e, s);
+}
+
+/* Resets orphans whose time is over. */
+void session_orphans_tick(struct engine *e)
+{
+	for (uint32_t i = 0; e->orphans && i < e->session_capacity; i++) {
+		struct session *s = e->sessions[i];
+
+		if (!s || !s->dying)
+			continue;
+		for (uint32_t k = s->socks_head, next; k != NONE; k = next) {
+			struct sock *sk = sock_at(e, k);
+			bool last = sk->session_next == NONE;
+
+			next = sk->session_next;
+			if (sk->orphan_deadline_us > e->now_us)
+				continue;
+			e->counters.orphans_timed_out++;
+			sk->orphan_deadline_us = UINT64_MAX;
+			flow_close(e, conn_at(e, sk->conn), true);
+			if (last)
+				break;
+		}
+	}
+}
+
+/* At the engine's end: the socks of orphans go with the arenas. */
+void session_destroy(struct engine *e, uint32_t idx)
+{
+	struct session *s = e->sessions[idx];
+
+	if (!s)
+		return;
+	chunk_pool_fini(&s->chunks);
+	free(s->rings);
+	free(s);
+	e->sessions[idx] = NULL;
+}

@@ -1,0 +1,232 @@
+/* Frames out: from a tcp_out to a frame that the port takes.
+ *
+ * Output runs once per due connection per turn. The next hop is resolved before tcp_output()
+ * is asked, so that a segment is not made only to be dropped: a connection whose neighbour is
+ * being resolved waits in a list of its own until the neighbour table changes. A neighbour
+ * that does not answer fails an active open; an established connection sends into the void
+ * and lets its retransmission timer decide.
+ */
+#include "internal.h"
+
+#include <net/arp.h>
+#include <net/ip4.h>
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+	TCP_HLEN = 20,
+	GATHER_MAX = 2048,
+};
+
+static void put16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+	put16(p, (uint16_t)(v >> 16));
+	put16(p + 2, (uint16_t)v);
+}
+
+/* A whole frame without TCP payload: ARP, ICMP. */
+void engine_tx_frame(struct engine *e, const uint8_t *frame, size_t len)
+{
+	size_t head = len < NIC_HEADERS_MAX ? len : NIC_HEADERS_MAX;
+	struct nic_gather rest = {.data = frame + head, .len_bytes = (uint32_t)(len - head)};
+	struct nic_tx_frame f = {
+		.headers = frame,
+		.headers_len = (uint16_t)head,
+		.gather = &rest,
+		.gather_count = rest.len_bytes ? 1 : 0,
+		.payload_len = rest.len_bytes,
+	};
+
+	if (nic_tx(e->cfg.port, e->cfg.id, &f))
+		e->counters.tx_no_buffer++;
+}
+
+static void send_arp_request(struct engine *e, uint32_t ip_be, const struct net_mac *dst)
+{
+	uint8_t frame[NET_ARP_FRAME_LEN];
+
+	if (!net_arp_build_request(frame, e->cfg.iface, ip_be, dst))
+		return;
+	engine_tx_frame(e, frame, sizeof(frame));
+	e->net_counters.arp_requests_sent++;
+}
+
+void engine_neigh_tick(struct engine *e)
+{
+	struct net_neigh_request req[64];
+	unsigned int n = net_neigh_tick(e->cfg.neigh, e->now_us, req, 64);
+
+	for (unsigned int i = 0; i < n; i++)
+		send_arp_request(e, req[i].ip_be, &req[i].dst);
+}
+
+/* Tells the wire about our addresses, once, at the start. */
+void engine_announce(struct engine *e)
+{
+	uint8_t frame[NET_ARP_FRAME_LEN];
+
+	for (unsigned int i = 0; i < e->cfg.iface->addr_count; i++) {
+		net_arp_build_gratuitous(frame, e->cfg.iface, e->cfg.iface->addr[i].ip_be);
+		engine_tx_frame(e, frame, sizeof(frame));
+	}
+}
+
+/* The MAC of the next hop towards key->remote: FOUND, NEED_RESOLVE (under way), FAILED. */
+static enum net_neigh_result next_hop(
+	struct engine *e, const struct net_tuple *key, struct net_mac *mac)
+{
+	struct net_route route;
+	enum net_neigh_result r;
+	int rc;
+
+	if (net_route_lookup(e->cfg.iface, net_addr_to_ip4(&key->remote), &route)) {
+		e->net_counters.route_unreachable++;
+		return NET_NEIGH_FAILED;
+	}
+	r = net_neigh_lookup(e->cfg.neigh, route.next_hop_be, e->now_us, mac);
+	if (r != NET_NEIGH_NEED_RESOLVE)
+		return r;
+	rc = net_neigh_resolve(e->cfg.neigh, route.next_hop_be, e->now_us);
+	if (rc > 0)
+		send_arp_request(e, route.next_hop_be, &net_mac_broadcast);
+	return rc < 0 ? NET_NEIGH_FAILED : NET_NEIGH_NEED_RESOLVE;
+}
+
+/* Ethernet, IPv4 and TCP headers of one segment; returns their length. Checksums are left to
+ * the port (nic.h). */
+static uint16_t build_headers(
+	struct engine *e, const struct tcp_out *out, const struct net_mac *dst, uint8_t *h)
+{
+	uint8_t *tcp = h + NET_ETH_HLEN + NET_IP4_HLEN;
+	uint16_t tcp_hlen = TCP_HLEN + out->opt_len;
+	struct net_ip4_out ip = {
+		.src_be = net_addr_to_ip4(&out->key.local),
+		.dst_be = net_addr_to_ip4(&out->key.remote),
+		.payload_len_bytes = (uint16_t)(tcp_hlen + out->len),
+		.id = e->ip_id++,
+		.proto = NET_PROTO_TCP,
+	};
+
+	net_eth_build(h, dst, &e->cfg.iface->mac, NET_ETHERTYPE_IP4);
+	net_ip4_build(h + NET_ETH_HLEN, &ip);
+	put16(h + NET_ETH_HLEN + 10, 0);
+	put16(tcp, out->key.lport);
+	put16(tcp + 2, out->key.rport);
+	put32(tcp + 4, out->seq);
+	put32(tcp + 8, out->ack);
+	tcp[12] = (uint8_t)(tcp_hlen / 4 << 4);
+	tcp[13] = out->flags;
+	put16(tcp + 14, out->wnd);
+	put32(tcp + 16, 0);
+	memcpy(tcp + TCP_HLEN, out->opt, out->opt_len);
+	return (uint16_t)(NET_ETH_HLEN + NET_IP4_HLEN + tcp_hlen);
+}
+
+static void send_segment(
+	struct engine *e, struct tcp_conn *c, const struct tcp_out *out, const struct net_mac *mac)
+{
+	struct nic_gather gather[GATHER_MAX];
+	uint8_t headers[NIC_HEADERS_MAX];
+	struct nic_tx_frame f = {
+		.headers = headers,
+		.l3_offset = NET_ETH_HLEN,
+		.l4_offset = NET_ETH_HLEN + NET_IP4_HLEN,
+		.mss_bytes = out->len > out->mss_bytes ? out->mss_bytes : 0,
+		.payload_len = out->len,
+		.gather = gather,
+	};
+
+	if (out->len) {
+		f.gather_count = (uint16_t)txq_gather(e, c, out->pos, out->len, gather, GATHER_MAX);
+		if (!f.gather_count) {
+			e->counters.tx_payload_missing++;
+			return;
+		}
+	}
+	f.headers_len = build_headers(e, out, mac, headers);
+	if (nic_tx(e->cfg.port, e->cfg.id, &f))
+		e->counters.tx_no_buffer++;
+	else
+		e->counters.tx_segments++;
+}
+
+/* A segment that belongs to no connection. */
+void engine_tx_reply(struct engine *e, const struct tcp_out *out)
+{
+	struct net_mac mac;
+
+	if (next_hop(e, &out->key, &mac) == NET_NEIGH_FOUND)
+		send_segment(e, NULL, out, &mac);
+	else
+		e->counters.tx_no_neighbour++;
+}
+
+static void output_conn(struct engine *e, struct tcp_conn *c)
+{
+	struct tcp_out out[SEGMENTS_PER_OUTPUT];
+	struct net_mac mac;
+	enum net_neigh_result hop = next_hop(e, &c->entry.key, &mac);
+	unsigned int n;
+
+	if (hop == NET_NEIGH_NEED_RESOLVE && c->state != TCP_CLOSED) {
+		c->due_flags |= CONN_WAITS_NEIGH;
+		conn_list_push(e, &e->neigh_waiters, c);
+		return;
+	}
+	if (hop == NET_NEIGH_FAILED && c->state == TCP_SYN_SENT) {
+		flow_events(e, c, tcp_icmp_error(&e->tcp, c, c->iss, EHOSTUNREACH, e->now_us));
+		return;
+	}
+	n = tcp_output(&e->tcp, c, e->now_us, out, SEGMENTS_PER_OUTPUT);
+	for (unsigned int i = 0; i < n; i++) {
+		if (hop == NET_NEIGH_FOUND)
+			send_segment(e, c, &out[i], &mac);
+		else
+			e->counters.tx_no_neighbour++;
+	}
+	if (n == SEGMENTS_PER_OUTPUT && c->state != TCP_CLOSED)
+		flow_due(e, c);
+	flow_after_output(e, c);
+}
+
+static void wake_waiters(struct engine *e)
+{
+	uint64_t generation = net_neigh_generation(e->cfg.neigh);
+	struct tcp_conn *c;
+
+	if (generation == e->neigh_generation)
+		return;
+	e->neigh_generation = generation;
+	while ((c = conn_list_pop(e, &e->neigh_waiters))) {
+		c->due_flags &= (uint16_t)~CONN_WAITS_NEIGH;
+		flow_due(e, c);
+	}
+}
+
+/* Runs output for the connections that are due, each once; returns how many. */
+unsigned int engine_output(struct engine *e)
+{
+	unsigned int n = 0;
+	uint32_t last;
+	struct tcp_conn *c;
+
+	wake_waiters(e);
+	last = e->due.tail;
+	while (last != NONE && n < OUTPUTS_PER_TURN && (c = conn_list_pop(e, &e->due))) {
+		bool stop = conn_idx(e, c) == last;
+
+		c->due_flags &= (uint16_t)~CONN_DUE;
+		n++;
+		output_conn(e, c);
+		if (stop)
+			break;
+	}
+	return n;
+}
