@@ -92,6 +92,11 @@ typedef void (*config_report_fn)(void *arg, const char *line);
 unsigned int config_load(
 	struct config *c, const char *file, config_report_fn report, void *report_arg);
 
+/* Fills in MTU, addresses and gateway of *iface; the MAC is the port's. 0, or the error of
+ * net_iface_add() or net_iface_set_gateway(); never fails on what config_load() accepted. */
+struct net_iface;
+int config_iface(const struct config *c, struct net_iface *iface);
+
 /* The slice of ephemeral ports that belongs to an engine (index 0..engine_count-1) or to the
  * main thread, for bind(0) (index engine_count). Slices are disjoint. */
 void config_port_slice(

@@ -52,7 +52,9 @@ struct nic_port_config {
 	char device[256]; /* as in the configuration: PCI address or virtual device string */
 	uint16_t mtu_bytes;
 	uint16_t queues; /* one per engine */
-	uint32_t mbufs;	 /* per port; 0: chosen from queues */
+	uint32_t mbufs;	 /* per port; 0: 16384 in huge pages, 8192 without */
+	uint8_t mac[6];	 /* used instead of the port's own if mac_given */
+	bool mac_given;
 	int numa_node;
 };
 

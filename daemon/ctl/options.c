@@ -1,0 +1,161 @@
+/* The table; how values are parsed is in option_parse.c. */
+#include "options.h"
+
+#include "log.h"
+
+#include <string.h>
+
+#define FIELD(field)                                                                               \
+	.offset = offsetof(struct config, field), .width = sizeof(((struct config *)0)->field)
+#define KIB UINT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+
+/* One row a key, in the order in which they are documented. */
+/* clang-format off */
+const struct option option_table[] = {
+	{"daemon", "runtime_dir", OPTION_PATH, FIELD(runtime_dir), .value = "/run/mtcpd",
+	 .text = "Directory of the sockets mtcpd.sock and mtcpctl.sock; two daemons need two."},
+	{"daemon", "group", OPTION_TEXT, FIELD(group), .value = "mtcp",
+	 .text = "Members of this group may attach."},
+	{"daemon", "log_level", OPTION_CHOICE, FIELD(log_level), .min = LOG_LEVEL_ERROR,
+	 .choices = "error|warning|notice|info|debug", .value = "info",
+	 .text = "Messages less severe than this are not written."},
+	{"daemon", "shutdown_timeout_s", OPTION_NUMBER, FIELD(shutdown_timeout_s), .max = 3600,
+	 .value = "10",
+	 .text = "On SIGTERM, how long connections may take to close in order before they are reset."},
+	{"daemon", "hugepages", OPTION_CHOICE, FIELD(hugepages), .choices = "auto|yes|no",
+	 .value = "auto",
+	 .text = "Whether to use huge pages; 'yes' refuses to start without them."},
+	{"daemon", "memory_mib", OPTION_NUMBER, FIELD(memory_mib), .max = 65536, .value = "0",
+	 .text = "Memory for the port's buffers, in MiB; 0: as much as port.mbufs takes."},
+
+	{"port", "device", OPTION_DEVICE, FIELD(port.device), .example = "net_tap0,iface=mtcp0",
+	 .text = "The network port: a PCI address, or a virtual device with its arguments. Required."},
+	{"port", "address", OPTION_ADDR_LIST, FIELD(addrs), .example = "192.0.2.2/24",
+	 .text = "IPv4 addresses of mtcpd with prefix lengths, comma separated, at most 16. Required."},
+	{"port", "gateway", OPTION_ADDR, FIELD(gateway), .example = "192.0.2.1",
+	 .text = "Next hop for what is not on link."},
+	{"port", "mtu", OPTION_NUMBER, FIELD(port.mtu_bytes), .min = 576, .max = 9000,
+	 .value = "1500", .text = "Largest IP packet, in bytes."},
+	{"port", "mac", OPTION_MAC, FIELD(port.mac), .example = "02:00:00:00:00:01",
+	 .text = "MAC address to use instead of the port's own."},
+	{"port", "mbufs", OPTION_NUMBER, FIELD(port.mbufs), .max = 1 << 22, .value = "0",
+	 .text = "Packet buffers of 2 KiB; 0: 16384 in huge pages, 8192 in plain ones."},
+
+	{"engine", "cores", OPTION_CORES, FIELD(cores), .value = "any",
+	 .text = "CPUs, one engine on each, as '1' or '1-3,5'; 'any': one engine on whichever is free."},
+	{"engine", "spin_us", OPTION_NUMBER, FIELD(spin_us), .max = 10000, .value = "20",
+	 .text = "How long an idle engine looks for work before it sleeps; 0 on a contended core."},
+	{"engine", "poll_us", OPTION_NUMBER, FIELD(poll_us), .min = 10, .max = 10000, .value = "200",
+	 .text = "How often a sleeping engine looks at a port that cannot wake it."},
+
+	{"limits", "connections", OPTION_NUMBER, FIELD(limits.connections), .min = 64,
+	 .max = 1 << 26, .value = "1048576", .text = "Connections of all clients."},
+	{"limits", "half_open", OPTION_NUMBER, FIELD(limits.half_open), .min = 16, .max = 1 << 22,
+	 .value = "65536", .text = "Connections in SYN-RECEIVED; beyond, SYN cookies are used."},
+	{"limits", "time_wait", OPTION_NUMBER, FIELD(limits.time_wait), .min = 16, .max = 1 << 24,
+	 .value = "262144", .text = "Connections in TIME-WAIT; beyond, the oldest goes early."},
+	{"limits", "sessions", OPTION_NUMBER, FIELD(limits.sessions), .min = 1, .max = 16384,
+	 .value = "1024", .text = "Attached processes."},
+	{"limits", "sessions_per_uid", OPTION_NUMBER, FIELD(limits.sessions_per_uid), .min = 1,
+	 .max = 16384, .value = "256", .text = "Attached processes of one user."},
+	{"limits", "attach_rate_per_uid", OPTION_NUMBER, FIELD(limits.attach_rate_per_uid), .min = 1,
+	 .max = 100000, .value = "100", .text = "Attaches a second of one user."},
+	{"limits", "connections_per_session", OPTION_NUMBER, FIELD(limits.connections_per_session),
+	 .min = 1, .max = 1 << 26, .value = "262144", .text = "Sockets of one process."},
+	{"limits", "listeners_per_session", OPTION_NUMBER, FIELD(limits.listeners_per_session),
+	 .min = 1, .max = 65535, .value = "256", .text = "Listening sockets of one process."},
+	{"limits", "orphans_per_uid", OPTION_NUMBER, FIELD(limits.orphans_per_uid), .max = 1 << 24,
+	 .value = "4096", .text = "Connections of one user that outlive their process to send the rest."},
+	{"limits", "orphan_timeout_s", OPTION_NUMBER, FIELD(limits.orphan_timeout_s), .min = 1,
+	 .max = 3600, .value = "60", .text = "How long such a connection may take."},
+	{"limits", "contexts", OPTION_NUMBER, FIELD(limits.contexts), .min = 1, .max = 64,
+	 .value = "16", .text = "Ring sets of one process; its threads share them."},
+	{"limits", "ring_slots", OPTION_POWER_OF_2, FIELD(limits.ring_slots), .min = 16,
+	 .max = 16384, .value = "256", .text = "Slots of each ring."},
+	{"limits", "slots_per_turn", OPTION_NUMBER, FIELD(limits.slots_per_turn), .min = 1,
+	 .max = 16384, .value = "64", .text = "Submissions that an engine takes from a ring at a time."},
+	{"limits", "segment_initial", OPTION_SIZE, FIELD(limits.segment_initial_bytes),
+	 .min = 64 * KIB, .max = 1 * GIB, .value = "1M",
+	 .text = "Payload memory that a process gets at attach, in either direction."},
+	{"limits", "session_down_max", OPTION_SIZE, FIELD(limits.session_down_bytes),
+	 .min = 2 * MIB, .max = 64 * GIB, .value = "256M",
+	 .text = "Shared memory of one process for sending."},
+	{"limits", "session_up_max", OPTION_SIZE, FIELD(limits.session_up_bytes), .min = 2 * MIB,
+	 .max = 64 * GIB, .value = "256M", .text = "Shared memory of one process for receiving."},
+	{"limits", "sndbuf", OPTION_SIZE, FIELD(limits.sndbuf_bytes), .min = 4 * KIB,
+	 .max = 1 * GIB, .value = "256K", .text = "SO_SNDBUF of a new socket."},
+	{"limits", "sndbuf_max", OPTION_SIZE, FIELD(limits.sndbuf_max_bytes), .min = 4 * KIB,
+	 .max = 1 * GIB, .value = "4M", .text = "Largest SO_SNDBUF."},
+	{"limits", "rcvbuf", OPTION_SIZE, FIELD(limits.rcvbuf_bytes), .min = 4 * KIB,
+	 .max = 1 * GIB, .value = "128K", .text = "SO_RCVBUF of a new socket."},
+	{"limits", "rcvbuf_max", OPTION_SIZE, FIELD(limits.rcvbuf_max_bytes), .min = 4 * KIB,
+	 .max = 1 * GIB, .value = "6M", .text = "Largest SO_RCVBUF; decides the window scale."},
+	{"limits", "neighbours", OPTION_NUMBER, FIELD(limits.neighbours), .min = 64,
+	 .max = 65536, .value = "4096", .text = "Entries of the neighbour (ARP) table."},
+
+	{"tcp", "ephemeral_ports", OPTION_PORT_RANGE, FIELD(port_first), .min = 1, .max = 65535,
+	 .value = "32768-60999", .text = "Local ports for connect and bind(0), shared out to engines."},
+	{"tcp", "unprivileged_port_first", OPTION_NUMBER, FIELD(port_unprivileged_first),
+	 .max = 65535, .value = "1024",
+	 .text = "Ports below this can be bound only with CAP_NET_BIND_SERVICE."},
+	{"tcp", "msl_s", OPTION_NUMBER, FIELD(tcp.msl_us), .min = 1, .max = 240, .scale = 1000000,
+	 .value = "30", .text = "Maximum segment lifetime; TIME-WAIT lasts twice as long."},
+	{"tcp", "fin_wait_2_s", OPTION_NUMBER, FIELD(tcp.fin_wait_2_us), .min = 1, .max = 3600,
+	 .scale = 1000000, .value = "60", .text = "How long a closed socket waits for the peer's FIN."},
+	{"tcp", "delack_ms", OPTION_NUMBER, FIELD(tcp.delack_us), .min = 1, .max = 500,
+	 .scale = 1000, .value = "40", .text = "Longest delay of an acknowledgement."},
+	{"tcp", "rto_min_ms", OPTION_NUMBER, FIELD(tcp.rto_min_us), .min = 1, .max = 10000,
+	 .scale = 1000, .value = "200", .text = "Shortest retransmission time-out."},
+	{"tcp", "rto_initial_ms", OPTION_NUMBER, FIELD(tcp.rto_initial_us), .min = 100,
+	 .max = 10000, .scale = 1000, .value = "1000",
+	 .text = "Retransmission time-out before a round trip was measured."},
+	{"tcp", "rto_max_s", OPTION_NUMBER, FIELD(tcp.rto_max_us), .min = 10, .max = 600,
+	 .scale = 1000000, .value = "60", .text = "Longest retransmission time-out."},
+	{"tcp", "keepalive_idle_s", OPTION_NUMBER, FIELD(tcp.keepalive_idle_us), .min = 1,
+	 .max = 4294, .scale = 1000000, .value = "4294",
+	 .text = "With SO_KEEPALIVE, idle time before the first probe."},
+	{"tcp", "keepalive_interval_s", OPTION_NUMBER, FIELD(tcp.keepalive_intvl_us), .min = 1,
+	 .max = 3600, .scale = 1000000, .value = "75", .text = "Time between probes."},
+	{"tcp", "keepalive_probes", OPTION_NUMBER, FIELD(tcp.keepalive_probes), .min = 1, .max = 255,
+	 .value = "9", .text = "Probes without answer that end a connection."},
+	{"tcp", "syn_retries", OPTION_NUMBER, FIELD(tcp.syn_retries), .min = 1, .max = 16,
+	 .value = "6", .text = "Retransmissions of a SYN before connect fails."},
+	{"tcp", "synack_retries", OPTION_NUMBER, FIELD(tcp.synack_retries), .max = 16, .value = "5",
+	 .text = "Retransmissions of a SYN|ACK."},
+	{"tcp", "data_retries", OPTION_NUMBER, FIELD(tcp.data_retries), .min = 3, .max = 64,
+	 .value = "15", .text = "Retransmissions of data before a connection fails."},
+	{"tcp", "orphan_retries", OPTION_NUMBER, FIELD(tcp.orphan_retries), .min = 1, .max = 64,
+	 .value = "8", .text = "The same, when no process holds the connection any more."},
+	{"tcp", "challenge_ack_per_s", OPTION_NUMBER, FIELD(tcp.challenge_ack_per_s), .min = 1,
+	 .max = 1000000, .value = "1000", .text = "RFC 5961 challenge ACKs of an engine."},
+	{"tcp", "timestamps", OPTION_BOOL, FIELD(tcp.timestamps), .value = "yes",
+	 .text = "RFC 7323 timestamps."},
+	{"tcp", "window_scaling", OPTION_BOOL, FIELD(tcp.window_scale), .value = "yes",
+	 .text = "RFC 7323 window scaling."},
+};
+/* clang-format on */
+const size_t option_count = sizeof(option_table) / sizeof(option_table[0]);
+
+static_assert(offsetof(struct config, port_last) == offsetof(struct config, port_first) + 2,
+	"OPTION_PORT_RANGE writes both");
+
+const struct option *option_find(const char *section, const char *key)
+{
+	for (size_t i = 0; i < option_count; i++) {
+		if (strcmp(option_table[i].section, section) == 0 &&
+			strcmp(option_table[i].key, key) == 0)
+			return &option_table[i];
+	}
+	return NULL;
+}
+
+bool option_section_exists(const char *section)
+{
+	for (size_t i = 0; i < option_count; i++) {
+		if (strcmp(option_table[i].section, section) == 0)
+			return true;
+	}
+	return false;
+}
