@@ -17,13 +17,6 @@ static struct listener **bucket_of(struct engine *e, uint16_t port)
 	return &e->listener_bucket[port % LISTENER_BUCKETS];
 }
 
-static bool is_any(const struct net_addr *a)
-{
-	static const struct net_addr any;
-
-	return net_addr_equal(a, &any);
-}
-
 static struct listener *find_exact(struct engine *e, const struct net_addr *addr, uint16_t port)
 {
 	for (struct listener *l = *bucket_of(e, port); l; l = l->bucket_next)
