@@ -28,6 +28,7 @@
 #include <shm/arena.h>
 #include <shm/doorbell.h>
 #include <shm/ring.h>
+#include <shm/segment.h>
 #include <tcp/conn.h>
 #include <tcp/counters.h>
 #include <tcp/half.h>
