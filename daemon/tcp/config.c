@@ -8,8 +8,6 @@ enum {
 
 void tcp_config_default(struct tcp_config *cfg)
 {
-	uint64_t two_hours_us = (uint64_t)7200 * S;
-
 	*cfg = (struct tcp_config){
 		.mss_max_bytes = 1460, /* MTU 1500 less 40: RFC 9293 section 3.7.1 */
 		.mss_min_bytes = 48,
@@ -32,8 +30,4 @@ void tcp_config_default(struct tcp_config *cfg)
 		.timestamps = true,
 		.window_scale = true,
 	};
-	/* RFC 9293 3.8.4 MUST-28: at least two hours, or the most that the field can say. */
-	cfg->keepalive_idle_us = UINT32_MAX;
-	if (sizeof(cfg->keepalive_idle_us) > sizeof(uint32_t))
-		cfg->keepalive_idle_us = two_hours_us;
 }
