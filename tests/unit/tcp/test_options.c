@@ -1,0 +1,218 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <tcp/options.h>
+
+#include "rng.h"
+
+#include <errno.h>
+
+#define PARSE(opt, flags, ...)                                                                     \
+	parse(opt, flags, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
+
+/* In an exact heap block, so that a read past the end shows under ASan. */
+static int parse(struct tcp_options *opt, uint8_t flags, const uint8_t *bytes, size_t len)
+{
+	uint8_t *copy = test_malloc(len);
+	int rc;
+
+	memcpy(copy, bytes, len);
+	rc = tcp_options_parse(opt, copy, (unsigned int)len, flags);
+	test_free(copy);
+	return rc;
+}
+
+static void test_options_parse_linux_syn_all_read(void **state)
+{
+	struct tcp_options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, TCP_SYN, 2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 1, 2, 0, 0, 0, 0,
+				 1, 3, 3, 7),
+		0);
+	assert_true(o.has_mss && o.has_ts && o.has_wscale && o.sack_permitted);
+	assert_int_equal(o.mss, 1460);
+	assert_int_equal(o.ts_val, 0x102);
+	assert_int_equal(o.ts_ecr, 0);
+	assert_int_equal(o.wscale, 7);
+	assert_int_equal(o.sack_count, 0);
+}
+
+static void test_options_parse_bad_length_refused(void **state)
+{
+	struct tcp_options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, TCP_SYN, 2, 0, 0, 0), -EBADMSG);
+	assert_int_equal(PARSE(&o, TCP_SYN, 2, 1, 0, 0), -EBADMSG);
+	assert_int_equal(PARSE(&o, TCP_SYN, 99, 0, 0, 0), -EBADMSG);
+	assert_int_equal(PARSE(&o, TCP_SYN, 2, 5, 0, 0), -EBADMSG);
+	assert_int_equal(PARSE(&o, TCP_SYN, 99, 255, 0, 0), -EBADMSG);
+	assert_int_equal(PARSE(&o, TCP_SYN, 1, 1, 1, 2), -EBADMSG);
+	assert_int_equal(PARSE(&o, TCP_ACK, 1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0), -EBADMSG);
+}
+
+static void test_options_parse_unknown_and_odd_sizes_skipped(void **state)
+{
+	struct tcp_options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, TCP_SYN, 254, 4, 1, 2, 2, 3, 9, 3, 4, 1, 1, 2, 4, 1, 0), 0);
+	assert_int_equal(o.mss, 256);
+	assert_false(o.has_wscale);
+	/* SACK of 9 bytes: no whole number of blocks. */
+	assert_int_equal(PARSE(&o, TCP_ACK, 5, 9, 0, 0, 0, 1, 0, 0, 0), 0);
+	assert_int_equal(o.sack_count, 0);
+	assert_int_equal(PARSE(&o, TCP_ACK, 5, 2), 0);
+	assert_int_equal(o.sack_count, 0);
+}
+
+static void test_options_parse_end_hides_what_follows(void **state)
+{
+	struct tcp_options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, TCP_SYN, 0, 2, 0, 0), 0);
+	assert_int_equal(PARSE(&o, TCP_SYN, 0, 2, 4, 1, 1), 0);
+	assert_false(o.has_mss);
+	assert_int_equal(tcp_options_parse(&o, NULL, 0, TCP_SYN), 0);
+}
+
+static void test_options_parse_out_of_place_ignored(void **state)
+{
+	struct tcp_options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, TCP_ACK, 2, 4, 5, 5, 3, 3, 7, 4, 2), 0);
+	assert_false(o.has_mss || o.has_wscale || o.sack_permitted);
+	assert_int_equal(PARSE(&o, TCP_SYN | TCP_ACK, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2), 0);
+	assert_int_equal(o.sack_count, 0);
+	assert_int_equal(PARSE(&o, TCP_RST, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2), 0);
+	assert_false(o.has_ts);
+	assert_int_equal(PARSE(&o, TCP_ACK, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2), 0);
+	assert_int_equal(o.sack_count, 1);
+	assert_int_equal(o.sack[0].start, 1);
+	assert_int_equal(o.sack[0].end, 2);
+}
+
+/* RFC 7323 section 2.3: a shift above 14 is taken as 14. */
+static void test_options_parse_wscale_255_clamped(void **state)
+{
+	struct tcp_options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, TCP_SYN, 3, 3, 255), 0);
+	assert_int_equal(o.wscale, 14);
+}
+
+static struct tcp_options random_options(struct rng *r, uint8_t flags)
+{
+	struct tcp_options o;
+	bool syn = flags & TCP_SYN;
+
+	memset(&o, 0, sizeof(o));
+	o.has_mss = syn && rng_below(r, 2);
+	o.mss = o.has_mss ? (uint16_t)rng_next(r) : 0;
+	o.has_wscale = syn && rng_below(r, 2);
+	o.wscale = o.has_wscale ? (uint8_t)rng_below(r, 15) : 0;
+	o.sack_permitted = syn && rng_below(r, 2);
+	o.has_ts = rng_below(r, 2);
+	o.ts_val = o.has_ts ? (uint32_t)rng_next(r) : 0;
+	o.ts_ecr = o.has_ts ? (uint32_t)rng_next(r) : 0;
+	o.sack_count = syn ? 0 : (uint8_t)rng_below(r, o.has_ts ? 4 : 5);
+	for (unsigned int i = 0; i < o.sack_count; i++) {
+		o.sack[i].start = (uint32_t)rng_next(r);
+		o.sack[i].end = (uint32_t)rng_next(r);
+	}
+	return o;
+}
+
+static void test_options_encode_random_sets_parse_back_equal(void **state)
+{
+	struct rng r = {1};
+
+	(void)state;
+	for (int i = 0; i < 20000; i++) {
+		uint8_t flags = rng_below(&r, 2) ? TCP_SYN : TCP_ACK;
+		struct tcp_options in = random_options(&r, flags);
+		struct tcp_options out;
+		uint8_t bytes[TCP_OPTIONS_MAX];
+		unsigned int len = tcp_options_encode(&in, bytes);
+
+		assert_true(len <= TCP_OPTIONS_MAX && len % 4 == 0);
+		assert_int_equal(parse(&out, flags, bytes, len), 0);
+		assert_memory_equal(&in, &out, sizeof(in));
+	}
+}
+
+static void test_options_encode_sack_beyond_space_keeps_first(void **state)
+{
+	struct tcp_options in = {.has_ts = true, .sack_count = 4};
+	struct tcp_options out;
+	uint8_t bytes[TCP_OPTIONS_MAX];
+
+	(void)state;
+	for (unsigned int i = 0; i < 4; i++)
+		in.sack[i].start = i + 1;
+	assert_int_equal(tcp_options_encode(&in, bytes), 40);
+	assert_int_equal(parse(&out, TCP_ACK, bytes, 40), 0);
+	assert_int_equal(out.sack_count, 3);
+	assert_int_equal(out.sack[2].start, 3);
+}
+
+static void test_options_peer_mss_any_value_clamped(void **state)
+{
+	struct tcp_config cfg;
+	struct tcp_options o = {0};
+	static const struct {
+		uint16_t wire;
+		uint16_t use;
+	} cases[] = {{0, 48}, {1, 48}, {47, 48}, {48, 48}, {1000, 1000}, {1460, 1460}, {9000, 1460},
+		{65535, 1460}};
+
+	(void)state;
+	tcp_config_default(&cfg);
+	assert_int_equal(tcp_options_peer_mss(&cfg, &o), 536);
+	o.has_mss = true;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		o.mss = cases[i].wire;
+		assert_int_equal(tcp_options_peer_mss(&cfg, &o), cases[i].use);
+	}
+}
+
+static void test_options_rcv_wscale_just_covers_the_buffer(void **state)
+{
+	struct tcp_config cfg;
+
+	(void)state;
+	tcp_config_default(&cfg);
+	cfg.rcvbuf_max_bytes = 65535;
+	assert_int_equal(tcp_options_rcv_wscale(&cfg), 0);
+	cfg.rcvbuf_max_bytes = 65536;
+	assert_int_equal(tcp_options_rcv_wscale(&cfg), 1);
+	cfg.rcvbuf_max_bytes = UINT32_MAX;
+	assert_int_equal(tcp_options_rcv_wscale(&cfg), 14);
+	cfg.window_scale = false;
+	assert_int_equal(tcp_options_rcv_wscale(&cfg), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_options_parse_linux_syn_all_read),
+		cmocka_unit_test(test_options_parse_bad_length_refused),
+		cmocka_unit_test(test_options_parse_unknown_and_odd_sizes_skipped),
+		cmocka_unit_test(test_options_parse_end_hides_what_follows),
+		cmocka_unit_test(test_options_parse_out_of_place_ignored),
+		cmocka_unit_test(test_options_parse_wscale_255_clamped),
+		cmocka_unit_test(test_options_encode_random_sets_parse_back_equal),
+		cmocka_unit_test(test_options_encode_sack_beyond_space_keeps_first),
+		cmocka_unit_test(test_options_peer_mss_any_value_clamped),
+		cmocka_unit_test(test_options_rcv_wscale_just_covers_the_buffer),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
