@@ -153,7 +153,8 @@ struct proto_result {
 	uint32_t cookie;
 	uint8_t laddr[16]; /* CONNECT: the address and port chosen */
 	uint16_t lport;
-	uint16_t reserved16[3];
+	uint16_t reserved16;
+	uint32_t listen_seq; /* ACCEPT with -EAGAIN: nothing waits as of this (proto_listen_state) */
 	uint64_t reserved[2];
 };
 
@@ -164,8 +165,8 @@ struct proto_accepted {
 	uint16_t rport;
 	uint8_t laddr[16];
 	uint8_t raddr[16];
-	uint32_t pending; /* how many more wait on this listener and engine (a hint) */
-	uint32_t reserved;
+	uint32_t pending;    /* as in proto_listen_state, after this accept */
+	uint32_t listen_seq;
 };
 
 /* Everything there is to know of a connection, coalesced: a later one replaces an earlier. */
@@ -192,11 +193,14 @@ enum proto_flow_flag {
 					  * byte that was lent to it */
 };
 
+/* How many connections wait on this listener and engine. The same is told in the answers to
+ * ACCEPT, which may travel in another ring: of two tellings the one with the later listen_seq
+ * (compared as a signed difference) holds. Each engine has its own. */
 struct proto_listen_state {
 	uint32_t cookie;
 	uint32_t gen;
 	uint32_t pending;
-	uint32_t reserved32;
+	uint32_t listen_seq;
 	uint64_t reserved[5];
 };
 

@@ -366,6 +366,7 @@ static void promote(struct engine *e, struct listener *l, const struct tcp_half 
 {
 	uint64_t hash = hash_of(e, &seg->key);
 	struct tcp_conn *c;
+	uint32_t events;
 
 	if (listener_full(l) || e->draining) {
 		e->counters.accept_queue_full++;
@@ -386,7 +387,11 @@ static void promote(struct engine *e, struct listener *l, const struct tcp_half 
 		return;
 	}
 	c->due_flags |= CONN_IN_TABLE;
-	flow_events(e, c, tcp_input(&e->tcp, c, seg, e->now_us));
+	events = tcp_input(&e->tcp, c, seg, e->now_us);
+	if (c->due_flags & CONN_FRESH && !(events & TCP_EV_ESTABLISHED))
+		release(e, c); /* not the ACK it seemed to be */
+	else
+		flow_events(e, c, events);
 }
 
 static void reply_if(struct engine *e, uint32_t events, const struct tcp_out *reply)

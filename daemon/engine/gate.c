@@ -165,12 +165,11 @@ static enum proto_condemned op_connect(
 	return PROTO_OK;
 }
 
-static int accept_one(
-	struct engine *e, struct ring *r, const struct proto_accept *req, struct sock **out)
+/* 0 and *out, or -errno as accept(2) would report it. */
+static int accept_one(struct engine *e, struct ring *r, const struct proto_accept *req,
+	struct listener *l, struct sock **out)
 {
-	struct listener *l = listener_by_handle(e, req->listener);
 	struct session *s = r->session;
-	struct tcp_conn *c;
 
 	if (!l || l->session != s->idx)
 		return -EBADF;
@@ -183,9 +182,20 @@ static int accept_one(
 	*out = sock_new(e, s, r->ctx, req->cookie);
 	if (!*out)
 		return -ENFILE;
-	c = listener_pop(e, l);
-	flow_accept(e, c, *out);
-	return (int)l->count;
+	flow_accept(e, listener_pop(e, l), *out);
+	return 0;
+}
+
+static void accept_failed(struct engine *e, struct ring *r, const struct proto_slot *req,
+	struct listener *l, int rc)
+{
+	struct proto_result res = {.result = rc};
+
+	if (rc == -EAGAIN) {
+		res.listen_seq = l->seq;
+		listener_told(l);
+	}
+	answer(e, r, req, res);
 }
 
 static enum proto_condemned op_accept(
@@ -193,12 +203,13 @@ static enum proto_condemned op_accept(
 {
 	struct proto_slot slot = {
 		.head = proto_head_make(PROTO_EV_ACCEPTED, proto_head_request(req->head))};
+	struct listener *l = listener_by_handle(e, req->body.accept.listener);
 	struct sock *sk = NULL;
-	int rc = accept_one(e, r, &req->body.accept, &sk);
+	int rc = accept_one(e, r, &req->body.accept, l, &sk);
 	const struct tcp_conn *c;
 
-	if (rc < 0) {
-		answer_code(e, r, req, rc);
+	if (rc) {
+		accept_failed(e, r, req, l, rc);
 		return PROTO_OK;
 	}
 	c = conn_at(e, sk->conn);
@@ -207,11 +218,13 @@ static enum proto_condemned op_accept(
 		.cookie = sk->cookie,
 		.lport = c->entry.key.lport,
 		.rport = c->entry.key.rport,
-		.pending = (uint32_t)rc,
+		.pending = l->count,
+		.listen_seq = l->seq,
 	};
 	memcpy(slot.body.accepted.laddr, c->entry.key.local.b, 16);
 	memcpy(slot.body.accepted.raddr, c->entry.key.remote.b, 16);
 	gate_push(e, r, &slot);
+	listener_told(l);
 	e->counters.accepted++;
 	sock_mark(e, sk);
 	return PROTO_OK;
@@ -235,6 +248,8 @@ static enum proto_condemned op_send(struct engine *e, struct ring *r, const stru
 		return PROTO_OK; /* repeated */
 	if (sk->flow_shut)
 		return PROTO_CONDEMNED_POSITION;
+	if (c->flags & TCP_F_SHUT)
+		return PROTO_OK; /* the daemon is shutting down */
 	if (end - c->snd_una_pos > (uint64_t)e->cfg.limits.sndbuf_max_bytes * 2)
 		return PROTO_CONDEMNED_LIMIT;
 	skip = c->snd_end_pos - m->pos;

@@ -204,7 +204,8 @@ struct listener {
 	uint32_t capacity;
 	uint32_t head, count;
 	uint32_t halves;
-	uint32_t told; /* pending count last published */
+	uint32_t seq;  /* changes whenever count does */
+	uint32_t told; /* seq last published */
 	bool dirty;
 	struct listener *dirty_next;
 };
@@ -340,6 +341,7 @@ void listener_del_session(struct engine *e, uint32_t session_idx);
 struct listener *listener_lookup(struct engine *e, const struct net_tuple *key);
 struct listener *listener_by_handle(struct engine *e, struct proto_handle h);
 bool listener_full(const struct listener *l);
+void listener_told(struct listener *l); /* an answer to the client has said it all */
 void listener_push(struct engine *e, struct listener *l, struct tcp_conn *c);
 struct tcp_conn *listener_pop(struct engine *e, struct listener *l);
 void listener_forget(struct engine *e, struct tcp_conn *c); /* it died before accept */

@@ -77,8 +77,14 @@ int listener_add(struct engine *e, const struct engine_listen_desc *d)
 	return 0;
 }
 
+void listener_told(struct listener *l)
+{
+	l->told = l->seq;
+}
+
 static void mark_dirty(struct engine *e, struct listener *l)
 {
+	l->seq++;
 	if (l->dirty)
 		return;
 	l->dirty = true;
@@ -188,12 +194,13 @@ void listener_publish(struct engine *e)
 			.cookie = l->desc.cookie,
 			.gen = l->desc.handle.gen,
 			.pending = l->count,
+			.listen_seq = l->seq,
 		};
 		l->dirty = false;
-		if (l->told == l->count || s->condemned)
+		if (l->told == l->seq || s->condemned)
 			continue;
 		if (gate_push(e, &s->rings[l->desc.context], &slot)) {
-			l->told = l->count;
+			listener_told(l);
 			e->counters.events++;
 		} else {
 			l->dirty = true;

@@ -224,8 +224,8 @@ void rxq_free(struct engine *e, struct tcp_conn *c)
 }
 
 /* At accept: copies what came early from the engine's pool into chunks of the session. The
- * connection has its sock already and keeps the old chain meanwhile. 0, or -ENOBUFS with
- * nothing changed. */
+ * connection has no sock yet. 0, or -ENOBUFS and
+ * the data is lost. */
 int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s)
 {
 	uint32_t idx;
@@ -245,8 +245,6 @@ int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s)
 	}
 	return 0;
 out_undo:
-	/* What was moved is lost to the pending pool: the caller resets the connection, and
-	 * rxq_free() gives each chunk back to the pool it lies in. */
 	for (uint32_t i = c->rxq_head; i != idx;) {
 		uint32_t next = chunk_at(e, i)->next;
 
@@ -255,6 +253,7 @@ out_undo:
 		i = next;
 	}
 	c->rxq_head = idx;
+	rxq_free(e, c);
 	return -ENOBUFS;
 }
 
