@@ -53,7 +53,8 @@ struct proto_local_addr {
 	uint32_t reserved;
 };
 
-/* Descriptors, in this order: down, up, a pipe's read end per context, an eventfd per engine. */
+/* Descriptors, in this order: down, up, a doorbell's read end per context (shm_doorbell_pipe), an
+ * eventfd per engine. */
 struct proto_msg_attached {
 	struct proto_msg_header h;
 	uint32_t session;

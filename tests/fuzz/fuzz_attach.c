@@ -1,7 +1,9 @@
 /* Fuzzes what judges clients by form: control messages and submission slots.
  *
- * The first byte chooses; the rest is the message, or a run of slots. Beyond not crashing,
- * what passes must have the properties that the daemon and the gate rely on.
+ * Bit 0 of the first byte chooses; the rest is a message, or a run of slots. Bit 1 makes the
+ * message's header and length good ones, so that bodies are reached without guessing a 32-bit
+ * magic. Beyond not crashing, what passes must have the properties that the daemon and the
+ * gate rely on.
  */
 #include <proto/attach.h>
 #include <proto/decode.h>
@@ -19,14 +21,29 @@ static void require(bool holds)
 		abort();
 }
 
-static void fuzz_message(const uint8_t *data, size_t size)
+/* A copy of exactly the received length, so that a sanitizer sees reads past it. */
+static union proto_msg *message_make(const uint8_t *data, size_t *size, bool good_header)
 {
-	/* Exactly as long as what was received, so that a sanitizer sees reads past it. */
-	union proto_msg *m = malloc(size ? size : 1);
+	union proto_msg *m = calloc(1, *size ? *size : 1);
 
 	require(m != NULL);
-	if (size)
-		memcpy(m, data, size);
+	if (*size)
+		memcpy(m, data, *size);
+	if (!good_header || *size < sizeof(m->h))
+		return m;
+	m->h.magic = PROTO_MAGIC;
+	m->h.version = PROTO_VERSION;
+	m->h.type %= PROTO_MSG_COUNT;
+	m->h.result = 0;
+	if (proto_msg_request_size(m->h.type) <= *size)
+		*size = proto_msg_request_size(m->h.type);
+	return m;
+}
+
+static void fuzz_message(const uint8_t *data, size_t size, bool good_header)
+{
+	union proto_msg *m = message_make(data, &size, good_header);
+
 	if (proto_msg_request_check(m, size) == 0) {
 		require(size == proto_msg_request_size(m->h.type));
 		require(m->h.magic == PROTO_MAGIC && m->h.version == PROTO_VERSION);
@@ -70,7 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	if (data[0] & 1) {
-		fuzz_message(data + 1, size - 1);
+		fuzz_message(data + 1, size - 1, data[0] & 2);
 		return 0;
 	}
 	for (size_t at = 1; size - at >= sizeof(struct shm_slot_copy);
