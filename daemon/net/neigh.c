@@ -80,12 +80,27 @@ static bool failed_lately(const struct neigh_entry *e, uint64_t now_us)
 	       neigh_age_us(now_us, e->since_us) < NET_NEIGH_FAILED_US;
 }
 
+/* A miss is confirmed under the lock: if a reader that a writer kept waiting took a neighbour
+ * that is known for unknown, nothing would ever wake what it parked. */
+static struct neigh_slot *find_locked(
+	struct net_neigh_table *t, uint32_t ip_be, struct neigh_entry *e)
+{
+	struct neigh_slot *s;
+
+	net_neigh_lock(t);
+	s = net_neigh_slot_find(t, ip_be, e);
+	net_neigh_unlock(t);
+	return s;
+}
+
 enum net_neigh_result net_neigh_lookup(
 	struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us, struct net_mac *mac)
 {
 	struct neigh_entry e;
 	struct neigh_slot *s = net_neigh_slot_find(t, ip_be, &e);
 
+	if (!s)
+		s = find_locked(t, ip_be, &e);
 	if (!s)
 		return NET_NEIGH_NEED_RESOLVE;
 	if (!neigh_usable(&e))
@@ -102,7 +117,8 @@ static bool resolve_settled(const struct neigh_entry *e, uint64_t now_us, int *r
 	return *result != 0 || e->state != NET_NEIGH_STATE_FAILED;
 }
 
-static int resolve_locked(struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us)
+static int resolve_locked(
+	struct net_neigh_table *t, uint32_t ip_be, uint32_t incomplete_max, uint64_t now_us)
 {
 	struct neigh_entry e;
 	struct neigh_slot *s = net_neigh_slot_find(t, ip_be, &e);
@@ -110,7 +126,7 @@ static int resolve_locked(struct net_neigh_table *t, uint32_t ip_be, uint64_t no
 
 	if (s && resolve_settled(&e, now_us, &result))
 		return result;
-	if (t->incomplete >= t->incomplete_max)
+	if (t->incomplete >= incomplete_max)
 		return -ENOBUFS;
 	if (!s)
 		s = net_neigh_slot_pick(t, ip_be, false, now_us);
@@ -127,7 +143,8 @@ static int resolve_locked(struct net_neigh_table *t, uint32_t ip_be, uint64_t no
 	return 1;
 }
 
-int net_neigh_resolve(struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us)
+static int resolve(
+	struct net_neigh_table *t, uint32_t ip_be, uint32_t incomplete_max, uint64_t now_us)
 {
 	struct neigh_entry e;
 	int result;
@@ -137,9 +154,19 @@ int net_neigh_resolve(struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us
 	if (net_neigh_slot_find(t, ip_be, &e) && resolve_settled(&e, now_us, &result))
 		return result;
 	net_neigh_lock(t);
-	result = resolve_locked(t, ip_be, now_us);
+	result = resolve_locked(t, ip_be, incomplete_max, now_us);
 	net_neigh_unlock(t);
 	return result;
+}
+
+int net_neigh_resolve(struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us)
+{
+	return resolve(t, ip_be, t->incomplete_max, now_us);
+}
+
+int net_neigh_resolve_stranger(struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us)
+{
+	return resolve(t, ip_be, t->incomplete_max / 2, now_us);
 }
 
 /* -- learning -------------------------------------------------------------------------------- */
@@ -167,7 +194,12 @@ static enum net_drop learn(struct neigh_entry *e, const struct net_mac *mac,
 		return NET_DROP_neigh_locked;
 	if (same && !is_solicited(e, source))
 		return NET_DROP_NONE;
-	e->state = is_solicited(e, source) ? NET_NEIGH_STATE_REACHABLE : NET_NEIGH_STATE_STALE;
+	if (is_solicited(e, source)) {
+		e->state = NET_NEIGH_STATE_REACHABLE;
+		e->learned = false;
+	} else {
+		e->state = NET_NEIGH_STATE_STALE;
+	}
 	e->requests = 0;
 	e->since_us = now_us;
 	if (!same)
@@ -312,7 +344,6 @@ static enum turn age_stale(struct neigh_entry *e, uint64_t used_us, uint64_t now
 	uint64_t last_us = used_us > e->since_us ? used_us : e->since_us;
 
 	if (used_us != 0 && used_us >= e->since_us) {
-		e->learned = false;
 		e->state = NET_NEIGH_STATE_PROBE;
 		e->requests = 1;
 		e->since_us = now_us;

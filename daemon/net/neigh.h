@@ -18,9 +18,10 @@
  * what it wanted to send, and looks again when net_neigh_generation() has changed.
  *
  * Against floods: an entry is made only for a sender of ours (resolve, bounded by
- * incomplete_max) or for a host that asks for our address (bounded by learned_max, replacing
- * only entries that nobody has used). Everything else can only update what exists. The hash is
- * keyed, so that nobody can aim at one bucket.
+ * incomplete_max, of which strangers whom we merely answer get half) or for a host that asks
+ * for our address. The latter are bounded by learned_max until they answered a request of
+ * ours, and replace only each other, and only while nobody has used them. Everything else can
+ * only update what exists. The hash is keyed, so that nobody can aim at one bucket.
  */
 #ifndef NET_NEIGH_H
 #define NET_NEIGH_H
@@ -73,7 +74,8 @@ size_t net_neigh_size(uint32_t capacity);
  * caller keeps the memory until no engine uses the table. `hash_key` is random. */
 struct net_neigh_table *net_neigh_init(void *mem, uint32_t capacity, uint64_t hash_key);
 
-/* Looks up, and notes the use. Any thread, lock-free, bounded. */
+/* Looks up, and notes the use. Any thread. A hit is lock-free and bounded; a miss is confirmed
+ * under the lock. */
 enum net_neigh_result net_neigh_lookup(
 	struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us, struct net_mac *mac);
 
@@ -81,6 +83,10 @@ enum net_neigh_result net_neigh_lookup(
  * ones come from net_neigh_tick()); 0: under way, or usable by now. Errors: -ENOBUFS, no
  * room or too many incomplete entries; -EHOSTUNREACH, failed lately. */
 int net_neigh_resolve(struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us);
+
+/* The same for what only answers a stranger: a SYN|ACK or a RST. Gives up (-ENOBUFS) earlier, so
+ * that a flood from invented on-link addresses leaves room for connections of our own. */
+int net_neigh_resolve_stranger(struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us);
 
 /* Changes whenever an entry becomes usable, changes its MAC, fails or goes. A MAC remembered
  * from a lookup is good as long as the generation read before that lookup stands, but look
@@ -137,7 +143,7 @@ struct net_neigh_usage {
 	uint32_t count; /* entries of any state */
 	uint32_t incomplete;
 	uint32_t incomplete_max;
-	uint32_t learned; /* from requests for our address, not used yet */
+	uint32_t learned; /* from requests for our address, never confirmed */
 	uint32_t learned_max;
 };
 void net_neigh_usage_get(struct net_neigh_table *t, struct net_neigh_usage *usage);

@@ -33,7 +33,7 @@ struct neigh_entry {
 	struct net_mac mac;
 	uint8_t state;	     /* enum net_neigh_state */
 	uint8_t requests;    /* sent in INCOMPLETE or PROBE */
-	bool learned;	     /* made by a request for our address and not used since */
+	bool learned;	     /* made by a request for our address, never confirmed */
 	uint64_t since_us;   /* in this state; in INCOMPLETE and PROBE, since the last request */
 	uint64_t changed_us; /* when it began or got its MAC */
 };

@@ -415,6 +415,52 @@ static void test_neigh_flood_of_100000_leaves_used_entries(void **state)
 	assert_int_equal(state_of(SERVER), NET_NEIGH_STATE_REACHABLE);
 }
 
+/* Each invented host asks for us and sends a SYN, so that a reply uses its entry. */
+static void test_neigh_flood_that_makes_us_answer_stays_in_its_share(void **state)
+{
+	uint64_t t = SEC;
+
+	(void)state;
+	make_reachable(1, t);
+	for (uint32_t n = 1000; n < 101000; n++, t += 100) {
+		hear(n, NET_NEIGH_FROM_REQUEST, t);
+		if (look(n, t) == NET_NEIGH_NEED_RESOLVE)
+			net_neigh_resolve_stranger(table, host(n), t);
+		if (n % 1000 == 0)
+			while (tick(t) == OUT_MAX)
+				continue;
+	}
+	assert_true(usage().learned <= usage().learned_max);
+	assert_true(usage().incomplete <= usage().incomplete_max / 2);
+	assert_true(usage().count < usage().capacity / 2);
+	assert_int_equal(look(1, t), NET_NEIGH_FOUND);
+	make_reachable(2, t);
+}
+
+static void test_neigh_strangers_leave_half_of_incomplete(void **state)
+{
+	uint32_t n = 0;
+
+	(void)state;
+	while (net_neigh_resolve_stranger(table, host(1 + n), SEC) == 1)
+		n++;
+	assert_int_equal(n, usage().incomplete_max / 2);
+	assert_int_equal(net_neigh_resolve_stranger(table, host(1 + n), SEC), -ENOBUFS);
+	assert_int_equal(net_neigh_resolve(table, host(1 + n), SEC), 1);
+}
+
+static void test_neigh_learned_leaves_its_share_when_confirmed(void **state)
+{
+	(void)state;
+	assert_int_equal(hear(5, NET_NEIGH_FROM_REQUEST, SEC), NET_DROP_NONE);
+	assert_int_equal(look(5, SEC + 1), NET_NEIGH_FOUND);
+	assert_int_equal(tick(SEC + 2), 1);
+	assert_int_equal(usage().learned, 1);
+	assert_int_equal(hear(5, NET_NEIGH_FROM_REPLY, SEC + 3), NET_DROP_NONE);
+	assert_int_equal(usage().learned, 0);
+	assert_int_equal(usage().count, 1);
+}
+
 /* For ten minutes; the used entry goes through STALE and PROBE meanwhile. */
 static void test_neigh_long_flood_keeps_used_entry_confirmed(void **state)
 {
@@ -579,6 +625,9 @@ int main(void)
 		NEIGH_TEST(test_neigh_fills_to_capacity_with_used_entries),
 		NEIGH_TEST(test_neigh_full_of_unused_makes_room),
 		NEIGH_TEST(test_neigh_flood_of_100000_leaves_used_entries),
+		NEIGH_TEST(test_neigh_flood_that_makes_us_answer_stays_in_its_share),
+		NEIGH_TEST(test_neigh_strangers_leave_half_of_incomplete),
+		NEIGH_TEST(test_neigh_learned_leaves_its_share_when_confirmed),
 		NEIGH_TEST(test_neigh_long_flood_keeps_used_entry_confirmed),
 		NEIGH_TEST(test_neigh_next_shows_each_once),
 		cmocka_unit_test_setup_teardown(
