@@ -1,0 +1,146 @@
+/* Fuzzes what reads frames below TCP: Ethernet, ARP, IPv4, ICMP.
+ *
+ * The input's first byte gives the port's checksum verdict; the rest is the frame, in a block of
+ * exactly its size, so that a sanitizer sees a read past it. Since no mutation finds a
+ * checksum, a set bit makes the ICMP checksum right before it is parsed. Beyond not
+ * crashing, each view must lie inside the frame and each accepted value must keep its promise.
+ */
+#include <net/arp.h>
+#include <net/checksum.h>
+#include <net/icmp.h>
+#include <net/ip4.h>
+#include <net/packet.h>
+#include <net/route.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum {
+	CAPACITY = 64,
+	REPLY_CAP = NET_ETH_HLEN + 1500,
+	FIX_ICMP = 1 << 7,
+};
+
+/* Not assert(): a fuzzer must notice in every kind of build. */
+static void require(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+static void require_inside(const struct net_packet *p, const uint8_t *at, size_t len)
+{
+	require(at >= p->frame && at <= p->frame + p->frame_len_bytes);
+	require(len <= (size_t)(p->frame + p->frame_len_bytes - at));
+}
+
+static struct net_iface make_iface(void)
+{
+	static const uint8_t ours[4] = {10, 0, 0, 1};
+	struct net_iface iface = {.mac = {{2, 0, 0, 0, 0, 1}}, .mtu_bytes = 1500};
+	uint32_t ip_be;
+
+	memcpy(&ip_be, ours, sizeof(ip_be));
+	require(net_iface_add(&iface, ip_be, 24) == 0);
+	return iface;
+}
+
+static void fuzz_arp(const struct net_packet *p, const struct net_iface *iface)
+{
+	static struct net_neigh_table *table;
+	static uint64_t now_us;
+	uint8_t reply[NET_ARP_FRAME_LEN];
+	struct net_neigh_usage usage;
+	struct net_arp arp;
+	bool reply_due;
+
+	if (!table)
+		table = net_neigh_init(
+			aligned_alloc(NET_NEIGH_ALIGN, net_neigh_size(CAPACITY)), CAPACITY, 7);
+	if (net_arp_parse(&arp, p, iface) != NET_DROP_NONE)
+		return;
+	require(p->l3_len_bytes >= NET_ARP_LEN);
+	require(!net_mac_is_group(&arp.sender_mac));
+	require(!net_iface_is_local(iface, arp.sender_ip_be));
+	net_arp_input(table, iface, &arp, now_us += 1000, &reply_due);
+	require(!reply_due || net_iface_is_local(iface, arp.target_ip_be));
+	if (reply_due)
+		net_arp_build_reply(reply, iface, &arp);
+	net_neigh_usage_get(table, &usage);
+	require(usage.count <= usage.learned_max && usage.learned == usage.count);
+}
+
+static void fuzz_icmp(
+	const struct net_packet *p, const struct net_ip4 *ip, const struct net_iface *iface)
+{
+	uint8_t reply[REPLY_CAP];
+	struct net_icmp icmp;
+	size_t len;
+
+	if (net_icmp_parse(&icmp, ip, iface) != NET_DROP_NONE)
+		return;
+	if (icmp.kind == NET_ICMP_ECHO) {
+		len = net_icmp_build_echo_reply(reply, sizeof(reply), p, ip, 1);
+		require(len <= sizeof(reply));
+		require(len == 0 || len == NET_ETH_HLEN + NET_IP4_HLEN + ip->l4_len_bytes);
+		return;
+	}
+	require(net_iface_is_local(iface, net_addr_to_ip4(&icmp.key.local)));
+	require(icmp.error_errno > 0);
+	if (icmp.kind == NET_ICMP_TOO_BIG)
+		require(icmp.mtu_bytes >= NET_IP4_MTU_MIN && icmp.mtu_bytes < 65535);
+}
+
+static void fix_icmp(uint8_t *frame, const struct net_packet *p, const struct net_ip4 *ip)
+{
+	uint8_t *msg = frame + (ip->l4 - p->frame);
+	uint16_t check;
+
+	if (ip->l4_len_bytes < 4)
+		return;
+	memset(msg + 2, 0, sizeof(check));
+	check = net_checksum_fold(net_checksum_add(0, msg, ip->l4_len_bytes));
+	memcpy(msg + 2, &check, sizeof(check));
+}
+
+static void fuzz_ip4(
+	uint8_t *frame, const struct net_packet *p, const struct net_iface *iface, bool fix)
+{
+	struct net_ip4 ip;
+
+	if (net_ip4_parse(&ip, p, iface) != NET_DROP_NONE)
+		return;
+	require_inside(p, ip.l4, ip.l4_len_bytes);
+	require(net_iface_is_local(iface, ip.dst_be) && !net_iface_is_local(iface, ip.src_be));
+	if (ip.proto == NET_PROTO_TCP) {
+		net_ip4_tcp_check(&ip);
+		return;
+	}
+	if (fix)
+		fix_icmp(frame, p, &ip);
+	fuzz_icmp(p, &ip, iface);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct net_iface iface = make_iface();
+	struct net_packet p;
+	uint8_t *frame;
+
+	if (size < 1)
+		return 0;
+	frame = malloc(size > 1 ? size - 1 : 1);
+	require(frame != NULL);
+	memcpy(frame, data + 1, size - 1);
+	if (net_packet_parse(&p, frame, size - 1, &iface.mac, data[0] & 3) == NET_DROP_NONE) {
+		require_inside(&p, p.l3, p.l3_len_bytes);
+		if (p.ethertype == NET_ETHERTYPE_ARP)
+			fuzz_arp(&p, &iface);
+		else
+			fuzz_ip4(frame, &p, &iface, (data[0] & FIX_ICMP) != 0);
+	}
+	free(frame);
+	return 0;
+}
