@@ -1,0 +1,180 @@
+/* Names, options and flags of sockets.
+ *
+ * Until a socket is decided the kernel's placeholder answers, and options are remembered to be
+ * repeated on whatever serves it in the end (place.h). O_NONBLOCK lives in both: in the
+ * placeholder, which answers F_GETFL, and in the native socket, which obeys it.
+ */
+#include "fd.h"
+#include "real.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <linux/sockios.h>
+
+#include <libclient/internal.h>
+
+PL_EXPORT int shutdown(int fd, int how)
+{
+	int sd = pl_fd_native(fd);
+
+	return sd < 0 ? pl_real()->shutdown(fd, how) : mtcp_shutdown(sd, how);
+}
+
+PL_EXPORT int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	int sd = pl_fd_native(fd);
+
+	if (sd < 0)
+		return pl_real()->getsockname(fd, addr.__sockaddr__, len);
+	return mtcp_getsockname(sd, addr.__sockaddr__, len);
+}
+
+PL_EXPORT int getpeername(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	int sd = pl_fd_native(fd);
+
+	if (sd < 0)
+		return pl_real()->getpeername(fd, addr.__sockaddr__, len);
+	return mtcp_getpeername(sd, addr.__sockaddr__, len);
+}
+
+PL_EXPORT int getsockopt(int fd, int level, int name, void *restrict val, socklen_t *restrict len)
+{
+	int sd = pl_fd_native(fd);
+
+	if (sd < 0)
+		return pl_real()->getsockopt(fd, level, name, val, len);
+	return mtcp_getsockopt(sd, level, name, val, len);
+}
+
+/* An option that may still have to be set elsewhere: a pending or tentative socket's, or that of
+ * a listener, which a forked child may set up anew. */
+static bool opt_outlives(struct pl_file *f)
+{
+	return pl_file_kind(f) == PL_PENDING || f->tentative || f->backlog >= 0;
+}
+
+PL_EXPORT int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
+{
+	struct pl_file *f = pl_fd_file(fd);
+	int sd = f ? pl_file_native(f) : -1;
+	int rc = sd < 0 ? pl_real()->setsockopt(fd, level, name, val, len)
+			: mtcp_setsockopt(sd, level, name, val, len);
+
+	if (rc == 0 && f && val) {
+		pthread_mutex_lock(&pl_lock);
+		if (opt_outlives(f))
+			pl_file_opt_record(f, level, name, val, len);
+		if (sd >= 0 && f->tentative)
+			pl_real()->setsockopt(fd, level, name, val, len);
+		pthread_mutex_unlock(&pl_lock);
+	}
+	return rc;
+}
+
+/* Has the number's own duplicate lead to the same file. */
+static int dup_installed(int from, int to)
+{
+	struct pl_file *f = pl_fd_file(from);
+
+	if (to < 0 || !f)
+		return to;
+	pthread_mutex_lock(&pl_lock);
+	if (pl_fd_file(from) == f && !pl_fd_install(to, f)) {
+		pl_real()->close(to);
+		errno = EMFILE;
+		to = -1;
+	}
+	pthread_mutex_unlock(&pl_lock);
+	return to;
+}
+
+PL_EXPORT int fcntl(int fd, int cmd, ...)
+{
+	va_list ap;
+	void *arg;
+	int sd, rc;
+
+	/* Every command takes nothing, an int or a pointer: one register-sized argument. */
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	rc = pl_real()->fcntl(fd, cmd, arg);
+	if (rc < 0)
+		return rc;
+	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
+		return dup_installed(fd, rc);
+	sd = cmd == F_SETFL ? pl_fd_native(fd) : -1;
+	return sd < 0 ? rc : mtcp_fcntl(sd, F_SETFL, (int)(intptr_t)arg);
+}
+
+PL_EXPORT int fcntl64(int fd, int cmd, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	return fcntl(fd, cmd, arg);
+}
+
+PL_EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+	int sd = pl_fd_native(fd);
+	va_list ap;
+	void *arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	if (sd < 0)
+		return pl_real()->ioctl(fd, request, arg);
+	switch (request) {
+	case FIONBIO:
+		if (pl_real()->ioctl(fd, request, arg) < 0)
+			return -1;
+		return mtcp_ioctl(sd, request, arg);
+	case FIONREAD:
+	case SIOCOUTQ:
+		return mtcp_ioctl(sd, request, arg);
+	default: /* interfaces, owner, ...: of the machine, or refused by the placeholder */
+		return pl_real()->ioctl(fd, request, arg);
+	}
+}
+
+PL_EXPORT int dup(int fd)
+{
+	return dup_installed(fd, pl_real()->dup(fd));
+}
+
+/* Whether the program may replace `to`: not if it is the native library's own. */
+static bool dup_allowed(int to)
+{
+	if (mtcpi_owns_fd(to)) {
+		errno = EBUSY;
+		return false;
+	}
+	return true;
+}
+
+static int dup_replaced(int from, int to)
+{
+	if (to < 0 || from == to)
+		return to;
+	if (pl_fd_file(to))
+		pl_fd_forget(to);
+	return dup_installed(from, to);
+}
+
+PL_EXPORT int dup2(int from, int to)
+{
+	return dup_allowed(to) ? dup_replaced(from, pl_real()->dup2(from, to)) : -1;
+}
+
+PL_EXPORT int dup3(int from, int to, int flags)
+{
+	return dup_allowed(to) ? dup_replaced(from, pl_real()->dup3(from, to, flags)) : -1;
+}

@@ -1,0 +1,340 @@
+/* Deciding who serves a socket: see place.h. */
+#include "place.h"
+
+#include "epoll.h"
+#include "real.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <libclient/internal.h>
+
+enum {
+	REVIVE_TRIES_MAX = 100,
+	REVIVE_PAUSE_NS = 10 * 1000 * 1000,
+	KERNEL_ADDR_TTL_S = 1,
+};
+
+static bool fallback_wanted(void)
+{
+	const char *v = getenv("MTCP_FALLBACK");
+
+	return v && *v && strcmp(v, "0");
+}
+
+static bool attached_or_complain(void)
+{
+	static atomic_flag told = ATOMIC_FLAG_INIT;
+	const char *path;
+	int err;
+
+	if (mtcp_attach(NULL) == 0)
+		return true;
+	err = errno;
+	path = getenv("MTCPD_SOCKET");
+	if (!atomic_flag_test_and_set(&told))
+		fprintf(stderr,
+			"libmtcp-preload: no mtcpd at %s: %s (mtcp-run --fallback uses the "
+			"kernel)\n",
+			path ? path : "its default socket", strerror(err));
+	return false;
+}
+
+/* Whether the kernel has this address; the last answer is kept for a second. pl_lock held. */
+static bool kernel_owns(struct in_addr addr)
+{
+	static struct in_addr last;
+	static bool last_answer;
+	static time_t last_s = -1;
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = addr};
+	struct timespec now;
+	int probe;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (last.s_addr == addr.s_addr && last_s >= 0 && now.tv_sec - last_s < KERNEL_ADDR_TTL_S)
+		return last_answer;
+	probe = pl_real()->socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (probe < 0)
+		return false;
+	last_answer = pl_real()->bind(probe, (struct sockaddr *)&sin, sizeof(sin)) == 0;
+	pl_real()->close(probe);
+	last = addr;
+	last_s = now.tv_sec;
+	return last_answer;
+}
+
+enum pl_place pl_place_judge(struct in_addr addr, bool for_bind)
+{
+	uint32_t a = ntohl(addr.s_addr);
+	bool kernels;
+
+	if (fallback_wanted() || a >> 24 == IN_LOOPBACKNET || IN_MULTICAST(a) ||
+		(a == INADDR_ANY && !for_bind))
+		return PL_PLACE_KERNEL;
+	kernels = a != INADDR_ANY && kernel_owns(addr);
+	/* The kernel's twin interface may hold mtcpd's own addresses: those are mtcpd's. */
+	if (kernels && mtcp_attach(NULL) != 0)
+		return PL_PLACE_KERNEL;
+	if (!kernels && !attached_or_complain())
+		return PL_PLACE_DOWN;
+	if (mtcpi_local_addr(addr) || (a == INADDR_ANY && for_bind))
+		return PL_PLACE_MTCPD;
+	return !kernels && !for_bind && mtcpi_routes(addr) ? PL_PLACE_MTCPD : PL_PLACE_KERNEL;
+}
+
+static int native_socket(struct pl_file *f, bool nonblock)
+{
+	int sd = mtcp_socket(AF_INET, SOCK_STREAM | (nonblock ? SOCK_NONBLOCK : 0), 0);
+
+	for (uint32_t i = 0; sd >= 0 && i < f->opt_count; i++) {
+		const struct pl_opt *o = &f->opts[i];
+
+		/* The kernel took it when it was set; what mtcpd lacks it counts and refuses. */
+		mtcp_setsockopt(sd, o->level, o->name, o->value, o->len_bytes);
+	}
+	return sd;
+}
+
+static int to_native(int fd, struct pl_file *f, bool tentative)
+{
+	int flags = pl_real()->fcntl(fd, F_GETFL);
+	int sd;
+
+	f->tentative = tentative;
+	if (pl_file_kind(f) == PL_NATIVE) {
+		if (!tentative)
+			pl_epoll_file_gone(f);
+		return 0;
+	}
+	sd = native_socket(f, flags >= 0 && flags & O_NONBLOCK);
+	if (sd < 0)
+		return -1;
+	pl_file_set(f, PL_NATIVE, sd);
+	pl_epoll_file_native(f, sd);
+	return 0;
+}
+
+static int to_kernel(int fd, struct pl_file *f)
+{
+	bool was_native = pl_file_kind(f) == PL_NATIVE;
+	int sd = was_native ? pl_file_native(f) : -1;
+
+	f->tentative = false;
+	if (!was_native)
+		pl_epoll_file_gone(f); /* the kernel's sets have it already */
+	else
+		pl_epoll_file_kernel(f, fd);
+	pl_file_set(f, PL_KERNEL, -1);
+	if (sd >= 0)
+		mtcp_close(sd);
+	if (f->bound.sin_family == AF_INET)
+		return pl_real()->bind(fd, (struct sockaddr *)&f->bound, sizeof(f->bound));
+	return 0;
+}
+
+static bool undecided(struct pl_file *f)
+{
+	return pl_file_kind(f) == PL_PENDING || (pl_file_kind(f) == PL_NATIVE && f->tentative);
+}
+
+/* Decides f by an address. 0: go on with whoever has it now; -1: errno says. */
+static int decide(
+	int fd, struct pl_file *f, const struct sockaddr *sa, socklen_t len, bool for_bind)
+{
+	struct sockaddr_in sin;
+	int rc = 0;
+
+	if (!sa || len < sizeof(sin))
+		return 0;
+	memcpy(&sin, sa, sizeof(sin));
+	if (sin.sin_family != AF_INET)
+		return 0;
+	pthread_mutex_lock(&pl_lock);
+	if (undecided(f)) {
+		switch (pl_place_judge(sin.sin_addr, for_bind)) {
+		case PL_PLACE_KERNEL:
+			rc = to_kernel(fd, f);
+			break;
+		case PL_PLACE_MTCPD:
+			rc = to_native(fd, f, for_bind && sin.sin_addr.s_addr == INADDR_ANY);
+			break;
+		case PL_PLACE_DOWN:
+			errno = ENETDOWN;
+			rc = -1;
+		}
+	}
+	pthread_mutex_unlock(&pl_lock);
+	return rc;
+}
+
+int pl_place_revive(struct pl_file *f)
+{
+	struct timespec pause = {.tv_nsec = REVIVE_PAUSE_NS};
+	int saved = errno;
+	int sd = -1;
+
+	pthread_mutex_lock(&pl_lock);
+	if (pl_file_kind(f) == PL_DEAD && f->backlog >= 0 && mtcp_attach(NULL) == 0)
+		sd = native_socket(f, false);
+	for (int i = 0; sd >= 0; i++) {
+		if (!mtcp_bind(sd, (struct sockaddr *)&f->bound, sizeof(f->bound)) &&
+			!mtcp_listen(sd, f->backlog)) {
+			pl_file_set(f, PL_NATIVE, sd);
+			break;
+		}
+		if (errno != EADDRINUSE || i == REVIVE_TRIES_MAX) {
+			mtcp_close(sd);
+			f->backlog = -1; /* not ours to listen on: do not ask again */
+			sd = -1;
+		}
+		nanosleep(&pause, NULL);
+	}
+	pthread_mutex_unlock(&pl_lock);
+	errno = saved;
+	return sd;
+}
+
+PL_EXPORT int socket(int domain, int type, int protocol)
+{
+	int fd = pl_real()->socket(domain, type, protocol);
+	struct pl_file *f;
+
+	if (fd < 0 || domain != AF_INET ||
+		(type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != SOCK_STREAM ||
+		(protocol != 0 && protocol != IPPROTO_TCP))
+		return fd;
+	pthread_mutex_lock(&pl_lock);
+	f = pl_file_new(PL_PENDING, -1);
+	if (f)
+		pl_fd_install(fd, f); /* beyond the table: the kernel serves it */
+	pthread_mutex_unlock(&pl_lock);
+	return fd;
+}
+
+/* Remembers what a native socket is bound to: the address as asked for, the port as given. */
+static void bound_note(struct pl_file *f, int sd, struct in_addr addr)
+{
+	socklen_t len = sizeof(f->bound);
+
+	if (mtcp_getsockname(sd, (struct sockaddr *)&f->bound, &len) < 0)
+		memset(&f->bound, 0, sizeof(f->bound));
+	f->bound.sin_addr = addr;
+}
+
+PL_EXPORT int bind(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
+{
+	const struct sockaddr *sa = addr.__sockaddr__;
+	struct pl_file *f = pl_fd_file(fd);
+	struct sockaddr_in sin;
+	int sd;
+
+	if (f && decide(fd, f, sa, len, true) < 0)
+		return -1;
+	sd = pl_fd_native(fd);
+	if (sd < 0)
+		return pl_real()->bind(fd, sa, len);
+	if (mtcp_bind(sd, sa, len) < 0)
+		return -1;
+	memcpy(&sin, sa, sizeof(sin)); /* it was long enough for mtcp_bind() */
+	pthread_mutex_lock(&pl_lock);
+	bound_note(f, sd, sin.sin_addr);
+	pthread_mutex_unlock(&pl_lock);
+	return 0;
+}
+
+PL_EXPORT int listen(int fd, int backlog)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET};
+	struct pl_file *f = pl_fd_file(fd);
+	int sd;
+
+	if (f && decide(fd, f, (struct sockaddr *)&any, sizeof(any), true) < 0)
+		return -1;
+	sd = pl_fd_native(fd);
+	if (sd < 0)
+		return pl_real()->listen(fd, backlog);
+	if (mtcp_listen(sd, backlog) < 0)
+		return -1;
+	pthread_mutex_lock(&pl_lock);
+	if (f->bound.sin_family != AF_INET)
+		bound_note(f, sd, any.sin_addr);
+	f->backlog = backlog < 0 ? 0 : backlog;
+	f->tentative = false;
+	pl_epoll_file_gone(f);
+	pthread_mutex_unlock(&pl_lock);
+	return 0;
+}
+
+PL_EXPORT int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
+{
+	const struct sockaddr *sa = addr.__sockaddr__;
+	struct pl_file *f = pl_fd_file(fd);
+	int sd;
+
+	if (f && decide(fd, f, sa, len, false) < 0)
+		return -1;
+	sd = pl_fd_native(fd);
+	return sd < 0 ? pl_real()->connect(fd, sa, len) : mtcp_connect(sd, sa, len);
+}
+
+/* Gives an accepted connection a number. Owns sd. The number, or -1. */
+static int accept_install(int fd, int sd)
+{
+	struct pl_file *f;
+	bool done;
+
+	pthread_mutex_lock(&pl_lock);
+	f = pl_file_new(PL_NATIVE, sd);
+	done = f && pl_fd_install(fd, f);
+	pthread_mutex_unlock(&pl_lock);
+	if (done)
+		return fd;
+	mtcp_close(sd);
+	pl_real()->close(fd);
+	errno = f ? EMFILE : ENOMEM;
+	return -1;
+}
+
+/* As in Linux the number is allocated first, so that running out of them loses no connection. */
+static int accept_native(int lsd, struct sockaddr *sa, socklen_t *len, int flags)
+{
+	int fd, sd, saved;
+
+	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (mtcp_fcntl(lsd, F_GETFL, 0) & O_NONBLOCK && !mtcpi_poll_bits(lsd)) {
+		errno = EAGAIN;
+		return -1;
+	}
+	fd = pl_real()->socket(AF_INET, SOCK_STREAM | flags, 0);
+	if (fd < 0)
+		return -1;
+	sd = mtcp_accept4(lsd, sa, len, flags & SOCK_NONBLOCK);
+	if (sd >= 0)
+		return accept_install(fd, sd);
+	saved = errno;
+	pl_real()->close(fd);
+	errno = saved;
+	return -1;
+}
+
+PL_EXPORT int accept4(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len, int flags)
+{
+	int sd = pl_fd_native(fd);
+
+	if (sd < 0)
+		return pl_real()->accept4(fd, addr.__sockaddr__, len, flags);
+	return accept_native(sd, addr.__sockaddr__, len, flags);
+}
+
+PL_EXPORT int accept(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
+{
+	return accept4(fd, addr, len, 0);
+}

@@ -1,0 +1,41 @@
+/* Who serves a socket: mtcpd or the kernel.
+ *
+ * A stream socket over IPv4 is nobody's until the program says where it is to go:
+ *
+ *   destination or own address           bind, listen           connect
+ *   loopback                             kernel                 kernel
+ *   one of mtcpd's addresses             mtcpd                  mtcpd
+ *   one of this machine's kernel         kernel                 kernel
+ *   0.0.0.0                              mtcpd, tentatively     kernel (it means loopback)
+ *   anything mtcpd routes                kernel (EADDRNOTAVAIL) mtcpd
+ *   all else (multicast, no route)       kernel                 kernel
+ *
+ * listen() on an unbound socket or on 0.0.0.0 is mtcpd's alone: the kernel does not listen too.
+ * A tentative socket that connects to a destination of the kernel's moves there with its port.
+ *
+ * The process attaches to the daemon at the first decision that needs it, never before, and
+ * never for loopback. If that fails, the call fails with ENETDOWN and one line on stderr tells
+ * why; with MTCP_FALLBACK=1 in the environment everything goes to the kernel instead.
+ */
+#ifndef PRELOAD_PLACE_H
+#define PRELOAD_PLACE_H
+
+#include "fd.h"
+
+#include <sys/socket.h>
+
+enum pl_place {
+	PL_PLACE_KERNEL,
+	PL_PLACE_MTCPD,
+	PL_PLACE_DOWN, /* mtcpd's, but there is no daemon */
+};
+
+/* Judges addr; for_bind: as an address of our own, else as a destination. May attach. */
+enum pl_place pl_place_judge(struct in_addr addr, bool for_bind);
+
+/* Sets up, in a forked child, a listener of the parent's: its native descriptor, or -1 if f is no
+ * listener or its address stays taken (the parent still listens; tried for up to a second,
+ * since a daemon's parent exits just after the fork). Preserves errno. */
+int pl_place_revive(struct pl_file *f);
+
+#endif
