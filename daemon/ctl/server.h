@@ -7,7 +7,8 @@
  *
  * Order of life: server_create() after the engines and their threads; whenever an engine has
  * posted, server_engines_posted(); at the end server_stop_accepting(), which leaves the sessions
- * that exist alone, then, when the engine threads have been stopped, server_destroy().
+ * that exist alone; then, when the threads have been stopped and the engines destroyed (they read
+ * the sessions' memory until then), server_destroy().
  */
 #ifndef CTL_SERVER_H
 #define CTL_SERVER_H
@@ -53,7 +54,7 @@ void server_engines_posted(struct server *s);
 void server_stop_accepting(struct server *s);
 
 /* Ends every session and frees all; removes the runtime directory if server_create() made it.
- * The engine threads are stopped, the engines may still exist. NULL is fine. */
+ * Engines and threads are gone by then. NULL is fine. */
 void server_destroy(struct server *s);
 
 #endif

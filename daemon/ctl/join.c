@@ -1,0 +1,265 @@
+/* From an attach message to a live session; see join.h. */
+#include <ctl/join.h>
+
+#include <ctl/engine_thread.h>
+#include <ctl/log.h>
+#include <ctl/memory.h>
+#include <ctl/msg.h>
+#include <ctl/server_state.h>
+#include <net/route.h>
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void fill_addresses(struct proto_msg_attached *a, const struct net_iface *iface)
+{
+	static_assert((int)PROTO_ADDRS_MAX == (int)NET_IFACE_ADDRS_MAX, "all fit");
+	a->mtu_bytes = iface->mtu_bytes;
+	a->has_default_route = iface->gateway_be != 0;
+	a->addr_count = iface->addr_count;
+	for (uint32_t i = 0; i < iface->addr_count; i++) {
+		struct net_addr addr = net_addr_from_ip4(iface->addr[i].ip_be);
+
+		memcpy(a->addr[i].addr, addr.b, sizeof(addr.b));
+		a->addr[i].prefix_bits = 96 + iface->addr[i].prefix_len;
+	}
+}
+
+static void fill_attached(const struct ctl_session *c, struct proto_msg_attached *a)
+{
+	const struct config_limits *limits = &c->server->p.cfg->limits;
+
+	*a = (struct proto_msg_attached){
+		.h = {.magic = PROTO_MAGIC,
+			.version = PROTO_VERSION,
+			.type = PROTO_MSG_ATTACH,
+			.request_id = c->attach_request_id},
+		.session = c->id,
+		.contexts = c->layout.contexts,
+		.engines = c->layout.engines,
+		.ring_order_log2 = c->layout.ring_order_log2,
+		.down_bytes = c->down[0].len_bytes,
+		.up_bytes = c->up[0].len_bytes,
+		.down_max_bytes = limits->session_down_bytes,
+		.sndbuf_bytes = limits->sndbuf_bytes,
+		.rcvbuf_bytes = limits->rcvbuf_bytes,
+		.sockets_max = limits->connections_per_session,
+	};
+	fill_addresses(a, c->server->p.iface);
+}
+
+static void refuse(struct ctl_session *c, int error)
+{
+	struct proto_msg_header h = {.magic = PROTO_MAGIC,
+		.version = PROTO_VERSION,
+		.type = PROTO_MSG_ATTACH,
+		.request_id = c->attach_request_id,
+		.result = error};
+
+	c->server->counters.attach_refused_failed++;
+	log_warning("attach of %s[%d] (uid %u) failed: %s", c->name, c->peer.pid, c->peer.uid,
+		strerror(-error));
+	if (ctl_session_send(c, &h, sizeof(h), NULL, 0))
+		ctl_session_end(c, PROTO_OK, "attach failed");
+}
+
+/* Every engine has the session: the client gets its descriptors. */
+static void go_live(struct ctl_session *c)
+{
+	struct proto_msg_attached a;
+	int fds[MEMORY_EXPORT_MAX];
+	int n = memory_export(c, fds);
+	bool sent;
+
+	if (n < 0) {
+		refuse(c, n);
+		return;
+	}
+	fill_attached(c, &a);
+	c->state = SESSION_LIVE;
+	sent = ctl_session_send(c, &a, sizeof(a), fds, (uint32_t)n);
+	close(fds[0]);
+	close(fds[1]);
+	if (!sent)
+		return;
+	memory_close_sent(c);
+	c->server->counters.attaches++;
+	ctl_session_set_busy(c, false);
+}
+
+void join_on_added(struct server *s, const struct engine_msg *m)
+{
+	struct ctl_session *c = ctl_session_find(&s->sessions, m->session.session);
+	uint64_t bit = UINT64_C(1) << m->engine;
+
+	if (!c)
+		return;
+	c->add_wait &= ~bit;
+	if (m->result < 0)
+		c->add_result = m->result;
+	else
+		c->added |= bit;
+	if (c->add_wait)
+		return;
+	if (c->state == SESSION_LEAVING)
+		ctl_session_begin_leaving(c);
+	else if (c->add_result < 0)
+		refuse(c, c->add_result);
+	else
+		go_live(c);
+}
+
+static void fill_desc(const struct ctl_session *c, uint32_t engine, struct engine_session_desc *d)
+{
+	const struct config_limits *limits = &c->server->p.cfg->limits;
+	uint64_t share = (c->up[0].len_bytes - c->layout.up_payload) / c->layout.engines;
+
+	share &= ~UINT64_C(4095);
+	*d = (struct engine_session_desc){
+		.session = c->id,
+		.uid = c->peer.uid,
+		.pid = c->peer.pid,
+		.layout = c->layout,
+		.up_base = c->up[0].base,
+		.down_base = c->down[0].base,
+		.up_bytes = c->up[0].len_bytes,
+		.down_bytes = c->down[0].len_bytes,
+		.up_part_first = c->layout.up_payload + share * engine,
+		.up_part_bytes = share,
+		.down_max_bytes = limits->session_down_bytes,
+		.up_max_bytes = limits->session_up_bytes,
+		.condemned = &c->holed,
+	};
+	memcpy(d->name, c->name, sizeof(d->name));
+	memcpy(d->doorbell_fds, c->bell_fds, sizeof(d->doorbell_fds));
+}
+
+static int tell_engines(struct ctl_session *c)
+{
+	struct server *s = c->server;
+	struct engine_msg *msgs[PROTO_ENGINES_MAX] = {NULL};
+	int r = 0;
+
+	for (uint32_t e = 0; e < s->p.engine_count && r == 0; e++) {
+		msgs[e] = msg_new(ENGINE_CMD_SESSION_ADD);
+		if (!msgs[e])
+			r = -ENOMEM;
+		else
+			r = engine_thread_watch(s->p.threads[e], c->id, c->event_fds[e]);
+	}
+	for (uint32_t e = 0; e < s->p.engine_count; e++) {
+		if (r < 0) {
+			free(msgs[e]);
+			continue;
+		}
+		fill_desc(c, e, &msgs[e]->session);
+		msg_post(s, e, msgs[e]);
+	}
+	if (r < 0)
+		ctl_session_unwatch_doorbells(c);
+	else
+		c->add_wait = msg_all_engines(s);
+	return r;
+}
+
+static void write_up_header(struct ctl_session *c)
+{
+	struct proto_up_header *up = (struct proto_up_header *)c->up[0].base;
+
+	up->version = PROTO_VERSION;
+	up->session = c->id;
+	atomic_store_explicit(&up->epoch, c->server->epoch_us, memory_order_relaxed);
+	atomic_store_explicit(&up->heartbeat_us, loop_now_us(), memory_order_relaxed);
+}
+
+static int layout_choose(const struct server *s, uint32_t wanted, struct proto_layout *l)
+{
+	uint32_t contexts = wanted < s->contexts_max ? wanted : s->contexts_max;
+	uint32_t order = PROTO_RING_ORDER_MIN;
+
+	while (order < PROTO_RING_ORDER_MAX && (2u << order) <= s->p.cfg->limits.ring_slots)
+		order++;
+	return proto_layout_init(l, contexts, s->p.engine_count, order);
+}
+
+/* Takes what the session counts against: a place, its user's quota, descriptors. */
+static int admit(struct server *s, struct ctl_session *c)
+{
+	uint32_t fds = 2 + memory_fds(&c->layout);
+	int r;
+
+	if (s->sessions.free_count == 0) {
+		s->counters.attach_refused_sessions++;
+		return -EMFILE;
+	}
+	r = server_fds_take(s, fds);
+	if (r < 0) {
+		s->counters.attach_refused_fds++;
+		return r;
+	}
+	r = uid_session_begin(s->uids, c->peer.uid, loop_now_us());
+	if (r < 0) {
+		s->counters.attach_refused_uid++;
+		server_fds_give(s, fds);
+		return r;
+	}
+	c->fds_held = fds;
+	ctl_session_table_put(&s->sessions, c);
+	return 0;
+}
+
+static int start(struct ctl_session *c)
+{
+	struct loop *loop = c->server->p.loop;
+	int r;
+
+	c->pidfd = peer_pidfd(c->fd, &c->peer);
+	if (c->pidfd < 0)
+		return c->pidfd;
+	r = memory_create(c);
+	if (r < 0)
+		return r;
+	write_up_header(c);
+	r = loop_watch_add(loop, &c->pid_watch, c->pidfd, EPOLLIN, ctl_session_on_pidfd, c);
+	if (r == 0)
+		r = loop_watch_add(loop, &c->sock_watch, c->fd, 0, ctl_session_on_socket, c);
+	if (r == 0)
+		r = tell_engines(c);
+	return r;
+}
+
+int join_begin(struct server *s, int fd, const struct peer *peer, const struct proto_msg_attach *m)
+{
+	struct ctl_session *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->server = s;
+	c->peer = *peer;
+	c->fd = fd;
+	c->pidfd = -1;
+	c->state = SESSION_JOINING;
+	c->busy = true;
+	c->attached_us = loop_now_us();
+	c->attach_request_id = m->h.request_id;
+	memcpy(c->name, m->name, sizeof(c->name)); /* terminated: proto_msg_request_check() */
+	r = layout_choose(s, m->contexts, &c->layout);
+	if (r == 0)
+		r = admit(s, c);
+	if (r < 0) {
+		free(c);
+		return r;
+	}
+	c->names.session = c->id;
+	r = start(c);
+	if (r < 0) {
+		s->counters.attach_refused_failed++;
+		loop_watch_remove(s->p.loop, &c->sock_watch);
+		c->fd = -1; /* stays the caller's */
+		ctl_session_release(c);
+	}
+	return r;
+}

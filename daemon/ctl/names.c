@@ -1,0 +1,314 @@
+/* Names in one growing array, each on two lists: its session's and its port's; see names.h.
+ * Indices in lists are stored plus one, so that zeroed memory is an empty list. */
+#include <ctl/names.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+struct name {
+	struct net_addr addr;
+	uint16_t port;
+	bool reuseaddr;
+	bool by_listen;	       /* nobody bound it: it ends with the listener */
+	uint32_t session;      /* 0: the entry is free */
+	uint32_t session_next; /* 1 + index, also the free list */
+	uint32_t port_next;
+	uint32_t listener; /* 1 + index in `listener`; 0: does not listen */
+};
+
+struct listener {
+	uint32_t name; /* 1 + index; 0: free */
+	uint32_t gen;
+};
+
+struct names {
+	struct names_config cfg;
+	struct name *name;
+	uint32_t capacity;
+	uint32_t free_head;
+	uint32_t port_head[65536];
+	struct listener listener[NAMES_LISTENERS_MAX];
+	uint32_t listener_hint;
+	uint32_t next_gen;
+};
+
+int names_create(struct names **n, const struct names_config *cfg)
+{
+	*n = calloc(1, sizeof(**n));
+	if (!*n)
+		return -ENOMEM;
+	(*n)->cfg = *cfg;
+	return 0;
+}
+
+void names_destroy(struct names *n)
+{
+	if (!n)
+		return;
+	free(n->name);
+	free(n);
+}
+
+static int grow(struct names *n)
+{
+	uint32_t capacity = n->capacity ? n->capacity * 2 : 64;
+	struct name *bigger;
+
+	if (n->capacity >= NAMES_MAX)
+		return -ENOBUFS;
+	bigger = realloc(n->name, capacity * sizeof(*bigger));
+	if (!bigger)
+		return -ENOMEM;
+	n->name = bigger;
+	for (uint32_t i = capacity; i-- > n->capacity;) {
+		n->name[i] = (struct name){.session_next = n->free_head};
+		n->free_head = i + 1;
+	}
+	n->capacity = capacity;
+	return 0;
+}
+
+static bool is_any(const struct net_addr *a)
+{
+	static const struct net_addr any;
+
+	return net_addr_equal(a, &any);
+}
+
+static bool overlaps(const struct net_addr *a, const struct net_addr *b)
+{
+	return is_any(a) || is_any(b) || net_addr_equal(a, b);
+}
+
+static uint32_t owner(const struct names *n, uint16_t port)
+{
+	return atomic_load_explicit(&n->cfg.port_owner[port], memory_order_relaxed);
+}
+
+static bool bind_conflicts(const struct names *n, uint32_t session, const struct net_addr *addr,
+	uint16_t port, bool reuse)
+{
+	if (owner(n, port) != 0 && owner(n, port) != session)
+		return true;
+	for (uint32_t i = n->port_head[port]; i; i = n->name[i - 1].port_next) {
+		const struct name *o = &n->name[i - 1];
+
+		if (overlaps(addr, &o->addr) && !(reuse && o->reuseaddr && !o->listener))
+			return true;
+	}
+	return false;
+}
+
+static bool listen_conflicts(const struct names *n, const struct net_addr *addr, uint16_t port)
+{
+	for (uint32_t i = n->port_head[port]; i; i = n->name[i - 1].port_next) {
+		const struct name *o = &n->name[i - 1];
+
+		if (o->listener && overlaps(addr, &o->addr))
+			return true;
+	}
+	return false;
+}
+
+/* A port that nobody has, beginning at a random one of the slice; 0: none is left. */
+static uint16_t choose_port(const struct names *n)
+{
+	uint32_t first = n->cfg.port_first, last = n->cfg.port_last;
+	uint32_t count, start;
+
+	if (first == 0 || last < first)
+		return 0;
+	count = last - first + 1;
+	start = arc4random_uniform(count);
+	for (uint32_t i = 0; i < count; i++) {
+		uint16_t port = (uint16_t)(first + (start + i) % count);
+
+		if (owner(n, port) == 0)
+			return port;
+	}
+	return 0;
+}
+
+static int name_add(struct names *n, struct names_holder *h, const struct net_addr *addr,
+	uint16_t port, struct name **out)
+{
+	struct name *m;
+	uint32_t link;
+
+	if (h->names >= NAMES_PER_SESSION_MAX)
+		return -ENOBUFS;
+	if (!n->free_head) {
+		int r = grow(n);
+
+		if (r < 0)
+			return r;
+	}
+	link = n->free_head;
+	m = &n->name[link - 1];
+	n->free_head = m->session_next;
+	*m = (struct name){
+		.addr = *addr,
+		.port = port,
+		.session = h->session,
+		.session_next = h->head,
+		.port_next = n->port_head[port],
+	};
+	h->head = link;
+	h->names++;
+	n->port_head[port] = link;
+	/* relaxed: the answer that the client waits for orders it before any connect */
+	atomic_store_explicit(&n->cfg.port_owner[port], h->session, memory_order_relaxed);
+	*out = m;
+	return 0;
+}
+
+static void unlink_from_port(struct names *n, uint32_t link)
+{
+	uint16_t port = n->name[link - 1].port;
+	uint32_t *at = &n->port_head[port];
+
+	while (*at != link)
+		at = &n->name[*at - 1].port_next;
+	*at = n->name[link - 1].port_next;
+	if (!n->port_head[port])
+		atomic_store_explicit(&n->cfg.port_owner[port], 0, memory_order_relaxed);
+}
+
+static void listener_free(struct names *n, struct names_holder *h, struct name *m)
+{
+	if (!m->listener)
+		return;
+	n->listener[m->listener - 1] = (struct listener){0};
+	m->listener = 0;
+	h->listeners--;
+}
+
+static void name_free(struct names *n, struct names_holder *h, uint32_t link)
+{
+	struct name *m = &n->name[link - 1];
+	uint32_t *at = &h->head;
+
+	while (*at != link)
+		at = &n->name[*at - 1].session_next;
+	*at = m->session_next;
+	h->names--;
+	listener_free(n, h, m);
+	unlink_from_port(n, link);
+	*m = (struct name){.session_next = n->free_head};
+	n->free_head = link;
+}
+
+int names_bind(struct names *n, struct names_holder *h, const struct net_addr *addr, uint16_t *port,
+	bool reuseaddr)
+{
+	struct name *m;
+	int r;
+
+	if (*port == 0)
+		*port = choose_port(n);
+	if (*port == 0 || bind_conflicts(n, h->session, addr, *port, reuseaddr))
+		return -EADDRINUSE;
+	r = name_add(n, h, addr, *port, &m);
+	if (r < 0)
+		return r;
+	m->reuseaddr = reuseaddr;
+	return 0;
+}
+
+/* The session's name at addr and port that listens, or does not; 0: there is none. */
+static uint32_t find(const struct names *n, const struct names_holder *h,
+	const struct net_addr *addr, uint16_t port, bool listening)
+{
+	for (uint32_t i = n->port_head[port]; i; i = n->name[i - 1].port_next) {
+		const struct name *m = &n->name[i - 1];
+
+		if (m->session == h->session && net_addr_equal(&m->addr, addr) &&
+			(m->listener != 0) == listening)
+			return i;
+	}
+	return 0;
+}
+
+int names_unbind(
+	struct names *n, struct names_holder *h, const struct net_addr *addr, uint16_t port)
+{
+	uint32_t link = find(n, h, addr, port, false);
+
+	if (!link)
+		return find(n, h, addr, port, true) ? -EBUSY : -ENOENT;
+	name_free(n, h, link);
+	return 0;
+}
+
+static uint32_t listener_slot(struct names *n)
+{
+	for (uint32_t i = 0; i < NAMES_LISTENERS_MAX; i++) {
+		uint32_t idx = (n->listener_hint + i) % NAMES_LISTENERS_MAX;
+
+		if (!n->listener[idx].name) {
+			n->listener_hint = idx + 1;
+			return idx + 1;
+		}
+	}
+	return 0;
+}
+
+int names_listen(struct names *n, struct names_holder *h, const struct net_addr *addr,
+	uint16_t *port, struct proto_handle *handle)
+{
+	uint32_t link, slot;
+	bool by_listen = false;
+	int r;
+
+	if (h->listeners >= n->cfg.listeners_per_session)
+		return -ENOBUFS;
+	if (*port && listen_conflicts(n, addr, *port))
+		return -EADDRINUSE;
+	slot = listener_slot(n);
+	if (!slot)
+		return -ENOBUFS;
+	link = *port ? find(n, h, addr, *port, false) : 0;
+	if (!link) {
+		r = names_bind(n, h, addr, port, false);
+		if (r < 0)
+			return r;
+		by_listen = true;
+		link = h->head;
+	}
+	n->name[link - 1].by_listen = by_listen;
+	n->name[link - 1].listener = slot;
+	if (++n->next_gen == 0)
+		n->next_gen = 1;
+	n->listener[slot - 1] = (struct listener){.name = link, .gen = n->next_gen};
+	h->listeners++;
+	*handle = (struct proto_handle){.idx = slot - 1, .gen = n->next_gen};
+	return 0;
+}
+
+int names_unlisten(struct names *n, struct names_holder *h, struct proto_handle handle)
+{
+	const struct listener *l;
+	struct name *m;
+	uint32_t link;
+
+	if (handle.idx >= NAMES_LISTENERS_MAX)
+		return -ENOENT;
+	l = &n->listener[handle.idx];
+	link = l->name;
+	if (!link || l->gen != handle.gen || n->name[link - 1].session != h->session)
+		return -ENOENT;
+	m = &n->name[link - 1];
+	if (m->by_listen)
+		name_free(n, h, link);
+	else
+		listener_free(n, h, m);
+	return 0;
+}
+
+void names_drop(struct names *n, struct names_holder *h)
+{
+	while (h->head)
+		name_free(n, h, h->head);
+	assert(h->names == 0 && h->listeners == 0);
+}
