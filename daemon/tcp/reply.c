@@ -2,6 +2,7 @@
 
 #include <tcp/counters.h>
 #include <tcp/options.h>
+#include <tcp/siphash.h>
 
 enum {
 	CHALLENGE_PERIOD_US = 1000000,
@@ -37,15 +38,20 @@ void tcp_reply_add_ts(struct tcp_out *out, uint32_t ts_val, uint32_t ts_ecr)
 
 bool tcp_reply_challenge(struct tcp_ctx *ctx, uint64_t now_us)
 {
-	if (now_us - ctx->challenge_window_us >= CHALLENGE_PERIOD_US) {
-		ctx->challenge_window_us = now_us;
-		ctx->challenge_count = 0;
+	uint64_t limit = ctx->cfg->challenge_ack_per_s;
+
+	if (ctx->challenge_window_us == 0 ||
+		now_us - ctx->challenge_window_us >= CHALLENGE_PERIOD_US) {
+		ctx->challenge_window_us = now_us ? now_us : 1;
+		ctx->challenge_count = (uint32_t)(limit / 2 + tcp_siphash24(ctx->isn_key, &now_us,
+								      sizeof(now_us)) %
+								      (limit + 1));
 	}
-	if (ctx->challenge_count >= ctx->cfg->challenge_ack_per_s) {
+	if (ctx->challenge_count == 0) {
 		ctx->counters->challenge_acks_limited++;
 		return false;
 	}
-	ctx->challenge_count++;
+	ctx->challenge_count--;
 	ctx->counters->challenge_acks++;
 	return true;
 }

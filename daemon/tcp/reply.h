@@ -35,8 +35,10 @@ void tcp_reply_rst(struct tcp_ctx *ctx, const struct tcp_segment *seg, struct tc
 /* Appends the timestamps option alone. */
 void tcp_reply_add_ts(struct tcp_out *out, uint32_t ts_val, uint32_t ts_ecr);
 
-/* Whether one more challenge ACK may go out in this second (cfg->challenge_ack_per_s);
- * counts it either way. */
+/* Whether one more challenge ACK may go out in this second; counts it either way. The number
+ * allowed varies from second to second around cfg->challenge_ack_per_s, between half and one
+ * and a half of it: a fixed one could be counted from outside, and tell an attacker whether a
+ * guess of his used some of it up (CVE-2016-5696). */
 bool tcp_reply_challenge(struct tcp_ctx *ctx, uint64_t now_us);
 
 #endif

@@ -47,7 +47,9 @@ static uint32_t answer_ack(const struct tcp_tw *tw, uint64_t now_us, struct tcp_
 static uint32_t answer_limited_ack(
 	struct tcp_ctx *ctx, const struct tcp_tw *tw, uint64_t now_us, struct tcp_out *reply)
 {
-	return tcp_reply_challenge(ctx, now_us) ? answer_ack(tw, now_us, reply) : 0;
+	if (!tcp_reply_challenge(ctx, now_us))
+		return 0;
+	return answer_ack(tw, now_us, reply);
 }
 
 /* RFC 6191 section 2, in its order. Where nothing but sequence numbers protects the new
