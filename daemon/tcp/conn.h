@@ -108,12 +108,13 @@ struct tcp_conn {
 	uint32_t cwnd_acked;	  /* bytes acknowledged towards the next increase */
 	uint32_t snd_wnd_max;	  /* largest window the peer ever offered, bytes */
 	uint32_t small_seq;	  /* end of the last segment below the MSS (Minshall) */
-	uint16_t mss_bytes;	  /* negotiated, options included */
-	uint16_t snd_mss_bytes;	  /* payload per segment: mss_bytes less our options */
+	uint16_t snd_mss_bytes;	  /* payload per segment: the peer's MSS less our options */
 	uint8_t backoff;	  /* doublings of the RTO or of the probe interval */
 	uint8_t retries;	  /* time-outs or probes since the last sign of life */
 	uint8_t keepalive_probes; /* unanswered */
-	uint8_t soft_error;	  /* errno from ICMP: becomes `error` if the connection times out */
+	uint8_t dup_acks_owed;	  /* for segments out of order, each its own (RFC 5681) */
+	uint8_t pad0;
+	uint8_t soft_error; /* errno from ICMP: becomes `error` if the connection times out */
 
 	/* Timers, microseconds. */
 	uint64_t send_at_us;

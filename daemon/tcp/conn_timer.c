@@ -1,0 +1,205 @@
+/* The three timers of a connection, and the one deadline in the entry.
+ *
+ * send_at_us, while something is to be sent or to be acknowledged:
+ *   - SYN-SENT, SYN-RECEIVED: the SYN again, with back-off, syn_retries times;
+ *   - data or FIN in flight: retransmission (RFC 6298 section 5), data_retries times;
+ *   - nothing in flight, the window closed: a probe (RFC 9293 section 3.8.6.1), with
+ *     back-off, for ever as long as the peer answers; an orphan only orphan_retries times;
+ *   - nothing in flight, a tail held back: TCP_TAIL_HOLD_US after that the tail goes.
+ * ack_at_us: an ACK is delayed until then.
+ * life_at_us: 2 MSL in TIME-WAIT; the patience with a peer that leaves an orphan in FIN-WAIT-2;
+ *   else keepalive. Keepalive is lazy: it looks at the time of the last segment when it fires.
+ *
+ * A time-out counts as `retries`, which an ACK of something new clears (and any ACK while only
+ * probes are out). `backoff` doubles the time-out; only a valid RTT sample clears it (RFC
+ * 6298 section 5.7, Karn), or an ACK that opens the window.
+ */
+#include <tcp/internal.h>
+
+#include <errno.h>
+
+enum {
+	KEEPALIVE_IDLE_MAX_US_LOG2 = 41, /* 25 days: last_rx_ms wraps after 49 */
+};
+
+/* -- arming --------------------------------------------------------------------------------- */
+
+/* Nothing is in flight although something is to be sent: until when is that all right? */
+static uint64_t hold_us(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return c->snd_wnd > 0 ? TCP_TAIL_HOLD_US : tcp_conn_rto_us(ctx, c);
+}
+
+static void arm_send(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	bool opening = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
+
+	if (!opening && (!tcp_conn_sends(c) || tcp_conn_una(c) == tcp_conn_end(c)))
+		c->send_at_us = TCP_NEVER;
+	else if (c->send_at_us != TCP_NEVER)
+		return;
+	else if (opening || tcp_conn_flight(c) > 0)
+		c->send_at_us = now_us + tcp_conn_rto_us(ctx, c);
+	else
+		c->send_at_us = now_us + hold_us(ctx, c);
+}
+
+static uint64_t keepalive_idle_us(const struct tcp_ctx *ctx)
+{
+	uint64_t most = 1ull << KEEPALIVE_IDLE_MAX_US_LOG2;
+
+	return ctx->cfg->keepalive_idle_us < most ? ctx->cfg->keepalive_idle_us : most;
+}
+
+void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	bool patience = c->state == TCP_TIME_WAIT ||
+			(c->state == TCP_FIN_WAIT_2 && tcp_conn_has(c, TCP_F_ORPHAN));
+
+	if (patience)
+		return;
+	c->keepalive_probes = 0;
+	c->life_at_us =
+		tcp_conn_has(c, TCP_F_KEEPALIVE) ? now_us + keepalive_idle_us(ctx) : TCP_NEVER;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	assert(c->state != TCP_CLOSED);
+	arm_send(ctx, c, now_us);
+	c->entry.deadline_us = min_u64(c->send_at_us, min_u64(c->ack_at_us, c->life_at_us));
+	return tcp_output_due(ctx, c) ? TCP_EV_OUTPUT : 0;
+}
+
+/* -- expiry --------------------------------------------------------------------------------- */
+
+static uint32_t timed_out(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	bool rst = c->state != TCP_SYN_SENT;
+
+	ctx->counters->timed_out++;
+	return tcp_conn_close(ctx, c, c->soft_error ? c->soft_error : ETIMEDOUT, rst);
+}
+
+static uint32_t retries_max(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return tcp_conn_has(c, TCP_F_ORPHAN) ? ctx->cfg->orphan_retries : ctx->cfg->data_retries;
+}
+
+static void back_off(struct tcp_conn *c)
+{
+	if (c->backoff < UINT8_MAX)
+		c->backoff++;
+}
+
+static uint32_t expire_syn(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	if (c->retries >= ctx->cfg->syn_retries || c->retries == UINT8_MAX)
+		return timed_out(ctx, c);
+	c->retries++;
+	back_off(c);
+	c->flags &= ~TCP_F_RTT_TIMED;
+	c->owe |= TCP_OWE_SYN;
+	ctx->counters->syn_retransmits++;
+	return 0;
+}
+
+static uint32_t expire_flight(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	if (c->retries >= retries_max(ctx, c) || c->retries == UINT8_MAX)
+		return timed_out(ctx, c);
+	tcp_loss_timeout(ctx, c);
+	return 0;
+}
+
+/* An answered probe clears `retries`; for an orphan the probes are limited all the same. */
+static uint32_t expire_probe(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	uint32_t tries = tcp_conn_has(c, TCP_F_ORPHAN) ? c->backoff : c->retries;
+
+	if (tries >= retries_max(ctx, c) || tries == UINT8_MAX)
+		return timed_out(ctx, c);
+	c->retries++;
+	back_off(c);
+	c->owe |= TCP_OWE_PROBE;
+	return 0;
+}
+
+static uint32_t expire_send(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	c->send_at_us = TCP_NEVER;
+	if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED)
+		return expire_syn(ctx, c);
+	if (tcp_conn_flight(c) > 0)
+		return expire_flight(ctx, c);
+	if (tcp_output_due(ctx, c))
+		return 0; /* nothing failed: the engine has not come to it */
+	if (c->snd_wnd == 0 || tcp_conn_una(c) == c->snd_end_pos)
+		return expire_probe(ctx, c);
+	c->owe |= TCP_OWE_TAIL;
+	return 0;
+}
+
+static uint32_t keepalive_failed(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	ctx->counters->keepalive_timed_out++;
+	return tcp_conn_close(ctx, c, c->soft_error ? c->soft_error : ETIMEDOUT, true);
+}
+
+/* RFC 9293 section 3.8.4; what is in flight has a timer of its own. */
+static uint32_t expire_keepalive(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	uint64_t idle_us = (uint64_t)(tcp_ms(now_us) - c->last_rx_ms) * 1000;
+
+	c->life_at_us = TCP_NEVER;
+	if (!tcp_conn_has(c, TCP_F_KEEPALIVE))
+		return 0;
+	if (tcp_conn_una(c) != tcp_conn_end(c)) {
+		c->life_at_us = now_us + keepalive_idle_us(ctx);
+		return 0;
+	}
+	if (idle_us < keepalive_idle_us(ctx)) {
+		c->life_at_us = now_us + keepalive_idle_us(ctx) - idle_us;
+		return 0;
+	}
+	if (c->keepalive_probes >= ctx->cfg->keepalive_probes || c->keepalive_probes == UINT8_MAX)
+		return keepalive_failed(ctx, c);
+	c->keepalive_probes++;
+	c->owe |= TCP_OWE_KEEPALIVE;
+	c->life_at_us = now_us + ctx->cfg->keepalive_intvl_us;
+	return 0;
+}
+
+static uint32_t expire_life(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	if (c->state == TCP_TIME_WAIT)
+		return tcp_conn_close(ctx, c, 0, false);
+	if (c->state == TCP_FIN_WAIT_2 && tcp_conn_has(c, TCP_F_ORPHAN)) {
+		ctx->counters->fin_wait_2_timed_out++;
+		return tcp_conn_close(ctx, c, 0, false);
+	}
+	return expire_keepalive(ctx, c, now_us);
+}
+
+uint32_t tcp_timer(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	uint32_t events = 0;
+
+	if (c->state != TCP_CLOSED && c->life_at_us <= now_us)
+		events |= expire_life(ctx, c, now_us);
+	if (c->state != TCP_CLOSED && c->send_at_us <= now_us)
+		events |= expire_send(ctx, c);
+	if (c->state == TCP_CLOSED)
+		return events;
+	if (c->ack_at_us <= now_us) {
+		c->ack_at_us = TCP_NEVER;
+		c->owe |= TCP_OWE_ACK;
+		ctx->counters->delayed_acks++;
+	}
+	return events | tcp_conn_settle(ctx, c, now_us);
+}

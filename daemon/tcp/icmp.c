@@ -1,0 +1,57 @@
+/* ICMP errors about a connection: RFC 5927, RFC 1191, RFC 9293 section 3.9.2.2.
+ *
+ * Anybody can send one, so it must quote a sequence number in flight, and it ends nothing but
+ * an open that has not succeeded: later it is only remembered, and explains a time-out.
+ */
+#include <tcp/internal.h>
+
+enum {
+	MTU_MIN_BYTES = 552, /* below, a forger is the likelier cause; Linux's min_pmtu */
+	HEADERS_IP4_BYTES = 40,
+	HEADERS_IP6_BYTES = 60,
+};
+
+static bool icmp_in_flight(const struct tcp_conn *c, uint32_t seq)
+{
+	uint32_t una = tcp_conn_una_seq(c);
+
+	if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED)
+		return seq == c->iss;
+	return tcp_seq_within(seq, una, (uint32_t)(c->snd_max_pos - tcp_conn_una(c)));
+}
+
+uint32_t tcp_icmp_error(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq, int error_errno, uint64_t now_us)
+{
+	(void)now_us;
+	if (c->state == TCP_CLOSED || !icmp_in_flight(c, seq)) {
+		ctx->counters->icmp_ignored++;
+		return 0;
+	}
+	if (c->state == TCP_SYN_SENT)
+		return tcp_conn_close(ctx, c, error_errno, false);
+	ctx->counters->icmp_soft++;
+	c->soft_error = (uint8_t)error_errno;
+	return 0;
+}
+
+/* What is in flight was too big: it is sent again in smaller pieces. That is no sign of
+ * congestion, cwnd stays (RFC 1191 section 6.4). */
+uint32_t tcp_icmp_too_big(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq, uint32_t mtu_bytes, uint64_t now_us)
+{
+	uint32_t headers =
+		net_addr_is_ip4(&c->entry.key.local) ? HEADERS_IP4_BYTES : HEADERS_IP6_BYTES;
+	uint32_t options = tcp_conn_has(c, TCP_F_TS) ? TCP_OPTIONS_TS_BYTES : 0;
+	uint32_t mss = (mtu_bytes > MTU_MIN_BYTES ? mtu_bytes : MTU_MIN_BYTES) - headers - options;
+
+	if (!tcp_conn_sends(c) || !icmp_in_flight(c, seq) || mss >= c->snd_mss_bytes) {
+		ctx->counters->icmp_ignored++;
+		return 0;
+	}
+	c->snd_mss_bytes = (uint16_t)mss;
+	c->snd_nxt_pos = tcp_conn_una(c);
+	c->flags &= ~TCP_F_RTT_TIMED;
+	ctx->counters->mtu_reduced++;
+	return tcp_conn_settle(ctx, c, now_us);
+}

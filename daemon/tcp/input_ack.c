@@ -1,0 +1,171 @@
+/* Fifth step: the ACK field (RFC 9293 section 3.10.7.4, RFC 5961 section 5, RFC 5681). */
+#include <tcp/internal.h>
+
+/* SYN-RECEIVED: only an ACK of our SYN brings the connection up; anything else is answered
+ * with <SEQ=SEG.ACK><CTL=RST>, and the connection stays. */
+static enum tcp_step ack_syn_received(struct tcp_rx *rx)
+{
+	struct tcp_conn *c = rx->c;
+
+	if (rx->seg->ack != c->iss + 1) {
+		rx->ctx->counters->ack_too_new++;
+		c->stray_rst_seq = rx->seg->ack;
+		c->owe |= TCP_OWE_STRAY_RST;
+		return TCP_DONE;
+	}
+	tcp_rtt_acked(rx->ctx, c, rx->seg, rx->now_us);
+	rx->events |= tcp_conn_establish(rx->ctx, c, rx->now_us);
+	c->snd_wnd = rx->seg->wnd << c->snd_wscale;
+	c->snd_wnd_max = c->snd_wnd;
+	c->snd_wl1 = rx->seg->seq;
+	c->snd_wl2 = rx->seg->ack;
+	return TCP_CONTINUE;
+}
+
+/* A window that was closed has opened: probing ends, and what waited goes without delay. */
+static void ack_window_opened(struct tcp_conn *c)
+{
+	if (tcp_conn_flight(c) > 0)
+		return;
+	c->backoff = 0;
+	c->send_at_us = TCP_NEVER;
+}
+
+/* SND.WND follows the segment that is newest by SEQ, then by ACK. */
+static void ack_update_window(struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	bool closed = c->snd_wnd == 0;
+
+	if (!tcp_seq_lt(c->snd_wl1, seg->seq) &&
+		!(c->snd_wl1 == seg->seq && tcp_seq_leq(c->snd_wl2, seg->ack)))
+		return;
+	c->snd_wnd = seg->wnd << c->snd_wscale;
+	c->snd_wl1 = seg->seq;
+	c->snd_wl2 = seg->ack;
+	if (c->snd_wnd > c->snd_wnd_max)
+		c->snd_wnd_max = c->snd_wnd;
+	if (closed && c->snd_wnd > 0)
+		ack_window_opened(c);
+}
+
+static void ack_restart_timer(struct tcp_rx *rx)
+{
+	struct tcp_conn *c = rx->c;
+	bool keep = tcp_conn_has(c, TCP_F_RECOVERY) && tcp_conn_has(c, TCP_F_PARTIAL_ACK);
+
+	/* RFC 6582 section 3.2 step 3: only the first partial ACK restarts it. */
+	if (keep)
+		return;
+	c->send_at_us = TCP_NEVER;
+}
+
+/* Something new was acknowledged, `acked` sequence numbers. */
+static void ack_advance(struct tcp_rx *rx, uint32_t acked)
+{
+	struct tcp_conn *c = rx->c;
+	uint64_t flight = tcp_conn_flight(c);
+	uint64_t una = tcp_conn_una(c) + acked;
+
+	ack_restart_timer(rx);
+	if (una > c->snd_end_pos) {
+		c->flags |= TCP_F_FIN_ACKED;
+		rx->events |= TCP_EV_FIN_ACKED;
+		una = c->snd_end_pos;
+	}
+	if (una > c->snd_una_pos)
+		rx->events |= TCP_EV_ACKED;
+	c->snd_una_pos = una;
+	if (c->snd_nxt_pos < tcp_conn_una(c))
+		c->snd_nxt_pos = tcp_conn_una(c);
+	c->retries = 0;
+	c->soft_error = 0;
+	tcp_rtt_acked(rx->ctx, c, rx->seg, rx->now_us);
+	tcp_loss_acked(rx->ctx, c, acked, flight, rx->now_us);
+}
+
+/* RFC 5681 section 2: the five conditions; (a) is flight, (b) to (e) in order. */
+static bool ack_is_duplicate(const struct tcp_rx *rx, uint32_t old_wnd)
+{
+	const struct tcp_segment *seg = rx->seg;
+
+	return tcp_conn_flight(rx->c) > 0 && seg->len == 0 && !(seg->flags & (TCP_SYN | TCP_FIN)) &&
+	       (seg->wnd << rx->c->snd_wscale) == old_wnd;
+}
+
+/* An ACK in a closed window answers our probe: the peer lives. */
+static void ack_answers_probe(struct tcp_conn *c)
+{
+	if (tcp_conn_flight(c) == 0)
+		c->retries = 0;
+}
+
+/* Our FIN was acknowledged: what that means, by state. */
+static enum tcp_step ack_of_fin(struct tcp_rx *rx)
+{
+	struct tcp_conn *c = rx->c;
+
+	switch (c->state) {
+	case TCP_FIN_WAIT_1:
+		tcp_conn_set_state(c, TCP_FIN_WAIT_2);
+		if (tcp_conn_has(c, TCP_F_ORPHAN))
+			c->life_at_us = rx->now_us + rx->ctx->cfg->fin_wait_2_us;
+		return TCP_CONTINUE;
+	case TCP_CLOSING:
+		rx->events |= tcp_conn_time_wait(rx->ctx, c, rx->now_us);
+		return TCP_DONE;
+	case TCP_LAST_ACK:
+		rx->events |= tcp_conn_close(rx->ctx, c, 0, false);
+		return TCP_DONE;
+	default:
+		return TCP_CONTINUE;
+	}
+}
+
+/* RFC 5961 section 5.2: SND.UNA - MAX.SND.WND =< SEG.ACK =< SND.NXT, where SND.NXT is the
+ * highest ever sent. */
+static enum tcp_step ack_check_range(struct tcp_rx *rx, int32_t acked)
+{
+	struct tcp_conn *c = rx->c;
+
+	if (acked > 0 && (uint64_t)acked > c->snd_max_pos - tcp_conn_una(c)) {
+		rx->ctx->counters->ack_too_new++;
+		tcp_challenge_ack(rx->ctx, c, rx->now_us);
+		return TCP_DONE;
+	}
+	if (acked < 0 && -(int64_t)acked > (int64_t)c->snd_wnd_max) {
+		rx->ctx->counters->ack_too_old++;
+		tcp_challenge_ack(rx->ctx, c, rx->now_us);
+		return TCP_DONE;
+	}
+	return TCP_CONTINUE;
+}
+
+enum tcp_step tcp_check_ack(struct tcp_rx *rx)
+{
+	const struct tcp_segment *seg = rx->seg;
+	struct tcp_conn *c = rx->c;
+	uint32_t old_wnd;
+	int32_t acked;
+
+	if (!(seg->flags & TCP_ACK)) {
+		rx->ctx->counters->no_ack++;
+		return TCP_DONE;
+	}
+	if (c->state == TCP_SYN_RECEIVED && ack_syn_received(rx) == TCP_DONE)
+		return TCP_DONE;
+	acked = tcp_seq_diff(seg->ack, tcp_conn_una_seq(c));
+	if (ack_check_range(rx, acked) == TCP_DONE)
+		return TCP_DONE;
+	if (acked < 0)
+		return TCP_CONTINUE;
+	old_wnd = c->snd_wnd;
+	ack_update_window(c, seg);
+	ack_answers_probe(c);
+	if (acked > 0)
+		ack_advance(rx, (uint32_t)acked);
+	else if (ack_is_duplicate(rx, old_wnd))
+		tcp_loss_dupack(rx->ctx, c);
+	if (tcp_conn_has(c, TCP_F_FIN_ACKED))
+		return ack_of_fin(rx);
+	return TCP_CONTINUE;
+}

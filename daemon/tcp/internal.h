@@ -1,0 +1,140 @@
+/* What the connection's files share. Nothing outside daemon/tcp includes this.
+ *
+ *     tcp_input ----> input_syn_sent                      (SYN-SENT)
+ *        |      `---> input_check, input_ack, input_text  (all later states)
+ *        |                 |            |
+ *        |                 |            `-> loss, rtt, cc
+ *        v                 v
+ *     tcp_conn_settle: timers, and is there something to send?   <---- tcp_timer, user calls
+ *        |
+ *        `-- TCP_EV_OUTPUT --> engine --> tcp_output --> tcp_conn_settle
+ *
+ * Every entry point ends in tcp_conn_settle() (or in tcp_conn_close()), so that the deadline
+ * in the entry is right whenever the engine sees it.
+ */
+#ifndef TCP_INTERNAL_H
+#define TCP_INTERNAL_H
+
+#include <tcp/conn.h>
+#include <tcp/counters.h>
+#include <tcp/isn.h>
+#include <tcp/options.h>
+#include <tcp/reasm.h>
+
+enum {
+	TCP_OPTIONS_TS_BYTES = 12, /* timestamps, padded */
+	TCP_TAIL_HOLD_US = 200000, /* RFC 9293 3.8.6.2.1 override: 0.1 to 1 s; Linux's cork limit */
+	TCP_QUICK_ACKS = 16,
+	TCP_DUPACK_THRESHOLD = 3,   /* RFC 5681 section 3.2 */
+	TCP_CHALLENGE_GAP_MS = 500, /* per connection, between ACKs that a bare segment provokes */
+};
+
+static inline uint32_t tcp_ms(uint64_t now_us)
+{
+	return (uint32_t)(now_us / 1000);
+}
+
+/* -- state.c ------------------------------------------------------------------------------ */
+
+/* RFC 9293 figure 5: may a connection go from one to the other? */
+bool tcp_state_legal(enum tcp_state from, enum tcp_state to);
+
+/* The one place where `state` changes after birth. Asserts that the change is legal. */
+void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state);
+
+/* States in which the peer's data is still expected. */
+static inline bool tcp_conn_receives(const struct tcp_conn *c)
+{
+	return c->state == TCP_ESTABLISHED || c->state == TCP_FIN_WAIT_1 ||
+	       c->state == TCP_FIN_WAIT_2;
+}
+
+/* States in which data or the FIN may still have to be sent. */
+static inline bool tcp_conn_sends(const struct tcp_conn *c)
+{
+	return c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT ||
+	       c->state == TCP_FIN_WAIT_1 || c->state == TCP_CLOSING || c->state == TCP_LAST_ACK;
+}
+
+/* Everything but the engine's group, for a connection in `state`. */
+void tcp_conn_init(
+	struct tcp_ctx *ctx, struct tcp_conn *c, const struct net_tuple *key, enum tcp_state state);
+
+/* Sets what follows from the options of the peer's SYN. */
+void tcp_conn_negotiated(struct tcp_conn *c, uint16_t mss_bytes, uint64_t now_us);
+
+/* Our SYN was acknowledged: ESTABLISHED, or FIN-WAIT-1 if the user has closed meanwhile.
+ * Returns events. */
+uint32_t tcp_conn_establish(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+
+/* To CLOSED with `error` (0: none), owing an RST if `rst`. Returns events. */
+uint32_t tcp_conn_close(struct tcp_ctx *ctx, struct tcp_conn *c, int error, bool rst);
+
+/* To TIME-WAIT, for 2 MSL. Returns events. */
+uint32_t tcp_conn_time_wait(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+
+/* -- input*.c ------------------------------------------------------------------------------ */
+
+enum tcp_step {
+	TCP_CONTINUE,
+	TCP_DONE,
+};
+
+/* A segment on its way through the steps. */
+struct tcp_rx {
+	struct tcp_ctx *ctx;
+	struct tcp_conn *c;
+	const struct tcp_segment *seg;
+	uint64_t now_us;
+	uint32_t events;
+	bool text; /* the payload lies in the window, at least in part */
+	bool fin;  /* the FIN counts: nothing before it was cut off */
+};
+
+enum tcp_step tcp_check_paws(struct tcp_rx *rx);
+enum tcp_step tcp_check_sequence(struct tcp_rx *rx);
+enum tcp_step tcp_check_rst(struct tcp_rx *rx);
+enum tcp_step tcp_check_syn(struct tcp_rx *rx);
+enum tcp_step tcp_check_ack(struct tcp_rx *rx);
+enum tcp_step tcp_check_urg(struct tcp_rx *rx);
+enum tcp_step tcp_process_text(struct tcp_rx *rx);
+enum tcp_step tcp_check_fin(struct tcp_rx *rx);
+void tcp_input_syn_sent(struct tcp_rx *rx);
+
+/* An ACK that a segment without news provokes: limited, per connection and per engine
+ * (RFC 5961 section 7), so that two confused ends cannot keep each other busy. */
+void tcp_challenge_ack(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+
+/* -- output.c, window.c --------------------------------------------------------------------- */
+
+/* Would tcp_output() send anything? */
+bool tcp_output_due(const struct tcp_ctx *ctx, const struct tcp_conn *c);
+
+/* Chooses the window to advertise, as it goes on the wire, and promises it. */
+uint16_t tcp_window_select(const struct tcp_ctx *ctx, struct tcp_conn *c, bool syn);
+
+/* The user has read: is it worth telling the peer that the window has opened? */
+bool tcp_window_update_due(const struct tcp_ctx *ctx, const struct tcp_conn *c);
+
+/* -- loss.c, rtt.c, conn_timer.c ------------------------------------------------------------ */
+
+/* `acked_bytes` (FIN counted) were newly acknowledged, with `flight_bytes` in flight before. */
+void tcp_loss_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes,
+	uint64_t flight_bytes, uint64_t now_us);
+void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c);
+/* The retransmission timer has expired (RFC 6298 section 5.4 ff.). */
+void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c);
+
+void tcp_rtt_init(const struct tcp_ctx *ctx, struct tcp_conn *c);
+/* RFC 6298 section 2. `per_rtt` samples are expected in each round trip (RFC 7323 appendix G). */
+void tcp_rtt_sample(
+	const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t rtt_us, uint32_t per_rtt);
+/* seg acknowledges something new (or our SYN): takes the sample it yields, if any. True if so. */
+bool tcp_rtt_acked(const struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg,
+	uint64_t now_us);
+
+void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+/* Puts the timers in order; returns TCP_EV_OUTPUT if there is something to send, else 0. */
+uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+
+#endif

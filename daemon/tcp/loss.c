@@ -1,0 +1,130 @@
+/* Loss detection and recovery without SACK: RFC 5681, RFC 6582 (NewReno), RFC 3042.
+ *
+ * Three duplicate ACKs start fast recovery: the first unacknowledged segment is sent again
+ * (TCP_OWE_REXMIT) and cwnd is inflated by what has left the network; each partial ACK names
+ * the next hole; an ACK of recover_pos ends it. The first two duplicates let one new segment
+ * out each (limited transmit; output.c adds it to cwnd). A time-out goes back to una and
+ * begins slow start; what the peer kept is skipped as its ACKs jump over it.
+ *
+ * SACK with RACK-TLP (RFC 8985) and PRR will take the place of the dupack part: they need
+ * a scoreboard, allocated while something is missing, and their timers share `send_at_us`.
+ */
+#include <tcp/internal.h>
+
+#include <tcp/cc.h>
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* RFC 5681 section 3.2 step 2: what limited transmit has sent does not count. */
+static uint64_t loss_flight(const struct tcp_conn *c)
+{
+	return min_u64(tcp_conn_flight(c), c->cwnd);
+}
+
+static void loss_owe_retransmission(struct tcp_conn *c)
+{
+	c->owe |= TCP_OWE_REXMIT;
+	c->flags &= ~TCP_F_RTT_TIMED; /* Karn */
+}
+
+/* RFC 6582 section 3.2 step 2. */
+static void loss_enter_recovery(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	c->ssthresh = tcp_cc_of(c)->ssthresh(c, loss_flight(c));
+	c->recover_pos = c->snd_max_pos;
+	c->flags |= TCP_F_RECOVERY | TCP_F_RECOVER_SET;
+	c->flags &= ~TCP_F_PARTIAL_ACK;
+	c->cwnd = c->ssthresh + TCP_DUPACK_THRESHOLD * (uint32_t)c->snd_mss_bytes;
+	c->send_at_us = TCP_NEVER;
+	ctx->counters->fast_retransmits++;
+	loss_owe_retransmission(c);
+}
+
+/* RFC 6582 section 3.2 step 1: duplicates of what an earlier recovery has covered do not
+ * start another one. */
+static bool loss_may_recover(const struct tcp_conn *c)
+{
+	return !tcp_conn_has(c, TCP_F_RECOVER_SET) || tcp_conn_una(c) > c->recover_pos;
+}
+
+void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	ctx->counters->dup_acks++;
+	if (c->dupacks < UINT8_MAX)
+		c->dupacks++;
+	if (tcp_conn_has(c, TCP_F_RECOVERY)) {
+		if (c->cwnd < TCP_CWND_MAX_BYTES) /* RFC 5681 section 3.2 step 4 */
+			c->cwnd += c->snd_mss_bytes;
+	} else if (c->dupacks == TCP_DUPACK_THRESHOLD && loss_may_recover(c)) {
+		loss_enter_recovery(ctx, c);
+	}
+}
+
+/* RFC 6582 section 3.2 step 3, full acknowledgement, option 1. */
+static void loss_leave_recovery(struct tcp_conn *c)
+{
+	uint64_t mss = c->snd_mss_bytes;
+	uint64_t flight = tcp_conn_flight(c);
+
+	c->cwnd = (uint32_t)min_u64(c->ssthresh, (flight > mss ? flight : mss) + mss);
+	c->flags &= ~(TCP_F_RECOVERY | TCP_F_PARTIAL_ACK);
+	c->dupacks = 0;
+	c->cwnd_acked = 0;
+}
+
+/* The same step, partial acknowledgement: the next hole, and cwnd deflates by what left. */
+static void loss_partial_ack(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes)
+{
+	uint32_t mss = c->snd_mss_bytes;
+
+	c->flags |= TCP_F_PARTIAL_ACK;
+	c->cwnd = c->cwnd > acked_bytes ? c->cwnd - acked_bytes : 0;
+	if (acked_bytes >= mss || c->cwnd < mss)
+		c->cwnd += mss;
+	ctx->counters->recovery_retransmits++;
+	loss_owe_retransmission(c);
+}
+
+void tcp_loss_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes,
+	uint64_t flight_bytes, uint64_t now_us)
+{
+	bool slow_start = c->cwnd < c->ssthresh;
+	bool used = slow_start ? 2 * flight_bytes >= c->cwnd
+			       : flight_bytes + c->snd_mss_bytes > c->cwnd;
+
+	if (tcp_conn_has(c, TCP_F_RECOVERY)) {
+		if (tcp_conn_una(c) >= c->recover_pos)
+			loss_leave_recovery(c);
+		else
+			loss_partial_ack(ctx, c, acked_bytes);
+		return;
+	}
+	c->dupacks = 0;
+	/* RFC 7661 section 1, RFC 2861: a window that is not used proves nothing. */
+	if (used || tcp_conn_has(c, TCP_F_CWND_LIMITED))
+		tcp_cc_of(c)->acked(c, acked_bytes, now_us);
+	c->flags &= ~TCP_F_CWND_LIMITED;
+}
+
+void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	/* RFC 5681 section 3.1: the threshold stands when the same segment is lost again. */
+	if (c->retries == 0)
+		c->ssthresh = tcp_cc_of(c)->ssthresh(c, loss_flight(c));
+	c->cwnd = c->snd_mss_bytes;
+	c->cwnd_acked = 0;
+	c->recover_pos = c->snd_max_pos; /* RFC 6582 section 4 */
+	c->flags |= TCP_F_RECOVER_SET;
+	c->flags &= ~(TCP_F_RECOVERY | TCP_F_PARTIAL_ACK | TCP_F_RTT_TIMED | TCP_F_CWND_LIMITED);
+	c->owe &= (uint16_t)~TCP_OWE_REXMIT;
+	c->dupacks = 0;
+	c->snd_nxt_pos = tcp_conn_una(c);
+	if (c->retries < UINT8_MAX)
+		c->retries++;
+	if (c->backoff < UINT8_MAX)
+		c->backoff++;
+	ctx->counters->rto_timeouts++;
+}

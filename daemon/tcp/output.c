@@ -1,0 +1,423 @@
+/* What is to be sent now.
+ *
+ * Everything a connection sends comes from tcp_output(), in this order: an RST; the SYN; a
+ * keepalive probe; one retransmission that recovery asked for; data and FIN as the windows
+ * allow; a probe of a closed window; and if none of these carried the ACK that is owed, an
+ * ACK. What data may go is decided by plan_next() alone, which changes nothing, so that
+ * tcp_output_due() can ask the same question.
+ *
+ *   una              nxt         una + min(cwnd, snd_wnd)       end
+ *    |== in flight ===|-- usable ---------|                      |
+ *                     |--- segments of one MSS, or ...
+ *                     ... a tail below it, if Nagle, cork and the peer's window let it go
+ *
+ * A tail is held back by TCP_F_CORK or TCP_F_MORE, and without TCP_F_NODELAY while an earlier
+ * tail is unacknowledged (Nagle in Minshall's form: full segments in flight do not hold it).
+ * A window that leaves less than a segment is used from half of the largest window seen on
+ * (RFC 9293 section 3.8.6.2.1). What is held back goes out after TCP_TAIL_HOLD_US at the
+ * latest: the timer sets TCP_OWE_TAIL.
+ */
+#include <tcp/internal.h>
+
+#include <tcp/cc.h>
+
+/* The next piece of the stream to send: len == 0 and no FIN if there is none. */
+struct plan {
+	uint64_t pos;
+	uint32_t len;
+	bool fin;
+	bool cwnd_limited;
+};
+
+/* Where a batch of output stands. */
+struct batch {
+	struct tcp_ctx *ctx;
+	struct tcp_conn *c;
+	uint64_t now_us;
+	struct tcp_out *out;
+	unsigned int n;
+	unsigned int max;
+};
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* RFC 3042: one new segment for each of the first two duplicate ACKs. */
+static uint32_t limited_transmit(const struct tcp_conn *c)
+{
+	if (tcp_conn_has(c, TCP_F_RECOVERY) || c->dupacks >= TCP_DUPACK_THRESHOLD)
+		return 0;
+	return c->dupacks * (uint32_t)c->snd_mss_bytes;
+}
+
+static bool nagle_holds(const struct tcp_conn *c)
+{
+	uint32_t una = tcp_conn_una_seq(c);
+	uint32_t nxt = tcp_conn_snd_seq(c, c->snd_nxt_pos);
+
+	if (tcp_conn_has(c, TCP_F_SHUT) || (c->owe & TCP_OWE_TAIL))
+		return false;
+	if (c->flags & (TCP_F_CORK | TCP_F_MORE))
+		return true;
+	if (tcp_conn_has(c, TCP_F_NODELAY))
+		return false;
+	return tcp_seq_gt(c->small_seq, una) && tcp_seq_leq(c->small_seq, nxt);
+}
+
+/* The end of the data is within reach, `len` bytes on. */
+static uint32_t plan_tail(const struct tcp_conn *c, uint32_t len)
+{
+	uint32_t tail = len % c->snd_mss_bytes;
+
+	if (tail == 0 || c->snd_nxt_pos + len <= c->snd_max_pos || !nagle_holds(c))
+		return len;
+	return len - tail;
+}
+
+/* A window ends the run after `usable` bytes, with more data behind. */
+static uint32_t plan_cut(const struct tcp_conn *c, uint64_t usable, bool by_peer)
+{
+	if (usable >= c->snd_mss_bytes)
+		return (uint32_t)(usable - usable % c->snd_mss_bytes);
+	if (by_peer && usable > 0 && (usable >= c->snd_wnd_max / 2 || (c->owe & TCP_OWE_TAIL)))
+		return (uint32_t)usable;
+	return 0;
+}
+
+static uint32_t plan_most(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	uint32_t mss = c->snd_mss_bytes;
+
+	return ctx->cfg->tso_max_bytes > mss ? ctx->cfg->tso_max_bytes / mss * mss : mss;
+}
+
+static struct plan plan_next(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	uint64_t una = tcp_conn_una(c), nxt = c->snd_nxt_pos;
+	uint64_t wnd_end = una + c->snd_wnd;
+	uint64_t cwnd_end = una + c->cwnd + limited_transmit(c);
+	uint64_t edge = min_u64(wnd_end, cwnd_end);
+	struct plan p = {.pos = nxt};
+	uint64_t left, usable;
+
+	if (!tcp_conn_sends(c) || nxt > c->snd_end_pos)
+		return p;
+	left = c->snd_end_pos - nxt;
+	usable = edge > nxt ? edge - nxt : 0;
+	p.cwnd_limited = usable < left && cwnd_end < wnd_end;
+	if (min_u64(usable, left) > plan_most(ctx, c))
+		p.len = plan_most(ctx, c);
+	else if (left <= usable)
+		p.len = plan_tail(c, (uint32_t)left);
+	else
+		p.len = plan_cut(c, usable, wnd_end <= cwnd_end);
+	p.fin = tcp_conn_has(c, TCP_F_SHUT) && p.len == left && nxt + left < wnd_end;
+	return p;
+}
+
+bool tcp_output_due(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	struct plan p;
+
+	if ((c->owe & (uint16_t)~TCP_OWE_TAIL) || c->dup_acks_owed > 0)
+		return true;
+	p = plan_next(ctx, c);
+	return p.len > 0 || p.fin;
+}
+
+/* -- one segment ---------------------------------------------------------------------------- */
+
+static void put_options(struct batch *b, struct tcp_out *o, bool syn)
+{
+	const struct tcp_config *cfg = b->ctx->cfg;
+	struct tcp_conn *c = b->c;
+	bool fresh = c->state == TCP_SYN_SENT; /* we offer; else we repeat what was agreed */
+	struct tcp_options opt = {
+		.has_mss = syn,
+		.mss = (uint16_t)cfg->mss_max_bytes,
+		.has_wscale = syn && (fresh ? cfg->window_scale : tcp_conn_has(c, TCP_F_WSCALE)),
+		.wscale = c->rcv_wscale,
+		.has_ts = fresh ? cfg->timestamps : tcp_conn_has(c, TCP_F_TS),
+		.ts_val = tcp_ts_val(b->now_us, c->ts_offset),
+		.ts_ecr = c->ts_recent,
+	};
+
+	o->opt_len = (uint8_t)tcp_options_encode(&opt, o->opt);
+}
+
+static struct tcp_out *put_segment(struct batch *b, uint32_t seq, uint8_t flags)
+{
+	struct tcp_conn *c = b->c;
+	struct tcp_out *o = &b->out[b->n++];
+
+	assert(b->n <= b->max);
+	memset(o, 0, sizeof(*o));
+	o->key = c->entry.key;
+	o->seq = seq;
+	o->flags = flags;
+	o->mss_bytes = c->snd_mss_bytes;
+	c->segs_out++;
+	b->ctx->counters->segs_out++;
+	return o;
+}
+
+/* Every segment but the first SYN and stray RSTs acknowledges; with that the debt is paid. */
+static struct tcp_out *put_ack(struct batch *b, uint32_t seq, uint8_t flags)
+{
+	struct tcp_conn *c = b->c;
+	struct tcp_out *o = put_segment(b, seq, flags | TCP_ACK);
+
+	o->ack = tcp_conn_rcv_nxt(c);
+	o->wnd = tcp_window_select(b->ctx, c, flags & TCP_SYN);
+	put_options(b, o, flags & TCP_SYN);
+	c->last_ack_sent = o->ack;
+	c->owe &= (uint16_t)~TCP_OWE_ACK;
+	c->ack_at_us = TCP_NEVER;
+	if (c->quick_acks > 0)
+		c->quick_acks--;
+	return o;
+}
+
+/* A sequence number that the peer finds acceptable even if it has taken back its window. */
+static uint32_t ack_seq(const struct tcp_conn *c)
+{
+	return tcp_conn_snd_seq(c, min_u64(c->snd_max_pos, tcp_conn_una(c) + c->snd_wnd));
+}
+
+static void start_send_timer(struct batch *b)
+{
+	b->c->send_at_us = b->now_us + tcp_conn_rto_us(b->ctx, b->c);
+}
+
+static void put_rst(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+	struct tcp_out *o = put_segment(b, ack_seq(c), TCP_RST | TCP_ACK);
+
+	o->ack = tcp_conn_rcv_nxt(c);
+	c->owe = 0;
+	b->ctx->counters->reset_out++;
+}
+
+static void put_stray_rst(struct batch *b)
+{
+	put_segment(b, b->c->stray_rst_seq, TCP_RST);
+	b->c->owe &= (uint16_t)~TCP_OWE_STRAY_RST;
+	b->ctx->counters->reset_out++;
+}
+
+/* SYN, or SYN|ACK of a simultaneous open. A first one is timed, a repeated one is not (Karn). */
+static void put_syn(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+	struct tcp_out *o;
+
+	if (c->state == TCP_SYN_RECEIVED) {
+		put_ack(b, c->iss, TCP_SYN);
+	} else {
+		o = put_segment(b, c->iss, TCP_SYN);
+		o->wnd = tcp_window_select(b->ctx, c, true);
+		put_options(b, o, true);
+	}
+	if (c->backoff == 0) {
+		c->flags |= TCP_F_RTT_TIMED;
+		c->rtt_pos = 0;
+		c->rtt_sent_us = (uint32_t)b->now_us;
+	}
+	c->owe &= (uint16_t)~TCP_OWE_SYN;
+	start_send_timer(b);
+}
+
+/* -- data ----------------------------------------------------------------------------------- */
+
+static uint32_t segments_of(const struct tcp_conn *c, uint32_t len)
+{
+	return len ? (len + c->snd_mss_bytes - 1) / c->snd_mss_bytes : 1;
+}
+
+/* Bytes below snd_max_pos have been on the wire before. */
+static void count_retransmission(struct batch *b, uint64_t pos, uint32_t len)
+{
+	struct tcp_conn *c = b->c;
+	uint64_t again = pos < c->snd_max_pos ? min_u64(pos + len, c->snd_max_pos) - pos : 0;
+
+	if (pos >= c->snd_max_pos)
+		return;
+	c->retrans_segs += segments_of(c, (uint32_t)again);
+	c->retrans_bytes += (uint32_t)again;
+	b->ctx->counters->retransmitted_segs += segments_of(c, (uint32_t)again);
+	b->ctx->counters->retransmitted_bytes += again;
+}
+
+/* A piece of the stream as a segment; the caller moves snd_nxt_pos. */
+static void put_data(struct batch *b, uint64_t pos, uint32_t len, bool fin)
+{
+	struct tcp_conn *c = b->c;
+	bool push = len > 0 && pos + len == c->snd_end_pos;
+	struct tcp_out *o = put_ack(
+		b, tcp_conn_snd_seq(c, pos), (uint8_t)((push ? TCP_PSH : 0) | (fin ? TCP_FIN : 0)));
+
+	o->pos = pos;
+	o->len = len;
+	c->segs_out += segments_of(c, len) - 1;
+	b->ctx->counters->segs_out += segments_of(c, len) - 1;
+	count_retransmission(b, pos, len + fin);
+	if (pos >= c->snd_max_pos && !tcp_conn_has(c, TCP_F_RTT_TIMED)) {
+		c->flags |= TCP_F_RTT_TIMED;
+		c->rtt_pos = pos + len + fin;
+		c->rtt_sent_us = (uint32_t)b->now_us;
+	}
+	if (pos + len + fin > c->snd_max_pos)
+		c->snd_max_pos = pos + len + fin;
+	c->last_tx_ms = tcp_ms(b->now_us);
+}
+
+static void put_retransmission(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+	uint64_t una = tcp_conn_una(c);
+	uint64_t end = min_u64(c->snd_max_pos, c->snd_end_pos);
+	uint32_t len;
+
+	c->owe &= (uint16_t)~TCP_OWE_REXMIT;
+	if (una >= c->snd_max_pos)
+		return;
+	len = (uint32_t)min_u64(end - una, c->snd_mss_bytes);
+	put_data(b, una, len, una + len < c->snd_max_pos && una + len == c->snd_end_pos);
+	if (c->snd_nxt_pos < una + len)
+		c->snd_nxt_pos = una + len;
+	if (c->send_at_us == TCP_NEVER)
+		start_send_timer(b);
+}
+
+/* One byte past the window, or the FIN: RFC 9293 section 3.8.6.1. snd_nxt_pos stays, so that
+ * the byte is part of the first full segment once the window opens. */
+static void put_probe(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+	uint64_t una = tcp_conn_una(c);
+	bool data = una < c->snd_end_pos;
+
+	c->owe &= (uint16_t)~TCP_OWE_PROBE;
+	if (una >= tcp_conn_end(c) || !tcp_conn_sends(c))
+		return;
+	put_data(b, una, data, !data);
+	c->flags &= ~TCP_F_RTT_TIMED;
+	b->ctx->counters->window_probes++;
+}
+
+/* RFC 9293 section 3.8.4: a sequence number that the peer has acknowledged already. */
+static void put_keepalive(struct batch *b)
+{
+	put_ack(b, tcp_conn_una_seq(b->c) - 1, 0);
+	b->c->owe &= (uint16_t)~TCP_OWE_KEEPALIVE;
+	b->ctx->counters->keepalive_probes++;
+}
+
+/* The user answers while the peer's data is fresh: a dialogue, in which ACKs ride on data. */
+static void note_dialogue(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+
+	if (c->rcv_nxt_pos > 0 && tcp_ms(b->now_us) - c->last_rx_ms < b->ctx->cfg->delack_us / 1000)
+		c->quick_acks = 0;
+}
+
+static void put_planned(struct batch *b, const struct plan *p)
+{
+	struct tcp_conn *c = b->c;
+	bool idle = tcp_conn_flight(c) == 0;
+	uint32_t tail = p->len % c->snd_mss_bytes;
+
+	note_dialogue(b);
+	put_data(b, p->pos, p->len, p->fin);
+	c->snd_nxt_pos = p->pos + p->len + p->fin;
+	c->owe &= (uint16_t)~TCP_OWE_TAIL;
+	if (tail > 0)
+		c->small_seq = tcp_conn_snd_seq(c, p->pos + p->len);
+	if (idle || c->send_at_us == TCP_NEVER)
+		start_send_timer(b);
+}
+
+static void put_stream(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+	struct plan p;
+
+	if (tcp_conn_flight(c) == 0 && c->snd_max_pos == c->snd_nxt_pos &&
+		(uint64_t)(tcp_ms(b->now_us) - c->last_tx_ms) * 1000 > c->rto_us)
+		tcp_cc_idle(c);
+	while (b->n < b->max) {
+		p = plan_next(b->ctx, c);
+		if (p.cwnd_limited)
+			c->flags |= TCP_F_CWND_LIMITED;
+		if (p.len == 0 && !p.fin)
+			return;
+		put_planned(b, &p);
+	}
+}
+
+/* -- the whole ------------------------------------------------------------------------------ */
+
+static void output_opening(struct batch *b)
+{
+	if (b->c->owe & TCP_OWE_SYN)
+		put_syn(b);
+	if ((b->c->owe & TCP_OWE_ACK) && b->n < b->max && b->c->state == TCP_SYN_RECEIVED)
+		put_ack(b, b->c->iss + 1, 0);
+}
+
+/* RFC 5681 section 4.2: each segment out of order has its duplicate ACK, since a peer without
+ * SACK counts them. An ACK of something new goes first and is none. */
+static void put_dup_acks(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+
+	while (c->dup_acks_owed > 0 && b->n < b->max) {
+		if (c->last_ack_sent == tcp_conn_rcv_nxt(c))
+			c->dup_acks_owed--;
+		put_ack(b, ack_seq(c), 0);
+	}
+}
+
+static void output_synchronized(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+
+	put_dup_acks(b);
+	if ((c->owe & TCP_OWE_KEEPALIVE) && b->n < b->max)
+		put_keepalive(b);
+	if ((c->owe & TCP_OWE_REXMIT) && b->n < b->max)
+		put_retransmission(b);
+	put_stream(b);
+	if ((c->owe & TCP_OWE_PROBE) && b->n < b->max)
+		put_probe(b);
+	if ((c->owe & TCP_OWE_ACK) && b->n < b->max)
+		put_ack(b, ack_seq(c), 0);
+}
+
+unsigned int tcp_output(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us,
+	struct tcp_out *out, unsigned int out_max)
+{
+	struct batch b = {.ctx = ctx, .c = c, .now_us = now_us, .out = out, .max = out_max};
+
+	if (out_max == 0)
+		return 0;
+	if (c->state == TCP_CLOSED) {
+		if (c->owe & TCP_OWE_RST)
+			put_rst(&b);
+		return b.n;
+	}
+	if (c->owe & TCP_OWE_STRAY_RST)
+		put_stray_rst(&b);
+	if (b.n < b.max) {
+		if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED)
+			output_opening(&b);
+		else
+			output_synchronized(&b);
+	}
+	tcp_conn_settle(ctx, c, now_us);
+	return b.n;
+}

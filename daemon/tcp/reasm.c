@@ -1,0 +1,93 @@
+#include <tcp/reasm.h>
+
+#include <string.h>
+
+void tcp_reasm_init(struct tcp_reasm *r)
+{
+	r->fin_pos = UINT64_MAX;
+	r->count = 0;
+	r->pad = 0;
+}
+
+/* Index of the first range that ends at or behind pos; count if there is none. */
+static uint32_t reasm_find(const struct tcp_reasm *r, uint64_t pos)
+{
+	uint32_t i = 0;
+
+	while (i < r->count && r->range[i].end_pos < pos)
+		i++;
+	return i;
+}
+
+bool tcp_reasm_gap(const struct tcp_reasm *r, uint64_t start_pos, uint64_t end_pos,
+	struct tcp_reasm_range *gap)
+{
+	uint32_t i = reasm_find(r, start_pos);
+
+	while (i < r->count && r->range[i].start_pos <= start_pos) {
+		if (r->range[i].end_pos > start_pos)
+			start_pos = r->range[i].end_pos;
+		i++;
+	}
+	if (start_pos >= end_pos)
+		return false;
+	gap->start_pos = start_pos;
+	gap->end_pos = end_pos;
+	if (i < r->count && r->range[i].start_pos < end_pos)
+		gap->end_pos = r->range[i].start_pos;
+	return true;
+}
+
+bool tcp_reasm_has_room(const struct tcp_reasm *r, uint64_t start_pos)
+{
+	uint32_t i;
+
+	if (r->count < TCP_REASM_RANGES)
+		return true;
+	i = reasm_find(r, start_pos);
+	return i < r->count && r->range[i].end_pos == start_pos;
+}
+
+static void reasm_remove(struct tcp_reasm *r, uint32_t i)
+{
+	r->count--;
+	memmove(&r->range[i], &r->range[i + 1], (r->count - i) * sizeof(r->range[0]));
+}
+
+void tcp_reasm_add(struct tcp_reasm *r, uint64_t start_pos, uint64_t end_pos)
+{
+	uint32_t i = reasm_find(r, start_pos);
+
+	assert(start_pos < end_pos);
+	if (i < r->count && r->range[i].end_pos == start_pos) {
+		r->range[i].end_pos = end_pos;
+		if (i + 1 < r->count && r->range[i + 1].start_pos == end_pos) {
+			r->range[i].end_pos = r->range[i + 1].end_pos;
+			reasm_remove(r, i + 1);
+		}
+		assert(i + 1 >= r->count || r->range[i + 1].start_pos > r->range[i].end_pos);
+		return;
+	}
+	if (i < r->count && r->range[i].start_pos == end_pos) {
+		r->range[i].start_pos = start_pos;
+		return;
+	}
+	assert(r->count < TCP_REASM_RANGES);
+	assert(i == r->count || r->range[i].start_pos > end_pos);
+	memmove(&r->range[i + 1], &r->range[i], (r->count - i) * sizeof(r->range[0]));
+	r->range[i].start_pos = start_pos;
+	r->range[i].end_pos = end_pos;
+	r->count++;
+}
+
+uint64_t tcp_reasm_advance(struct tcp_reasm *r, uint64_t pos)
+{
+	uint64_t end_pos;
+
+	assert(r->count == 0 || r->range[0].start_pos >= pos);
+	if (r->count == 0 || r->range[0].start_pos > pos)
+		return pos;
+	end_pos = r->range[0].end_pos;
+	reasm_remove(r, 0);
+	return end_pos;
+}

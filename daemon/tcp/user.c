@@ -1,0 +1,151 @@
+/* The user's calls: RFC 9293 sections 3.10.1 to 3.10.6. */
+#include <tcp/internal.h>
+
+#include <tcp/half.h>
+
+#include <errno.h>
+
+uint32_t tcp_connect(
+	struct tcp_ctx *ctx, struct tcp_conn *c, const struct net_tuple *key, uint64_t now_us)
+{
+	tcp_conn_init(ctx, c, key, TCP_SYN_SENT);
+	c->iss = tcp_isn(ctx, key, now_us);
+	c->small_seq = c->iss;
+	c->rcv_wscale = tcp_options_rcv_wscale(ctx->cfg);
+	c->owe = TCP_OWE_SYN;
+	ctx->counters->active_opens++;
+	return tcp_conn_settle(ctx, c, now_us);
+}
+
+void tcp_promote(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half *h, uint64_t now_us)
+{
+	tcp_conn_init(ctx, c, &h->entry.key, TCP_LISTEN);
+	tcp_conn_set_state(c, TCP_SYN_RECEIVED);
+	c->iss = h->iss;
+	c->irs = h->irs;
+	c->flags = TCP_F_PASSIVE | (h->flags & TCP_HALF_TS ? TCP_F_TS : 0) |
+		   (h->flags & TCP_HALF_WSCALE ? TCP_F_WSCALE : 0);
+	c->snd_wscale = h->snd_wscale;
+	c->rcv_wscale = h->rcv_wscale;
+	c->rcv_edge_pos = h->rcv_wnd;
+	c->snd_wnd = h->snd_wnd;
+	c->snd_wnd_max = h->snd_wnd;
+	c->snd_wl1 = h->irs;
+	c->snd_wl2 = h->iss;
+	c->ts_recent = h->ts_recent;
+	c->backoff = h->retransmits;
+	c->retries = h->retransmits;
+	if (h->retransmits == 0 && !(h->flags & TCP_HALF_COOKIE)) {
+		c->flags |= TCP_F_RTT_TIMED;
+		c->rtt_sent_us = (uint32_t)h->synack_us;
+	}
+	tcp_conn_negotiated(c, h->mss, now_us);
+	ctx->counters->passive_opens++;
+	tcp_conn_settle(ctx, c, now_us);
+}
+
+/* SEND. In SYN-SENT and SYN-RECEIVED the data waits for ESTABLISHED. */
+uint32_t tcp_send(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, bool more, uint64_t now_us)
+{
+	bool open = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED ||
+		    c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT;
+
+	if (!open || tcp_conn_has(c, TCP_F_SHUT) || end_pos < c->snd_end_pos)
+		return 0;
+	c->snd_end_pos = end_pos;
+	if (more)
+		c->flags |= TCP_F_MORE;
+	else
+		c->flags &= ~TCP_F_MORE;
+	return tcp_conn_settle(ctx, c, now_us);
+}
+
+/* CLOSE, as half-close. The state changes when the user says so, the FIN follows the data. */
+uint32_t tcp_shutdown(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	bool opening = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
+
+	if (!opening && c->state != TCP_ESTABLISHED && c->state != TCP_CLOSE_WAIT)
+		return 0;
+	c->flags |= TCP_F_SHUT;
+	if (c->state == TCP_ESTABLISHED)
+		tcp_conn_set_state(c, TCP_FIN_WAIT_1);
+	else if (c->state == TCP_CLOSE_WAIT)
+		tcp_conn_set_state(c, TCP_LAST_ACK);
+	return tcp_conn_settle(ctx, c, now_us);
+}
+
+/* RECEIVE has made room. */
+uint32_t tcp_consumed(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	if (!tcp_conn_receives(c) || tcp_conn_has(c, TCP_F_FIN_RCVD) || (c->owe & TCP_OWE_ACK) ||
+		!tcp_window_update_due(ctx, c))
+		return 0;
+	c->owe |= TCP_OWE_ACK;
+	ctx->counters->window_updates++;
+	return tcp_conn_settle(ctx, c, now_us);
+}
+
+/* ABORT. States without a peer that knows us owe no RST. */
+uint32_t tcp_abort(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	bool rst = c->state == TCP_SYN_RECEIVED || c->state == TCP_ESTABLISHED ||
+		   c->state == TCP_FIN_WAIT_1 || c->state == TCP_FIN_WAIT_2 ||
+		   c->state == TCP_CLOSE_WAIT;
+
+	(void)now_us;
+	if (c->state == TCP_CLOSED)
+		return c->owe & TCP_OWE_RST ? TCP_EV_OUTPUT | TCP_EV_CLOSED : TCP_EV_CLOSED;
+	ctx->counters->aborted++;
+	return tcp_conn_close(ctx, c, 0, rst);
+}
+
+/* The last holder is gone. CLOSE in SYN-SENT deletes the connection (section 3.10.4). */
+void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	if (c->state == TCP_CLOSED)
+		return;
+	c->flags |= TCP_F_ORPHAN;
+	c->flags &= ~(TCP_F_KEEPALIVE | TCP_F_CORK | TCP_F_MORE);
+	if (c->state == TCP_SYN_SENT) {
+		tcp_conn_close(ctx, c, 0, false);
+		return;
+	}
+	if (c->state == TCP_FIN_WAIT_2)
+		c->life_at_us = now_us + ctx->cfg->fin_wait_2_us;
+	tcp_conn_settle(ctx, c, now_us);
+}
+
+static uint32_t option_flag(enum tcp_option_name name)
+{
+	switch (name) {
+	case TCP_OPT_NODELAY:
+		return TCP_F_NODELAY;
+	case TCP_OPT_KEEPALIVE:
+		return TCP_F_KEEPALIVE;
+	case TCP_OPT_CORK:
+		return TCP_F_CORK;
+	}
+	return 0;
+}
+
+uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name, bool on,
+	uint64_t now_us)
+{
+	uint32_t flag = option_flag(name);
+
+	if (on)
+		c->flags |= flag;
+	else
+		c->flags &= ~flag;
+	if (name == TCP_OPT_CORK && !on)
+		c->flags &= ~TCP_F_MORE;
+	if (c->state == TCP_CLOSED)
+		return 0;
+	if (name == TCP_OPT_NODELAY && on && !tcp_conn_has(c, TCP_F_CORK))
+		c->owe |= TCP_OWE_TAIL; /* as Linux: switching it on pushes what waits */
+	if (name == TCP_OPT_KEEPALIVE && c->state != TCP_SYN_SENT && c->state != TCP_SYN_RECEIVED)
+		tcp_keepalive_arm(ctx, c, now_us);
+	return tcp_conn_settle(ctx, c, now_us);
+}
