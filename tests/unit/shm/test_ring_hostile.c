@@ -3,18 +3,20 @@
 
 #include <shm/ring.h>
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 
 enum {
 	ORDER = 4,
 	SIZE = 1 << ORDER,
-	ROUNDS = 300000,
+	ROUNDS = 100000,
 };
 
 struct shared {
 	struct shm_slot slots[SIZE];
 	_Atomic uint32_t cons_idx;
+	_Atomic uint32_t head; /* of the producer, to lie about well */
 	_Atomic uint32_t ready;
 };
 
@@ -61,13 +63,26 @@ static void stop_liar(pid_t pid, struct shared *m)
 	munmap(m, sizeof(*m));
 }
 
+/* Mostly what an honest consumer might publish, else just outside of it, else anything. */
 static void lie_index(struct shared *m, uint64_t *seed)
 {
 	uint64_t r = next_random(seed);
-	uint32_t idx = atomic_load(&m->cons_idx);
+	uint32_t head = atomic_load(&m->head), noise = (uint32_t)(r >> 32);
 
-	/* Small steps both ways are the ones that may pass; wild ones must not. */
-	atomic_store(&m->cons_idx, r & 1 ? idx + (uint32_t)(r >> 8) % 5 - 1 : (uint32_t)(r >> 8));
+	switch (r % 8) {
+	case 0:
+		head = noise;
+		break;
+	case 1:
+		head += 1 + noise % 3;
+		break;
+	case 2:
+		head -= SIZE + 1 + noise % 3;
+		break;
+	default:
+		head -= noise % (SIZE + 1);
+	}
+	atomic_store(&m->cons_idx, head);
 }
 
 static void test_ring_random_consumer_index_never_overfills(void **state)
@@ -80,7 +95,7 @@ static void test_ring_random_consumer_index_never_overfills(void **state)
 
 	(void)state;
 	shm_ring_prod_init(&p, m->slots, &m->cons_idx, ORDER);
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < ROUNDS || pushed < ROUNDS / 100 || refused == 0; i++) {
 		uint32_t head = p.head, believed = p.cons_cached;
 		int err = shm_ring_prod_push(&p, &s);
 
@@ -88,11 +103,12 @@ static void test_ring_random_consumer_index_never_overfills(void **state)
 		assert_true(p.head - head == (err == 0));
 		assert_true(p.head - p.cons_cached <= SIZE);
 		assert_true(p.cons_cached - believed <= SIZE);
+		atomic_store(&m->head, p.head);
 		pushed += err == 0;
 		refused += err == -EPROTO;
+		if (err)
+			sched_yield(); /* the liar may need this CPU */
 	}
-	assert_true(pushed >= SIZE);
-	assert_true(refused > 0);
 	stop_liar(pid, m);
 }
 
@@ -115,7 +131,7 @@ static void test_ring_random_slots_are_taken_once_checked(void **state)
 
 	(void)state;
 	shm_ring_cons_init(&c, m->slots, &cons_idx, ORDER);
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < ROUNDS || taken < ROUNDS / 100; i++) {
 		uint32_t tail = c.tail;
 		bool got = shm_ring_cons_pop(&c, &out);
 
@@ -124,10 +140,11 @@ static void test_ring_random_slots_are_taken_once_checked(void **state)
 		if (got)
 			assert_true((out.word[0] & SHM_SLOT_PHASE) == shm_ring_phase(tail, c.mask));
 		taken += got;
+		if (!got)
+			sched_yield();
 		shm_ring_cons_publish(&c);
 		assert_int_equal(atomic_load(&cons_idx), c.tail);
 	}
-	assert_true(taken > 0);
 	stop_liar(pid, m);
 }
 
