@@ -78,9 +78,11 @@ void engine_announce(struct engine *e)
 	}
 }
 
-/* The MAC of the next hop towards key->remote: FOUND, NEED_RESOLVE (under way), FAILED. */
+/* The MAC of the next hop towards key->remote: FOUND, NEED_RESOLVE (under way), FAILED.
+ * `stranger`: the answer is to somebody who is not our connection, and who shall not use up
+ * the table's incomplete entries. */
 static enum net_neigh_result next_hop(
-	struct engine *e, const struct net_tuple *key, struct net_mac *mac)
+	struct engine *e, const struct net_tuple *key, bool stranger, struct net_mac *mac)
 {
 	struct net_route route;
 	enum net_neigh_result r;
@@ -93,7 +95,10 @@ static enum net_neigh_result next_hop(
 	r = net_neigh_lookup(e->cfg.neigh, route.next_hop_be, e->now_us, mac);
 	if (r != NET_NEIGH_NEED_RESOLVE)
 		return r;
-	rc = net_neigh_resolve(e->cfg.neigh, route.next_hop_be, e->now_us);
+	rc = stranger ? net_neigh_resolve_stranger(e->cfg.neigh, route.next_hop_be, e->now_us)
+		      : net_neigh_resolve(e->cfg.neigh, route.next_hop_be, e->now_us);
+	if (rc == -ENOBUFS)
+		e->net_counters.neigh_full++;
 	if (rc > 0)
 		send_arp_request(e, route.next_hop_be, &net_mac_broadcast);
 	return rc < 0 ? NET_NEIGH_FAILED : NET_NEIGH_NEED_RESOLVE;
@@ -162,7 +167,7 @@ void engine_tx_reply(struct engine *e, const struct tcp_out *out)
 {
 	struct net_mac mac;
 
-	if (next_hop(e, &out->key, &mac) == NET_NEIGH_FOUND)
+	if (next_hop(e, &out->key, true, &mac) == NET_NEIGH_FOUND)
 		send_segment(e, NULL, out, &mac);
 	else
 		e->counters.tx_no_neighbour++;
@@ -172,7 +177,7 @@ static void output_conn(struct engine *e, struct tcp_conn *c)
 {
 	struct tcp_out out[SEGMENTS_PER_OUTPUT];
 	struct net_mac mac;
-	enum net_neigh_result hop = next_hop(e, &c->entry.key, &mac);
+	enum net_neigh_result hop = next_hop(e, &c->entry.key, false, &mac);
 	unsigned int n;
 
 	if (hop == NET_NEIGH_NEED_RESOLVE && c->state != TCP_CLOSED) {
