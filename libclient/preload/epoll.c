@@ -121,10 +121,9 @@ static int set_convert(int epfd, struct pl_file *set)
 	nep = mtcp_epoll_create1(0);
 	if (nep < 0)
 		return -1;
-	pl_file_set(set, PL_EPOLL, nep);
-	/* pairs with the fence in wait_kernel(): one of us sees the other */
-	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&set->sleepers, memory_order_relaxed))
+	/* seq_cst, as in wait_kernel(): one of us sees the other */
+	atomic_store(&set->state, (uint64_t)PL_EPOLL << 32 | (uint32_t)nep);
+	if (atomic_load(&set->sleepers))
 		kick(epfd, set);
 	return nep;
 }
@@ -245,9 +244,9 @@ static int wait_kernel(int epfd, struct pl_file *set, const struct wait *w, bool
 	bool kicked = false;
 	int n = 0;
 
-	atomic_fetch_add_explicit(&set->sleepers, 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst); /* pairs with the fence in set_convert() */
-	if (pl_fd_native_epoll(epfd) >= 0)
+	/* seq_cst, as in set_convert(): one of us sees the other */
+	atomic_fetch_add(&set->sleepers, 1);
+	if ((int)(uint32_t)atomic_load(&set->state) >= 0)
 		kicked = true;
 	else
 		n = kick_strip(w->events, kernel_wait(epfd, w), &kicked);

@@ -20,29 +20,23 @@ enum {
 	KERNEL_ADDR_TTL_S = 1,
 };
 
-static bool fallback_wanted(void)
+static bool wanted(const char *variable)
 {
-	const char *v = getenv("MTCP_FALLBACK");
+	const char *v = getenv(variable);
 
 	return v && *v && strcmp(v, "0");
 }
 
-static bool attached_or_complain(void)
+static void complain(int err)
 {
 	static atomic_flag told = ATOMIC_FLAG_INIT;
-	const char *path;
-	int err;
+	const char *path = getenv("MTCPD_SOCKET");
 
-	if (mtcp_attach(NULL) == 0)
-		return true;
-	err = errno;
-	path = getenv("MTCPD_SOCKET");
 	if (!atomic_flag_test_and_set(&told))
 		fprintf(stderr,
 			"libmtcp-preload: no mtcpd at %s: %s (mtcp-run --fallback uses the "
 			"kernel)\n",
 			path ? path : "its default socket", strerror(err));
-	return false;
 }
 
 /* Whether the kernel has this address; the last answer is kept for a second. pl_lock held. */
@@ -71,20 +65,24 @@ static bool kernel_owns(struct in_addr addr)
 enum pl_place pl_place_judge(struct in_addr addr, bool for_bind)
 {
 	uint32_t a = ntohl(addr.s_addr);
+	bool any = a == INADDR_ANY;
 	bool kernels;
 
-	if (fallback_wanted() || a >> 24 == IN_LOOPBACKNET || IN_MULTICAST(a) ||
-		(a == INADDR_ANY && !for_bind))
+	if (a >> 24 == IN_LOOPBACKNET || IN_MULTICAST(a) || (any && !for_bind))
 		return PL_PLACE_KERNEL;
-	kernels = a != INADDR_ANY && kernel_owns(addr);
-	/* The kernel's twin interface may hold mtcpd's own addresses: those are mtcpd's. */
-	if (kernels && mtcp_attach(NULL) != 0)
-		return PL_PLACE_KERNEL;
-	if (!kernels && !attached_or_complain())
+	kernels = !any && kernel_owns(addr);
+	if (mtcp_attach(NULL) != 0) {
+		if (kernels || wanted("MTCP_FALLBACK"))
+			return PL_PLACE_KERNEL;
+		complain(errno);
 		return PL_PLACE_DOWN;
-	if (mtcpi_local_addr(addr) || (a == INADDR_ANY && for_bind))
+	}
+	/* The kernel's twin interface may hold mtcpd's own addresses: those are mtcpd's. */
+	if (any || mtcpi_local_addr(addr))
 		return PL_PLACE_MTCPD;
-	return !kernels && !for_bind && mtcpi_routes(addr) ? PL_PLACE_MTCPD : PL_PLACE_KERNEL;
+	if (for_bind || (kernels && !wanted("MTCP_OWN")))
+		return PL_PLACE_KERNEL;
+	return mtcpi_routes(addr) ? PL_PLACE_MTCPD : PL_PLACE_KERNEL;
 }
 
 static int native_socket(struct pl_file *f, bool nonblock)

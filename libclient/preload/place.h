@@ -5,7 +5,7 @@
  *   destination or own address           bind, listen           connect
  *   loopback                             kernel                 kernel
  *   one of mtcpd's addresses             mtcpd                  mtcpd
- *   one of this machine's kernel         kernel                 kernel
+ *   one of this machine's kernel         kernel                 kernel, with MTCP_OWN=1 mtcpd
  *   0.0.0.0                              mtcpd, tentatively     kernel (it means loopback)
  *   anything mtcpd routes                kernel (EADDRNOTAVAIL) mtcpd
  *   all else (multicast, no route)       kernel                 kernel
@@ -15,7 +15,7 @@
  *
  * The process attaches to the daemon at the first decision that needs it, never before, and
  * never for loopback. If that fails, the call fails with ENETDOWN and one line on stderr tells
- * why; with MTCP_FALLBACK=1 in the environment everything goes to the kernel instead.
+ * why; with MTCP_FALLBACK=1 in the environment the kernel serves the socket instead.
  */
 #ifndef PRELOAD_PLACE_H
 #define PRELOAD_PLACE_H

@@ -20,7 +20,7 @@
 
 enum {
 	OWN_MIN = 600,
-	OWN_MAX = 900,
+	OWN_MAX = 8000,
 	SD_BASE = 1000000, /* a generation: sd = generation * SD_BASE + kernel descriptor */
 	SERVED_NET = 198 << 24 | 18 << 16,
 	HIDDEN_NET = 127 << 24 | 18 << 16,
