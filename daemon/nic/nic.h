@@ -15,6 +15,7 @@ enum {
 	NIC_BURST_MAX = 32,
 	NIC_HEADERS_MAX = 128, /* Ethernet + IP + TCP with options, or a whole ARP frame */
 	NIC_GATHER_MAX = 64,
+	NIC_TX_STALL_US = 20000,
 };
 
 enum nic_checksum {
@@ -71,10 +72,14 @@ struct nic_stats {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t rx_missed, rx_errors, rx_no_mbuf, tx_errors;
 	/* ours */
-	uint64_t rx_too_long;	/* multi-segment frame longer than the linear buffer */
-	uint64_t tx_no_mbuf;	/* mbuf pool was empty: segment not sent, TCP retransmits */
-	uint64_t tx_queue_full; /* the port did not take it */
+	uint64_t rx_too_long;	  /* multi-segment frame that the linear buffer had no room for */
+	uint64_t rx_bad_checksum; /* the port found a wrong IP or TCP checksum */
+	uint64_t tx_no_mbuf;	  /* mbuf pool was empty: segment not sent, TCP retransmits */
+	uint64_t tx_queue_full;	  /* the port did not take it in time */
+	uint64_t tx_bad;	  /* no frame of ours may look so; a bug */
+	/* Idle, with nothing received and everything sent: total = free + ring. */
 	uint32_t mbufs_total, mbufs_free;
+	uint32_t mbufs_ring; /* in the port's receive rings since its start */
 };
 
 struct nic_port;
@@ -90,14 +95,18 @@ const char *nic_port_name(const struct nic_port *port);
  * none and the engine has to poll. */
 int nic_queue_fd(const struct nic_port *port, uint16_t queue);
 
-/* Engine thread. */
+/* Engine thread. nic_rx_burst() and nic_rx_release() may be called with up to NIC_BURST_MAX
+ * frames; every frame must be released, in any order. */
 unsigned int nic_rx_burst(
 	struct nic_port *port, uint16_t queue, struct nic_frame *frames, unsigned int max);
 void nic_rx_release(
 	struct nic_port *port, uint16_t queue, struct nic_frame *frames, unsigned int count);
 /* 0, or -ENOBUFS (counted). */
 int nic_tx(struct nic_port *port, uint16_t queue, const struct nic_tx_frame *f);
-/* Hands what nic_tx() has queued to the port. */
+/* Hands what nic_tx() has queued to the port. What the port has no room for is kept and tried
+ * again with the next call; after NIC_TX_STALL_US without progress it is dropped (counted). */
 void nic_tx_flush(struct nic_port *port, uint16_t queue);
+/* Flushes; true if something is still kept: call again soon. */
+bool nic_tx_drain(struct nic_port *port, uint16_t queue);
 
 #endif
