@@ -30,6 +30,7 @@ static void take_sack(struct tcp_options *opt, const uint8_t *p, unsigned int le
 	if (count == 0 || count > TCP_SACK_BLOCKS_MAX ||
 		len != LEN_SACK_HEAD + count * LEN_SACK_BLOCK)
 		return;
+	memset(opt->sack, 0, sizeof(opt->sack)); /* nothing of an earlier SACK option stays */
 	opt->sack_count = (uint8_t)count;
 	for (unsigned int i = 0; i < count; i++) {
 		opt->sack[i].start = net_get32(p + 2 + 8 * i);

@@ -81,6 +81,21 @@ static void test_options_parse_end_hides_what_follows(void **state)
 	assert_int_equal(tcp_options_parse(&o, NULL, 0, TCP_SYN), 0);
 }
 
+static void test_options_parse_repeated_last_counts(void **state)
+{
+	struct tcp_options o;
+
+	(void)state;
+	assert_int_equal(PARSE(&o, TCP_SYN, 2, 4, 0, 1, 2, 4, 0, 2), 0);
+	assert_int_equal(o.mss, 2);
+	assert_int_equal(PARSE(&o, TCP_ACK, 5, 18, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4,
+				 5, 10, 0, 0, 0, 5, 0, 0, 0, 6),
+		0);
+	assert_int_equal(o.sack_count, 1);
+	assert_int_equal(o.sack[0].start, 5);
+	assert_int_equal(o.sack[1].start | o.sack[1].end, 0);
+}
+
 static void test_options_parse_out_of_place_ignored(void **state)
 {
 	struct tcp_options o;
@@ -206,6 +221,7 @@ int main(void)
 		cmocka_unit_test(test_options_parse_bad_length_refused),
 		cmocka_unit_test(test_options_parse_unknown_and_odd_sizes_skipped),
 		cmocka_unit_test(test_options_parse_end_hides_what_follows),
+		cmocka_unit_test(test_options_parse_repeated_last_counts),
 		cmocka_unit_test(test_options_parse_out_of_place_ignored),
 		cmocka_unit_test(test_options_parse_wscale_255_clamped),
 		cmocka_unit_test(test_options_encode_random_sets_parse_back_equal),
