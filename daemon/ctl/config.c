@@ -38,6 +38,7 @@ void config_default(struct config *c)
 {
 	memset(c, 0, sizeof(*c));
 	tcp_config_default(&c->tcp);
+	c->port.numa_node = -1;
 	for (size_t i = 0; i < option_count; i++) {
 		if (option_table[i].value != NULL &&
 			option_parse(&option_table[i], c, option_table[i].value) < 0)

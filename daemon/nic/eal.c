@@ -36,6 +36,19 @@ bool nic_eal_huge(void)
 	return eal.huge;
 }
 
+/* Errors of drivers that are none: what they then do without is not used here. */
+static const char *const harmless[] = {"Specified qdisc kind is unknown", "multiq qdisc",
+	"Disabling rte flow support", "req to secondary", "RING: Cannot reserve memory"};
+
+static bool is_harmless(const char *line)
+{
+	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++) {
+		if (strstr(line, harmless[i]) != NULL)
+			return true;
+	}
+	return false;
+}
+
 /* DPDK writes a message at a time; the stream is line-buffered. */
 static ssize_t log_line(void *cookie, const char *buf, size_t size)
 {
@@ -48,8 +61,10 @@ static ssize_t log_line(void *cookie, const char *buf, size_t size)
 	while (len > 0 && line[len - 1] == '\n')
 		len--;
 	line[len] = '\0';
+	if (is_harmless(line))
+		level = 7;
 	if (len > 0)
-		eal.log(level < 0 ? 6 : level, line);
+		eal.log(level < 3 ? 3 : level, line);
 	return (ssize_t)size;
 }
 
@@ -137,9 +152,15 @@ static int add_memory(const struct eal_config *cfg)
 	int err;
 
 	if (!eal.huge) {
+		/* EAL refuses --in-memory beside --no-huge; --no-shconf is what is left of it. */
 		err = add("--no-huge");
+		if (err == 0)
+			err = add("--no-shconf");
 		return err < 0 ? err : add("-m%u", cfg->memory_mib);
 	}
+	err = add("--in-memory");
+	if (err < 0)
+		return err;
 	/* One file for all pages of a kind: what virtio-user and memif hand to their peer. */
 	return add("--single-file-segments");
 }
@@ -148,8 +169,6 @@ static int build_args(const struct eal_config *cfg)
 {
 	int err = add("mtcpd");
 
-	if (err == 0)
-		err = add("--in-memory");
 	if (err == 0)
 		err = add("--no-telemetry");
 	if (err == 0)
@@ -219,6 +238,7 @@ static void remove_runtime_dir(void)
 
 int eal_start(const struct eal_config *cfg, bool *huge)
 {
+	char *argv[EAL_ARGS_MAX + 1];
 	struct eal_config c = *cfg;
 	int err = log_redirect(cfg);
 
@@ -234,15 +254,16 @@ int eal_start(const struct eal_config *cfg, bool *huge)
 		free_args();
 		return err;
 	}
-	if (rte_eal_init(eal.argc, eal.argv) < 0) {
-		err = rte_errno > 0 ? -rte_errno : -EIO;
-		nic_log(ERR, "DPDK does not start: %s\n", rte_strerror(rte_errno));
-		free_args();
-		return err;
-	}
+	memcpy(argv, eal.argv, sizeof(argv)); /* EAL changes it, and keeps what it points to */
+	err = rte_eal_init(eal.argc, argv) < 0 ? -rte_errno : 0;
 	snprintf(eal.runtime_dir, sizeof(eal.runtime_dir), "%s", rte_eal_get_runtime_dir());
 	*huge = eal.huge;
-	return 0;
+	if (err == 0)
+		return 0;
+	nic_log(ERR, "DPDK does not start: %s\n", rte_strerror(-err));
+	remove_runtime_dir();
+	free_args();
+	return err;
 }
 
 void eal_stop(void)
