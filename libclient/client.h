@@ -1,0 +1,390 @@
+/* What the files of libclient share. Nothing outside libclient includes this.
+ *
+ *	session.c  attach, detach, death, fork       control.c  requests on the control socket
+ *	ctx.c      rings: push and drain             event.c    what an event does to a socket
+ *	wait.c     how threads sleep and are woken   sock.c     descriptors, from birth to GONE
+ *	name.c     bind, listen, names               open.c     connect, accept
+ *	pool.c     transmit memory                   tx.c rx.c  send and receive
+ *	opt.c      options, fcntl, ioctl             epoll.c poll.c
+ *
+ * One process has one session, in `ses`. Sockets live in a table that never moves, so a pointer
+ * to one is always safe to follow; whether it is still the same socket is known under its lock.
+ *
+ * Locks, outermost first. None is held while sleeping for another process, except `attach_lock`,
+ * `rpc_lock` (bounded by a time-out) and what ctx_push() waits with when a ring is full.
+ *
+ *	attach_lock > ctx.cons_lock > sock.lock > { rpc_lock, ctx.prod_lock, pool_lock }
+ *	                              sock.lock > sock.ev_lock > epoll.lock
+ *	ctx.cons_lock > sock.ev_lock;  lead_lock, any_lock, table_lock: innermost
+ *
+ * Whoever holds cons_lock takes sock.lock only by trylock: a call may hold it for long.
+ */
+#ifndef LIBCLIENT_CLIENT_H
+#define LIBCLIENT_CLIENT_H
+
+#include <libclient/internal.h>
+
+#include <proto/attach.h>
+#include <proto/layout.h>
+#include <proto/slot.h>
+#include <shm/doorbell.h>
+#include <shm/ring.h>
+#include <shm/segment.h>
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#define MTCPI_FOREVER UINT64_MAX
+
+enum {
+	SOCKS_MAX = 1 << 20, /* descriptors of a process */
+	FD_NONE = -1,
+	REQUEST_SEQ_MAX = UINT32_MAX / SOCKS_MAX - 1,
+	TX_BLOCKS_MAX = 2048, /* of a socket: the daemon bounds its descriptors, too */
+};
+
+/* -- waiting (wait.c) ----------------------------------------------------------------------- */
+
+/* A thread that waits; one per thread, made when it first sleeps or calls. */
+struct waiter {
+	_Atomic uint32_t state; /* enum in wait.c */
+	int fd;			/* eventfd that wakes it */
+	uint32_t ctx;		/* where this thread's sockets live */
+	bool following;
+	TAILQ_ENTRY(waiter) follow_link; /* lead_lock */
+	TAILQ_ENTRY(waiter) any_link;	 /* any_lock */
+	int spin_credit;
+};
+
+/* A waiter's interest in one socket or epoll instance. On the stack of the waiting call. */
+struct wait_entry {
+	struct waiter *w;
+	uint32_t bits; /* POLL* and WAKE_* that wake it */
+	TAILQ_ENTRY(wait_entry) link;
+};
+TAILQ_HEAD(wait_list, wait_entry);
+
+enum {
+	WAKE_RESULT = 1 << 16, /* the answer to a request has come */
+	WAKE_GONE = 1 << 17,   /* the daemon has let go of the handle */
+	WAKE_ALWAYS = POLLERR | POLLHUP | POLLNVAL,
+};
+
+struct waiter *waiter_self(void); /* NULL: ENOMEM or EMFILE */
+void waiter_arm(struct waiter *w);
+void waiter_wake(struct waiter *w);
+bool waiter_woken(const struct waiter *w);
+void waiter_any_add(struct waiter *w);
+void waiter_any_remove(struct waiter *w);
+void wait_wake_any(void);
+void wait_wake_list(struct wait_list *l, uint32_t bits);
+void wait_fork_child(void);
+
+/* What wait_block() and those above it return besides -errno. */
+enum wait_result {
+	WAIT_TIMEOUT,
+	WAIT_WOKEN, /* look again */
+	WAIT_FDS,   /* one of fds has revents */
+};
+/* Blocks an armed waiter; see wait.c. Nothing may be locked. -EINTR, -ENOMEM. */
+int wait_block(struct waiter *w, struct pollfd *fds, nfds_t n, uint64_t deadline_ns,
+	const sigset_t *sigmask);
+uint64_t wait_now_ns(void);
+uint64_t wait_deadline_ms(int timeout_ms); /* negative: for ever */
+uint64_t wait_deadline_ts(const struct timespec *ts);
+
+/* -- session and contexts ------------------------------------------------------------------- */
+
+struct ring_pair {
+	struct shm_ring_prod sub;  /* prod_lock */
+	struct shm_ring_cons comp; /* cons_lock */
+	const struct proto_submission_line *line;
+};
+
+struct ctx {
+	_Alignas(SHM_CACHE_LINE) pthread_mutex_t cons_lock;
+	bool live; /* cons_lock and prod_lock to change, either to read */
+	uint32_t idx;
+	uint32_t empty_drains; /* cons_lock */
+	uint64_t events, stale;
+	int pipe_fd;
+	struct proto_ctx_line *line;
+	struct ring_pair *pair; /* one per engine */
+	_Alignas(SHM_CACHE_LINE) pthread_mutex_t prod_lock;
+	uint64_t operations;
+};
+
+enum session_state {
+	SESSION_NONE,
+	SESSION_LIVE,
+	SESSION_DEAD, /* daemon lost or session condemned; memory still mapped */
+};
+
+struct segment_map {
+	_Atomic(uint8_t *) base;
+	size_t bytes;
+};
+
+struct session {
+	_Atomic uint32_t state;
+	uint32_t generation; /* of the session within this process; a socket knows its own */
+	int control_fd;
+	uint32_t contexts, engines;
+	struct ctx ctx[PROTO_CONTEXTS_MAX];
+	int engine_fd[PROTO_ENGINES_MAX];
+	struct proto_layout layout;
+	struct segment_map seg[2][PROTO_SEGMENTS_MAX]; /* enum shm_direction */
+	struct proto_msg_attached info;
+	const struct proto_up_header *up_header;
+};
+extern struct session ses;
+
+struct counters {
+	_Atomic uint64_t doorbells, sleeps, handovers, ring_full_waits, pool_empty, sockopt_unknown;
+};
+extern struct counters counters;
+static inline void count(_Atomic uint64_t *c)
+{
+	atomic_fetch_add_explicit(c, 1, memory_order_relaxed);
+}
+
+static inline bool session_live(void)
+{
+	return atomic_load_explicit(&ses.state, memory_order_acquire) == SESSION_LIVE;
+}
+int session_ensure(void);	/* attaches if need be: 0 or -errno */
+void session_lost(void);	/* the daemon is gone: fails every socket; any thread, any lock but
+				 * sock.ev_lock */
+bool session_check(void);	/* looks for death: false if the session is not live */
+int session_keep_fd(int fd);	/* moves a descriptor of ours up and remembers it */
+void session_forget_fd(int fd); /* and closes it */
+
+/* control.c. All 0 or -errno. */
+int control_connect(const char *path); /* fd */
+int control_attach(int fd, uint32_t contexts, struct proto_msg_attached *out, int *fds,
+	unsigned int fds_max, unsigned int *fd_count);
+int control_name(struct proto_msg_name *m, uint16_t type); /* sends; *m becomes the answer */
+int control_grow(uint64_t bytes);
+int control_need_segment(enum shm_direction dir, uint32_t idx); /* waits for its arrival */
+void control_fork_child(void);
+
+/* ctx.c */
+int ctx_open(struct ctx *c, uint32_t idx, int pipe_fd);
+void ctx_close(struct ctx *c);
+bool ctx_drain(struct ctx *c, bool block); /* whether events were taken in */
+bool ctx_drain_all(bool block);
+/* Pushes and rings. Waits while the ring is full. 0, -ENETDOWN. */
+int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot);
+
+/* Address of a reference into `up` or `down`; NULL if the daemon talks nonsense (then the
+ * session is lost). May wait for a segment to arrive. */
+uint8_t *session_at(enum shm_direction dir, proto_ref ref);
+
+/* -- sockets -------------------------------------------------------------------------------- */
+
+enum sock_kind {
+	KIND_FREE,
+	KIND_TCP,
+	KIND_EPOLL,
+	KIND_PENDING, /* named in an ACCEPT that is not answered, or in an accept queue */
+	KIND_ZOMBIE,  /* closed by the program, not yet GONE, or still used by a waiter */
+};
+
+enum sock_state {
+	STATE_NEW,
+	STATE_LISTEN,
+	STATE_CONNECTING,
+	STATE_CONNECTED,
+};
+
+enum {
+	SHUT_LOCAL_RD = 1,
+	SHUT_LOCAL_WR = 2,
+};
+
+struct tx_block {
+	struct tx_block *next;
+	struct tx_slab *slab;
+	uint8_t *mem;
+	proto_ref ref;
+	uint64_t start_pos;
+	uint32_t cap, used;
+	uint8_t sub; /* which of the slab */
+};
+
+/* What the engine has told. Written under ev_lock by whoever drains; atomics are read without. */
+struct sock_event {
+	_Atomic uint64_t acked_pos;
+	_Atomic uint64_t received_pos;
+	_Atomic uint32_t flags; /* enum proto_flow_flag */
+	_Atomic uint32_t error; /* not yet reported to the program */
+	_Atomic uint32_t sndbuf_bytes;
+	uint32_t gen;	     /* of the handle; 0: none */
+	uint32_t error_seen; /* the sticky one */
+	proto_ref chunk;     /* where a reader that holds none goes on */
+	bool reader_has_chunk;
+};
+
+/* The answer to the one request of a socket that can be outstanding. ev_lock. */
+struct sock_request {
+	uint32_t id; /* 0: none */
+	_Atomic bool done;
+	int32_t result;
+	struct proto_result body;
+	struct tcp_info *info; /* INFO parts go here, if not NULL */
+};
+
+struct listener {
+	TAILQ_HEAD(, sock) queue; /* accepted by the engine, not yet by the program; ev_lock */
+	uint32_t queued;
+	uint32_t outstanding; /* ACCEPT slots not answered */
+	uint32_t engines;
+	struct proto_handle handle;
+	struct {
+		uint32_t pending;     /* as told */
+		uint32_t outstanding; /* of this engine */
+		uint32_t told;	      /* LISTEN events so far */
+	} engine[];
+};
+
+TAILQ_HEAD(item_list, epoll_item);
+
+struct sock {
+	pthread_mutex_t lock;
+	uint32_t idx;
+	_Atomic uint8_t kind; /* enum sock_kind */
+	bool nonblock, cloexec;
+	uint32_t users; /* calls that sleep with `lock` dropped */
+	uint32_t session_generation;
+	uint16_t ctx, engine;
+	_Atomic uint32_t todo; /* work left by a drainer that found `lock` taken */
+	_Atomic uint8_t state;
+	_Atomic uint8_t shut; /* SHUT_LOCAL_* */
+	_Atomic bool nospace; /* somebody wants to hear of room */
+	_Atomic bool pool_wait;
+	struct proto_handle handle; /* gen 0: none */
+
+	/* sending */
+	_Atomic uint64_t snd_pos;
+	struct tx_block *tx_head, *tx_tail;
+	_Atomic uint32_t tx_blocks;
+
+	/* receiving */
+	_Atomic uint64_t rcv_pos;
+	uint64_t consumed_pos; /* as told to the engine */
+	const struct proto_chunk *chunk;
+
+	pthread_mutex_t ev_lock;
+	struct sock_event ev;
+	struct sock_request req;
+	struct wait_list waiters;
+	struct item_list items;
+	struct listener *listener;
+	_Atomic uint32_t acceptable; /* listener: connections to be had */
+
+	/* cold */
+	struct sock *free_next;
+	pthread_mutex_t request_lock; /* one request at a time */
+	uint16_t request_seq;
+	/* cleared when the entry is taken anew, from here to the end */
+	struct sock *pending_of; /* KIND_PENDING: the listener */
+	uint32_t pending_told;	 /* its `told` when ACCEPT was pushed */
+	TAILQ_ENTRY(sock) queue_link;
+	TAILQ_ENTRY(sock) pool_link;
+	struct epoll *epoll;
+	struct tcp_info *info;
+	uint8_t laddr[16], raddr[16];
+	uint16_t lport, rport;
+	bool bound, reuseaddr, reuseport, keepalive, nodelay, cork, quickack;
+	int defer_accept_s, keepidle_s;
+	uint32_t rcvbuf_bytes, sndbuf_bytes; /* 0: default */
+	struct linger linger;
+	struct timeval rcvtimeo, sndtimeo;
+};
+
+/* Finds and locks. sock_get: 0, -EBADF, -ENOTSOCK (epoll), -ENETDOWN; sock_get_any does not mind a
+ * dead session. */
+int sock_get(int sd, struct sock **out);
+int sock_get_any(int sd, struct sock **out);
+void sock_put(struct sock *s);				/* unlocks and does what drainers left */
+struct sock *sock_at(uint32_t idx);			/* NULL: never used */
+int sock_alloc(enum sock_kind kind, struct sock **out); /* locked; 0, -EMFILE, -ENOMEM */
+void sock_free(struct sock *s);				/* locked by the caller; unlocks */
+void sock_reset_flow(struct sock *s);
+bool sock_dead(const struct sock *s);
+uint32_t sock_count(void);			       /* in use, epoll instances aside */
+void sock_close_locked(struct sock *s, bool abort_it); /* unlocks */
+int sock_push_close(struct sock *s, bool abort_it);
+void sock_fail_all(void);
+void sock_discard_all(void);
+void sock_fork_child(void);
+
+/* A drainer's errand: done now if the lock is free, else by its holder. */
+enum sock_todo {
+	TODO_REAP = 1 << 0, /* acknowledged transmit memory can be freed */
+	TODO_GONE = 1 << 1, /* the handle, or what a zombie waited for, is gone */
+};
+void sock_do(struct sock *s, uint32_t todo);
+
+uint32_t sock_poll(struct sock *s); /* POLL* bits; no lock needed */
+bool sock_writable(struct sock *s);
+bool sock_connecting(struct sock *s);			/* and not yet known how it ends */
+int sock_take_error(struct sock *s);			/* >= 0 */
+void sock_wake(struct sock *s, uint32_t bits);		/* ev_lock held */
+void sock_wake_unlocked(struct sock *s, uint32_t bits); /* ev_lock not held */
+
+/* Sleeps until sock_poll() or a WAKE_ bit matches; called and returns with s->lock held.
+ * 0, -EAGAIN (deadline), -EINTR, -EBADF (closed meanwhile: the lock is gone then). */
+int sock_wait(struct sock *s, uint32_t bits, uint64_t deadline_ns);
+uint32_t sock_request_id(struct sock *s);					  /* a new one */
+int sock_request(struct sock *s, struct proto_slot *slot, struct tcp_info *info); /* sock.c */
+uint64_t sock_deadline(const struct sock *s, int flags, const struct timeval *timeo);
+
+/* -- the rest ------------------------------------------------------------------------------- */
+
+void event_apply(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy);
+
+int pool_add(uint32_t segment, uint8_t *base, size_t bytes, size_t first);
+void pool_fini(void);
+struct tx_block *pool_alloc(struct sock *s, size_t want_bytes);
+void pool_free(struct tx_block *b);
+void pool_wait(struct sock *s);
+void pool_unwait(struct sock *s);
+void pool_fork_child(void);
+
+void tx_reap(struct sock *s);
+void tx_drop(struct sock *s);
+int tx_shutdown(struct sock *s);
+void opt_push(struct sock *s, enum proto_option option, uint64_t value); /* no answer wanted */
+int rx_flush(struct sock *s); /* tells the engine everything that was read */
+
+void listener_close(struct sock *s); /* s->lock held */
+int listener_open(struct sock *s, int backlog);
+void name_unbind(struct sock *s);
+
+void epoll_forget(struct sock *s);			 /* s is being closed */
+void epoll_wake(struct item_list *items, uint32_t bits); /* ev_lock of their socket held */
+bool epoll_has_event(struct epoll *ep);
+void epoll_wait_begin(struct epoll *ep, struct wait_entry *e);
+void epoll_wait_end(struct epoll *ep, struct wait_entry *e);
+void epoll_put(struct sock *s); /* ends a use of an instance */
+int epoll_close(int epd);
+
+int addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, uint8_t addr[16], uint16_t *port);
+void addr_to_sockaddr(const uint8_t addr[16], uint16_t port, struct sockaddr *sa, socklen_t *len);
+
+static inline int ret_errno(int err) /* 0 or -errno to 0 or -1 */
+{
+	if (err >= 0)
+		return err;
+	errno = -err;
+	return -1;
+}
+
+#endif

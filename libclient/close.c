@@ -1,0 +1,156 @@
+/* Opening and closing descriptors, shutdown, and the end of a session's sockets. */
+#include <libclient/client.h>
+
+#include <netinet/in.h>
+#include <string.h>
+
+int mtcp_socket(int domain, int type, int protocol)
+{
+	struct waiter *w;
+	struct sock *s;
+	int err, kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (domain != AF_INET)
+		return ret_errno(-EAFNOSUPPORT);
+	if (kind != SOCK_STREAM)
+		return ret_errno(-ESOCKTNOSUPPORT);
+	if (protocol && protocol != IPPROTO_TCP)
+		return ret_errno(-EPROTONOSUPPORT);
+	w = waiter_self();
+	err = w ? session_ensure() : -ENOMEM;
+	if (!err)
+		err = sock_alloc(KIND_TCP, &s);
+	if (err)
+		return ret_errno(err);
+	s->nonblock = type & SOCK_NONBLOCK;
+	s->cloexec = type & SOCK_CLOEXEC;
+	s->ctx = (uint16_t)(ses.contexts ? w->ctx % ses.contexts : 0);
+	err = (int)s->idx;
+	sock_put(s);
+	return err;
+}
+
+/* -- shutdown ------------------------------------------------------------------------------ */
+
+/* Linux: reading from a listener is what makes it one. */
+static int shutdown_listener(struct sock *s, int how)
+{
+	if (how == SHUT_WR)
+		return 0;
+	listener_close(s);
+	atomic_store(&s->state, STATE_NEW);
+	sock_wake_unlocked(s, UINT32_MAX);
+	return 0;
+}
+
+static int shutdown_locked(struct sock *s, int how)
+{
+	uint8_t bits = how == SHUT_RD	? SHUT_LOCAL_RD
+		       : how == SHUT_WR ? SHUT_LOCAL_WR
+					: SHUT_LOCAL_RD | SHUT_LOCAL_WR;
+	uint8_t old;
+	int err = 0;
+
+	if (s->state == STATE_LISTEN)
+		return shutdown_listener(s, how);
+	if (s->state == STATE_NEW ||
+		(s->state == STATE_CONNECTED && atomic_load(&s->ev.flags) & PROTO_FLOW_CLOSED))
+		return -ENOTCONN;
+	old = atomic_fetch_or(&s->shut, bits);
+	if (bits & ~old & SHUT_LOCAL_WR)
+		err = tx_shutdown(s);
+	sock_wake_unlocked(s, POLLIN | POLLOUT | POLLRDHUP | POLLHUP);
+	return err;
+}
+
+int mtcp_shutdown(int sd, int how)
+{
+	struct sock *s;
+	int err;
+
+	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+		return ret_errno(-EINVAL);
+	err = sock_get(sd, &s);
+	if (err)
+		return ret_errno(err);
+	err = shutdown_locked(s, how);
+	sock_put(s);
+	return ret_errno(err);
+}
+
+/* -- close --------------------------------------------------------------------------------- */
+
+/* Tells the engine that the handle is not wanted any more. GONE will answer. */
+int sock_push_close(struct sock *s, bool abort_it)
+{
+	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_CLOSE, 0)};
+
+	if (!s->handle.gen)
+		return 0;
+	rx_flush(s);
+	slot.body.close.handle = s->handle;
+	slot.body.close.flags = abort_it ? PROTO_CLOSE_ABORT : 0;
+	return ctx_push(s->ctx, s->engine, &slot);
+}
+
+/* The descriptor is gone at once, the rest follows when the daemon says GONE. */
+void sock_close_locked(struct sock *s, bool abort_it)
+{
+	bool listening = s->state == STATE_LISTEN;
+
+	s->kind = KIND_ZOMBIE;
+	epoll_forget(s);
+	pool_unwait(s);
+	if (listening)
+		listener_close(s);
+	if (sock_push_close(s, abort_it))
+		s->handle.gen = 0; /* nobody to answer */
+	name_unbind(s);
+	sock_wake_unlocked(s, UINT32_MAX);
+}
+
+/* SO_LINGER with a time: waits until everything was acknowledged or the time is over. */
+static void linger(struct sock *s)
+{
+	uint64_t deadline = wait_deadline_ms(s->linger.l_linger * 1000);
+
+	(void)sock_wait(s, WAKE_GONE, deadline); /* a zombie: the lock is gone after this */
+}
+
+int mtcp_close(int sd)
+{
+	struct sock *s;
+	int err = sock_get_any(sd, &s);
+	bool wait;
+
+	if (err == -ENOTSOCK)
+		return epoll_close(sd);
+	if (err)
+		return ret_errno(err);
+	wait = s->linger.l_onoff && s->linger.l_linger > 0 && s->handle.gen && !s->nonblock;
+	sock_close_locked(s, s->linger.l_onoff && !s->linger.l_linger);
+	if (wait)
+		linger(s);
+	else
+		sock_put(s);
+	return 0;
+}
+
+/* Before the session's memory goes: closes what is open, frees every entry. */
+void sock_discard_all(void)
+{
+	struct sock *s;
+
+	for (uint32_t i = 0; (s = sock_at(i)); i++) {
+		pthread_mutex_lock(&s->lock);
+		if (s->kind == KIND_FREE || s->epoll) {
+			pthread_mutex_unlock(&s->lock);
+			continue;
+		}
+		epoll_forget(s);
+		sock_push_close(s, s->linger.l_onoff && !s->linger.l_linger);
+		tx_drop(s);
+		pool_unwait(s);
+		sock_free(s);
+	}
+}

@@ -1,0 +1,168 @@
+/* Contexts: ring pairs to every engine, shared by threads.
+ *
+ * A thread is given a context by turns when it first makes a socket; its sockets live there.
+ * The producer lock covers the submission rings, the consumer lock the completion rings. Both
+ * are adaptive mutexes: they spin briefly, then sleep. Any thread may drain any context.
+ *
+ * A full submission ring is waited for, never dropped: engines take from it without regard to
+ * what we do with our completions, so that the wait cannot be a circle. It is made of rings of
+ * the doorbell and short sleeps, and ends when the session does.
+ */
+#include <libclient/client.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+	FULL_SLEEP_NS = 100000,
+	EMPTY_DRAINS_PER_CHECK = 1024, /* who never sleeps still hears of the daemon's death */
+};
+
+int ctx_open(struct ctx *c, uint32_t idx, int pipe_fd)
+{
+	uint8_t *down = ses.seg[SHM_DOWN][0].base;
+	uint8_t *up = ses.seg[SHM_UP][0].base;
+	const struct proto_layout *l = &ses.layout;
+
+	c->pair = calloc(ses.engines, sizeof(*c->pair));
+	if (!c->pair)
+		return -ENOMEM;
+	c->idx = idx;
+	c->pipe_fd = pipe_fd;
+	c->line = proto_layout_ctx_line(l, down, idx);
+	for (uint32_t e = 0; e < ses.engines; e++) {
+		struct ring_pair *p = &c->pair[e];
+
+		p->line = proto_layout_submission_line(l, up, idx, e);
+		shm_ring_prod_init(&p->sub, proto_layout_submission_slots(l, down, idx, e),
+			&p->line->cons_idx, l->ring_order_log2);
+		shm_ring_cons_init(&p->comp, proto_layout_completion_slots(l, up, idx, e),
+			proto_layout_completion_idx(l, down, idx, e), l->ring_order_log2);
+	}
+	pthread_mutex_lock(&c->cons_lock);
+	pthread_mutex_lock(&c->prod_lock);
+	c->live = true;
+	pthread_mutex_unlock(&c->prod_lock);
+	pthread_mutex_unlock(&c->cons_lock);
+	return 0;
+}
+
+void ctx_close(struct ctx *c)
+{
+	pthread_mutex_lock(&c->cons_lock);
+	pthread_mutex_lock(&c->prod_lock);
+	c->live = false;
+	free(c->pair);
+	c->pair = NULL;
+	pthread_mutex_unlock(&c->prod_lock);
+	pthread_mutex_unlock(&c->cons_lock);
+}
+
+/* -- completions --------------------------------------------------------------------------- */
+
+static uint32_t drain_ring(struct ctx *c, uint32_t engine)
+{
+	struct shm_ring_cons *ring = &c->pair[engine].comp;
+	struct shm_slot_copy copy;
+	uint32_t n = 0;
+
+	while (n <= ring->mask && shm_ring_cons_pop(ring, &copy)) {
+		event_apply(c, engine, &copy);
+		n++;
+	}
+	shm_ring_cons_publish(ring);
+	return n;
+}
+
+static bool drain_locked(struct ctx *c)
+{
+	uint32_t n = 0;
+
+	if (!c->live || !session_live())
+		return false;
+	for (uint32_t e = 0; e < ses.engines; e++)
+		n += drain_ring(c, e);
+	c->events += n;
+	if (n) {
+		c->empty_drains = 0;
+		wait_wake_any();
+		return true;
+	}
+	if (atomic_load_explicit(&ses.up_header->condemned, memory_order_relaxed) ||
+		++c->empty_drains % EMPTY_DRAINS_PER_CHECK == 0)
+		session_check();
+	return false;
+}
+
+bool ctx_drain(struct ctx *c, bool block)
+{
+	bool any;
+
+	if (block)
+		pthread_mutex_lock(&c->cons_lock);
+	else if (pthread_mutex_trylock(&c->cons_lock))
+		return false;
+	any = drain_locked(c);
+	pthread_mutex_unlock(&c->cons_lock);
+	return any;
+}
+
+bool ctx_drain_all(bool block)
+{
+	bool any = false;
+
+	if (!session_live())
+		return false;
+	for (uint32_t i = 0; i < ses.contexts; i++)
+		any |= ctx_drain(&ses.ctx[i], block);
+	return any;
+}
+
+/* -- submissions --------------------------------------------------------------------------- */
+
+static void ring_engine(const struct ring_pair *p, uint32_t engine)
+{
+	if (!shm_sleep_check(&p->line->unwatched))
+		return;
+	count(&counters.doorbells);
+	shm_doorbell_event_ring(ses.engine_fd[engine]);
+}
+
+/* 0, -EAGAIN (full; the engine was rung), -ENETDOWN. */
+static int push_once(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy)
+{
+	int err = -ENETDOWN;
+
+	pthread_mutex_lock(&c->prod_lock);
+	if (c->live && session_live()) {
+		err = shm_ring_prod_push(&c->pair[engine].sub, copy);
+		if (!err)
+			c->operations++;
+		if (err != -EPROTO)
+			ring_engine(&c->pair[engine], engine);
+	}
+	pthread_mutex_unlock(&c->prod_lock);
+	return err;
+}
+
+int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot)
+{
+	const struct timespec pause = {0, FULL_SLEEP_NS};
+	struct ctx *c = &ses.ctx[ctx];
+	struct shm_slot_copy copy;
+	int err;
+
+	memcpy(copy.word, slot, sizeof(*slot));
+	while ((err = push_once(c, engine, &copy)) == -EAGAIN) {
+		count(&counters.ring_full_waits);
+		if (!session_check())
+			return -ENETDOWN;
+		nanosleep(&pause, NULL);
+	}
+	if (err == -EPROTO) {
+		session_lost();
+		err = -ENETDOWN;
+	}
+	return err;
+}

@@ -1,0 +1,440 @@
+/* epoll over native sockets, in the manner of the kernel's.
+ *
+ * An item joins a socket and an instance. When something happens to the socket, its items are
+ * put into the ready list of their instance and one waiter of it is woken (epoll_wake(), under
+ * the socket's ev_lock). epoll_wait goes through the ready list and asks each socket for its
+ * state (sock_poll(), which needs no lock): what has nothing to say is dropped, edge-triggered
+ * items are reported once, level-triggered ones are put back at the end, so that the next wait
+ * asks again and none is starved.
+ *
+ * An item is found through its socket's list and guarded by ev_lock; the ready list and the
+ * list of all items of an instance are guarded by the instance's lock, taken inside. So closing
+ * an instance takes its items one by one from the socket's side.
+ */
+#include <libclient/client.h>
+
+#include <stdlib.h>
+
+#define EVENT_BITS     0xffffu /* those that tell of readiness */
+#define EVENT_ALWAYS   ((uint32_t)(EPOLLERR | EPOLLHUP))
+#define EVENT_BEHAVIOR (EPOLLET | EPOLLONESHOT)
+
+struct epoll_item {
+	struct sock *s;
+	struct epoll *ep;
+	struct epoll_event event;	    /* ep->lock */
+	bool disabled, queued;		    /* ep->lock */
+	TAILQ_ENTRY(epoll_item) sock_link;  /* s->ev_lock */
+	TAILQ_ENTRY(epoll_item) all_link;   /* ep->lock */
+	TAILQ_ENTRY(epoll_item) ready_link; /* ep->lock */
+};
+
+struct epoll {
+	pthread_mutex_t lock;
+	struct item_list ready, all;
+	struct wait_list waiters;
+};
+
+/* -- instances ----------------------------------------------------------------------------- */
+
+int mtcp_epoll_create1(int flags)
+{
+	struct epoll *ep;
+	struct sock *s;
+	int err;
+
+	if (flags & ~EPOLL_CLOEXEC)
+		return ret_errno(-EINVAL);
+	ep = calloc(1, sizeof(*ep));
+	if (!ep)
+		return ret_errno(-ENOMEM);
+	err = sock_alloc(KIND_EPOLL, &s);
+	if (err) {
+		free(ep);
+		return ret_errno(err);
+	}
+	pthread_mutex_init(&ep->lock, NULL);
+	TAILQ_INIT(&ep->ready);
+	TAILQ_INIT(&ep->all);
+	TAILQ_INIT(&ep->waiters);
+	s->epoll = ep;
+	err = (int)s->idx;
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+/* Keeps the instance from being freed until epoll_put(). 0, -EBADF, -EINVAL (a socket). */
+static int ep_get(int epd, struct sock **out)
+{
+	struct sock *s = epd < 0 ? NULL : sock_at((uint32_t)epd);
+	int err = 0;
+
+	if (!s)
+		return -EBADF;
+	pthread_mutex_lock(&s->lock);
+	if (s->kind == KIND_EPOLL)
+		s->users++;
+	else
+		err = s->kind == KIND_TCP ? -EINVAL : -EBADF;
+	pthread_mutex_unlock(&s->lock);
+	*out = s;
+	return err;
+}
+
+/* Unlocks; frees what is closed and used by nobody. */
+static void ep_settle(struct sock *s)
+{
+	struct epoll *ep = s->epoll;
+
+	if (s->kind == KIND_EPOLL || s->users) {
+		pthread_mutex_unlock(&s->lock);
+		return;
+	}
+	sock_free(s);
+	pthread_mutex_destroy(&ep->lock);
+	free(ep);
+}
+
+void epoll_put(struct sock *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->users--;
+	ep_settle(s);
+}
+
+/* -- items --------------------------------------------------------------------------------- */
+
+/* ev_lock held. */
+static struct epoll_item *item_find(struct sock *s, const struct epoll *ep)
+{
+	struct epoll_item *i;
+
+	TAILQ_FOREACH(i, &s->items, sock_link)
+	if (i->ep == ep)
+		return i;
+	return NULL;
+}
+
+/* ep->lock held. */
+static void item_enqueue(struct epoll_item *i)
+{
+	struct wait_entry *e;
+
+	if (!i->queued)
+		TAILQ_INSERT_TAIL(&i->ep->ready, i, ready_link);
+	i->queued = true;
+	TAILQ_FOREACH(e, &i->ep->waiters, link)
+	{
+		if (waiter_woken(e->w))
+			continue;
+		waiter_wake(e->w);
+		return;
+	}
+}
+
+/* ev_lock held. */
+static void item_remove(struct epoll_item *i)
+{
+	struct epoll *ep = i->ep;
+
+	TAILQ_REMOVE(&i->s->items, i, sock_link);
+	pthread_mutex_lock(&ep->lock);
+	TAILQ_REMOVE(&ep->all, i, all_link);
+	if (i->queued)
+		TAILQ_REMOVE(&ep->ready, i, ready_link);
+	pthread_mutex_unlock(&ep->lock);
+	free(i);
+}
+
+void epoll_wake(struct item_list *items, uint32_t bits)
+{
+	struct epoll_item *i;
+
+	TAILQ_FOREACH(i, items, sock_link)
+	{
+		pthread_mutex_lock(&i->ep->lock);
+		if (!i->disabled && (i->event.events | EVENT_ALWAYS) & EVENT_BITS & bits)
+			item_enqueue(i);
+		pthread_mutex_unlock(&i->ep->lock);
+	}
+}
+
+void epoll_forget(struct sock *s)
+{
+	struct epoll_item *i;
+
+	pthread_mutex_lock(&s->ev_lock);
+	while ((i = TAILQ_FIRST(&s->items)))
+		item_remove(i);
+	pthread_mutex_unlock(&s->ev_lock);
+}
+
+static struct sock *first_member(struct epoll *ep)
+{
+	struct epoll_item *i;
+	struct sock *s;
+
+	pthread_mutex_lock(&ep->lock);
+	i = TAILQ_FIRST(&ep->all);
+	s = i ? i->s : NULL;
+	pthread_mutex_unlock(&ep->lock);
+	return s;
+}
+
+int epoll_close(int epd)
+{
+	struct wait_entry *e;
+	struct epoll_item *i;
+	struct sock *s, *member;
+	int err = ep_get(epd, &s);
+
+	if (err)
+		return ret_errno(err);
+	pthread_mutex_lock(&s->lock);
+	s->kind = KIND_ZOMBIE;
+	pthread_mutex_unlock(&s->lock);
+	while ((member = first_member(s->epoll))) {
+		pthread_mutex_lock(&member->ev_lock);
+		i = item_find(member, s->epoll);
+		if (i)
+			item_remove(i);
+		pthread_mutex_unlock(&member->ev_lock);
+	}
+	pthread_mutex_lock(&s->epoll->lock);
+	TAILQ_FOREACH(e, &s->epoll->waiters, link)
+	waiter_wake(e->w);
+	pthread_mutex_unlock(&s->epoll->lock);
+	epoll_put(s);
+	return 0;
+}
+
+/* -- control ------------------------------------------------------------------------------- */
+
+/* Takes over the interest, and looks whether it is satisfied already. ev_lock held. */
+static void item_set(struct epoll_item *i, const struct epoll_event *event)
+{
+	const uint32_t known = EVENT_BITS | EVENT_BEHAVIOR;
+	struct epoll *ep = i->ep;
+
+	pthread_mutex_lock(&ep->lock);
+	i->event = *event;
+	i->event.events = (event->events & known) | EVENT_ALWAYS;
+	i->disabled = false;
+	if (sock_poll(i->s) & i->event.events & EVENT_BITS)
+		item_enqueue(i);
+	pthread_mutex_unlock(&ep->lock);
+}
+
+static int item_add(struct sock *s, struct epoll *ep, const struct epoll_event *event)
+{
+	struct epoll_item *i;
+
+	if (item_find(s, ep))
+		return -EEXIST;
+	i = calloc(1, sizeof(*i));
+	if (!i)
+		return -ENOMEM;
+	i->s = s;
+	i->ep = ep;
+	TAILQ_INSERT_TAIL(&s->items, i, sock_link);
+	pthread_mutex_lock(&ep->lock);
+	TAILQ_INSERT_TAIL(&ep->all, i, all_link);
+	pthread_mutex_unlock(&ep->lock);
+	item_set(i, event);
+	return 0;
+}
+
+/* ev_lock held. */
+static int control(struct sock *s, struct epoll *ep, int op, const struct epoll_event *event)
+{
+	struct epoll_item *i = item_find(s, ep);
+
+	if (op == EPOLL_CTL_ADD)
+		return item_add(s, ep, event);
+	if (!i)
+		return -ENOENT;
+	if (op == EPOLL_CTL_DEL)
+		item_remove(i);
+	else
+		item_set(i, event);
+	return 0;
+}
+
+int mtcp_epoll_ctl(int epd, int op, int sd, struct epoll_event *event)
+{
+	struct sock *e, *s;
+	int err;
+
+	if (op != EPOLL_CTL_ADD && op != EPOLL_CTL_MOD && op != EPOLL_CTL_DEL)
+		return ret_errno(-EINVAL);
+	if (op != EPOLL_CTL_DEL && !event)
+		return ret_errno(-EFAULT);
+	err = ep_get(epd, &e);
+	if (err)
+		return ret_errno(err);
+	err = sock_get_any(sd, &s);
+	if (!err) {
+		pthread_mutex_lock(&s->ev_lock);
+		err = control(s, e->epoll, op, event);
+		pthread_mutex_unlock(&s->ev_lock);
+		sock_put(s);
+	}
+	epoll_put(e);
+	wait_wake_any();
+	return ret_errno(err == -ENOTSOCK ? -EINVAL : err);
+}
+
+/* -- waiting ------------------------------------------------------------------------------- */
+
+/* What an item has to say now; what becomes of it after it has said it. ep->lock held. */
+static bool item_report(struct epoll_item *i, struct epoll_event *out)
+{
+	uint32_t bits = sock_poll(i->s) & i->event.events & EVENT_BITS;
+
+	i->queued = false;
+	if (!bits || i->disabled)
+		return false;
+	*out = i->event;
+	out->events = bits;
+	if (i->event.events & EPOLLONESHOT) {
+		i->disabled = true;
+	} else if (!(i->event.events & EPOLLET)) {
+		TAILQ_INSERT_TAIL(&i->ep->ready, i, ready_link);
+		i->queued = true;
+	}
+	return true;
+}
+
+static int collect(struct epoll *ep, struct epoll_event *events, int max)
+{
+	struct item_list todo = TAILQ_HEAD_INITIALIZER(todo);
+	struct epoll_item *i;
+	int n = 0;
+
+	pthread_mutex_lock(&ep->lock);
+	TAILQ_CONCAT(&todo, &ep->ready, ready_link);
+	while (n < max && (i = TAILQ_FIRST(&todo))) {
+		TAILQ_REMOVE(&todo, i, ready_link);
+		n += item_report(i, &events[n]);
+	}
+	TAILQ_CONCAT(&todo, &ep->ready, ready_link); /* what was not asked comes first */
+	TAILQ_CONCAT(&ep->ready, &todo, ready_link);
+	pthread_mutex_unlock(&ep->lock);
+	return n;
+}
+
+bool epoll_has_event(struct epoll *ep)
+{
+	struct epoll_item *i;
+	bool found = false;
+
+	pthread_mutex_lock(&ep->lock);
+	TAILQ_FOREACH(i, &ep->ready, ready_link)
+	{
+		found = !i->disabled && sock_poll(i->s) & i->event.events & EVENT_BITS;
+		if (found)
+			break;
+	}
+	pthread_mutex_unlock(&ep->lock);
+	return found;
+}
+
+void epoll_wait_begin(struct epoll *ep, struct wait_entry *e)
+{
+	pthread_mutex_lock(&ep->lock);
+	TAILQ_INSERT_TAIL(&ep->waiters, e, link);
+	pthread_mutex_unlock(&ep->lock);
+}
+
+/* A waiter that was woken may leave without taking what woke it: the next one may. */
+void epoll_wait_end(struct epoll *ep, struct wait_entry *e)
+{
+	pthread_mutex_lock(&ep->lock);
+	TAILQ_REMOVE(&ep->waiters, e, link);
+	e = TAILQ_FIRST(&ep->waiters);
+	if (e && !TAILQ_EMPTY(&ep->ready))
+		waiter_wake(e->w);
+	pthread_mutex_unlock(&ep->lock);
+}
+
+struct epoll_call {
+	struct epoll_event *events;
+	int max;
+	struct pollfd *fds;
+	nfds_t n;
+	uint64_t deadline_ns;
+	const sigset_t *sigmask;
+};
+
+static int sleep_for_events(struct sock *s, const struct epoll_call *c)
+{
+	struct wait_entry e = {.w = waiter_self()};
+	int n, rc;
+
+	if (!e.w)
+		return -ENOMEM;
+	epoll_wait_begin(s->epoll, &e);
+	do {
+		waiter_arm(e.w);
+		ctx_drain_all(false);
+		n = collect(s->epoll, c->events, c->max);
+		if (n || s->kind != KIND_EPOLL)
+			break;
+		rc = wait_block(e.w, c->fds, c->n, c->deadline_ns, c->sigmask);
+		if (rc != WAIT_WOKEN) {
+			n = collect(s->epoll, c->events, c->max);
+			n = n ? n : rc == -EINTR || rc == -ENOMEM ? rc : 0;
+		}
+	} while (rc == WAIT_WOKEN);
+	epoll_wait_end(s->epoll, &e);
+	return n || s->kind == KIND_EPOLL ? n : -EBADF;
+}
+
+static int epoll_wait_until(int epd, const struct epoll_call *c)
+{
+	struct sock *s;
+	int n, err;
+
+	if (c->max <= 0)
+		return ret_errno(-EINVAL);
+	err = ep_get(epd, &s);
+	if (err)
+		return ret_errno(err);
+	for (nfds_t i = 0; i < c->n; i++)
+		c->fds[i].revents = 0;
+	ctx_drain_all(false);
+	n = collect(s->epoll, c->events, c->max);
+	if (!n && (c->deadline_ns || c->n))
+		n = sleep_for_events(s, c);
+	epoll_put(s);
+	return ret_errno(n);
+}
+
+int mtcp_epoll_wait(int epd, struct epoll_event *events, int max, int timeout_ms)
+{
+	struct epoll_call c = {.events = events, .max = max};
+
+	c.deadline_ns = timeout_ms ? wait_deadline_ms(timeout_ms) : 0;
+	return epoll_wait_until(epd, &c);
+}
+
+int mtcpi_epoll_wait(int epd, struct epoll_event *events, int max, struct pollfd *fds, nfds_t n,
+	const struct timespec *deadline, const sigset_t *sigmask)
+{
+	struct epoll_call c = {events, max, fds, n, wait_deadline_ts(deadline), sigmask};
+
+	return epoll_wait_until(epd, &c);
+}
+
+bool mtcpi_epoll_ready(int epd)
+{
+	struct sock *s;
+	bool ready;
+
+	if (ep_get(epd, &s))
+		return false;
+	ctx_drain_all(false);
+	ready = epoll_has_event(s->epoll);
+	epoll_put(s);
+	return ready;
+}

@@ -1,0 +1,288 @@
+/* What an event does to a socket.
+ *
+ * Called by whoever drains, with the consumer lock of the context, never with a socket's lock:
+ * a call may hold that one through a long copy. State goes into sock.ev under ev_lock, waiters
+ * are woken, and work that needs the socket's lock (freeing transmit memory, ending a zombie)
+ * is done by trylock or left in `todo` for the holder (sock_do()).
+ *
+ * Events of one socket all come through one ring, in order, and each replaces the one before;
+ * positions only grow (the last one, GONE, carries 0 for acked_pos).
+ */
+#include <libclient/client.h>
+
+#include <string.h>
+
+static void stale(struct ctx *c)
+{
+	c->stale++;
+}
+
+/* -- connections --------------------------------------------------------------------------- */
+
+static uint32_t take_received(struct sock_event *ev, const struct proto_flow *f)
+{
+	if (f->received_pos <= atomic_load_explicit(&ev->received_pos, memory_order_relaxed))
+		return 0;
+	if (!ev->reader_has_chunk && ev->chunk == PROTO_REF_NONE)
+		ev->chunk = f->chunk;
+	/* pairs with the acquire in rx.c: chunks are linked before this is told */
+	atomic_store_explicit(&ev->received_pos, f->received_pos, memory_order_release);
+	return POLLIN | POLLRDNORM;
+}
+
+static uint32_t take_flags(struct sock_event *ev, const struct proto_flow *f)
+{
+	uint32_t old = atomic_load_explicit(&ev->flags, memory_order_relaxed);
+	uint32_t fresh = f->flags & ~old;
+	uint32_t bits = 0;
+
+	if (fresh & PROTO_FLOW_ESTABLISHED)
+		bits |= POLLOUT | POLLWRNORM;
+	if (fresh & PROTO_FLOW_FIN)
+		bits |= POLLIN | POLLRDNORM | POLLRDHUP;
+	if (fresh & PROTO_FLOW_CLOSED)
+		bits |= POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLHUP | POLLRDHUP;
+	if (fresh & PROTO_FLOW_GONE)
+		bits |= WAKE_GONE | POLLHUP;
+	if (f->error && f->error != ev->error_seen) {
+		ev->error_seen = f->error;
+		atomic_store(&ev->error, f->error);
+		bits |= POLLERR | POLLIN | POLLOUT;
+	}
+	if (fresh)
+		atomic_store(&ev->flags, old | f->flags);
+	return bits;
+}
+
+/* Room: the flag and the position are seq_cst on both sides, so that one sees the other. */
+static uint32_t take_acked(struct sock *s, const struct proto_flow *f, uint32_t *todo)
+{
+	struct sock_event *ev = &s->ev;
+	bool more = f->acked_pos > atomic_load_explicit(&ev->acked_pos, memory_order_relaxed);
+
+	if (more) {
+		atomic_store(&ev->acked_pos, f->acked_pos);
+		*todo |= TODO_REAP;
+	}
+	if (f->sndbuf_bytes &&
+		f->sndbuf_bytes != atomic_load_explicit(&ev->sndbuf_bytes, memory_order_relaxed)) {
+		atomic_store(&ev->sndbuf_bytes, f->sndbuf_bytes);
+		more = true;
+	}
+	if (!more || !atomic_load(&s->nospace) || !sock_writable(s))
+		return 0;
+	atomic_store(&s->nospace, false);
+	return POLLOUT | POLLWRNORM;
+}
+
+static void apply_flow(struct ctx *c, const struct proto_flow *f)
+{
+	struct sock *s = sock_at(f->cookie);
+	uint32_t bits, todo = 0;
+
+	if (!s) {
+		stale(c);
+		return;
+	}
+	pthread_mutex_lock(&s->ev_lock);
+	if (!f->gen || s->ev.gen != f->gen) {
+		pthread_mutex_unlock(&s->ev_lock);
+		stale(c);
+		return;
+	}
+	bits = take_received(&s->ev, f);
+	bits |= take_acked(s, f, &todo);
+	bits |= take_flags(&s->ev, f);
+	if (bits & WAKE_GONE) {
+		s->ev.gen = 0;
+		todo |= TODO_GONE;
+	}
+	if (bits)
+		sock_wake(s, bits);
+	pthread_mutex_unlock(&s->ev_lock);
+	if (todo)
+		sock_do(s, todo);
+}
+
+/* -- listeners ----------------------------------------------------------------------------- */
+
+/* What a listener can give at once. ev_lock held. */
+static void count_acceptable(struct sock *s)
+{
+	struct listener *l = s->listener;
+	uint32_t n = l->queued;
+
+	for (uint32_t e = 0; e < l->engines; e++)
+		n += l->engine[e].pending;
+	atomic_store(&s->acceptable, n);
+}
+
+/* Events may overtake the answer to LISTEN, so an unknown generation is believed: the worst is
+ * one question in vain. */
+static bool listens(const struct listener *l, uint32_t gen)
+{
+	return !l->handle.gen || l->handle.gen == gen;
+}
+
+static void apply_listen(struct ctx *c, uint32_t engine, const struct proto_listen_state *m)
+{
+	struct sock *s = sock_at(m->cookie);
+
+	if (!s) {
+		stale(c);
+		return;
+	}
+	pthread_mutex_lock(&s->ev_lock);
+	if (s->listener && listens(s->listener, m->gen) && engine < s->listener->engines) {
+		s->listener->engine[engine].pending = m->pending;
+		s->listener->engine[engine].told++;
+		count_acceptable(s);
+		if (m->pending)
+			sock_wake(s, POLLIN | POLLRDNORM);
+	} else {
+		stale(c);
+	}
+	pthread_mutex_unlock(&s->ev_lock);
+}
+
+/* An ACCEPT was answered, with how many more wait. `pending` is news only if no LISTEN event
+ * has come since it was pushed: that one may be younger, and comes through another ring. */
+static void settle(struct sock *l, const struct sock *s, uint32_t pending)
+{
+	struct listener *x = l->listener;
+
+	x->outstanding--;
+	x->engine[s->engine].outstanding--;
+	if (pending || x->engine[s->engine].told == s->pending_told)
+		x->engine[s->engine].pending = pending;
+	atomic_store(&l->req.done, true);
+}
+
+/* Whether s waits for the answer to its ACCEPT number id. It is nobody's yet: no lock. */
+static bool awaits_accept(const struct sock *s, uint32_t id)
+{
+	return s && s->kind == KIND_PENDING && s->req.id == id;
+}
+
+static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accepted *m)
+{
+	struct sock *s = sock_at(id % SOCKS_MAX), *l;
+
+	if (!awaits_accept(s, id)) {
+		stale(c);
+		return;
+	}
+	s->req.id = 0;
+	s->handle = m->handle;
+	memcpy(s->laddr, m->laddr, 16);
+	memcpy(s->raddr, m->raddr, 16);
+	s->lport = m->lport;
+	s->rport = m->rport;
+	pthread_mutex_lock(&s->ev_lock);
+	s->ev.gen = m->handle.gen;
+	atomic_store(&s->ev.flags, PROTO_FLOW_ESTABLISHED);
+	pthread_mutex_unlock(&s->ev_lock);
+
+	l = s->pending_of;
+	pthread_mutex_lock(&l->ev_lock);
+	settle(l, s, m->pending);
+	TAILQ_INSERT_TAIL(&l->listener->queue, s, queue_link);
+	l->listener->queued++;
+	count_acceptable(l);
+	sock_wake(l, POLLIN | POLLRDNORM | WAKE_RESULT);
+	pthread_mutex_unlock(&l->ev_lock);
+	sock_do(l, TODO_GONE); /* a closed listener waits for this */
+}
+
+/* The engine had nothing; or has, but does not give it: then they wait on, as in Linux. */
+static void apply_refused(struct sock *s, int32_t result)
+{
+	struct sock *l = s->pending_of;
+
+	s->req.id = 0;
+	s->kind = KIND_ZOMBIE;
+	pthread_mutex_lock(&l->ev_lock);
+	settle(l, s, result == -EAGAIN ? 0 : l->listener->engine[s->engine].pending);
+	if (result != -EAGAIN)
+		l->req.result = result;
+	count_acceptable(l);
+	sock_wake(l, WAKE_RESULT);
+	pthread_mutex_unlock(&l->ev_lock);
+	sock_do(s, TODO_GONE);
+	sock_do(l, TODO_GONE);
+}
+
+/* -- answers ------------------------------------------------------------------------------- */
+
+static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *m)
+{
+	struct sock *s = sock_at(id % SOCKS_MAX);
+
+	if (awaits_accept(s, id)) {
+		apply_refused(s, m->result);
+		return;
+	}
+	if (!s) {
+		stale(c);
+		return;
+	}
+	pthread_mutex_lock(&s->ev_lock);
+	if (s->req.id == id) {
+		s->req.id = 0;
+		s->req.result = m->result;
+		s->req.body = *m;
+		if (m->handle.gen)
+			s->ev.gen = m->handle.gen;
+		atomic_store(&s->req.done, true);
+		sock_wake(s, WAKE_RESULT);
+	}
+	pthread_mutex_unlock(&s->ev_lock);
+}
+
+static void apply_info(struct ctx *c, uint32_t id, const struct proto_info_part *m)
+{
+	struct sock *s = sock_at(id % SOCKS_MAX);
+	size_t room;
+
+	if (!s) {
+		stale(c);
+		return;
+	}
+	pthread_mutex_lock(&s->ev_lock);
+	if (s->req.id == id && s->req.info && m->offset < sizeof(*s->req.info) &&
+		m->len_bytes <= sizeof(m->bytes)) {
+		room = sizeof(*s->req.info) - m->offset;
+		memcpy((uint8_t *)s->req.info + m->offset, m->bytes,
+			m->len_bytes < room ? m->len_bytes : room);
+	}
+	pthread_mutex_unlock(&s->ev_lock);
+}
+
+void event_apply(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy)
+{
+	struct proto_slot slot;
+	uint32_t id;
+
+	memcpy(&slot, copy->word, sizeof(slot));
+	id = proto_head_request(slot.head);
+	switch (proto_head_op(slot.head)) {
+	case PROTO_EV_FLOW:
+		apply_flow(c, &slot.body.flow);
+		break;
+	case PROTO_EV_LISTEN:
+		apply_listen(c, engine, &slot.body.listen_state);
+		break;
+	case PROTO_EV_ACCEPTED:
+		apply_accepted(c, id, &slot.body.accepted);
+		break;
+	case PROTO_EV_RESULT:
+		apply_result(c, id, &slot.body.result);
+		break;
+	case PROTO_EV_INFO:
+		apply_info(c, id, &slot.body.info_part);
+		break;
+	default: /* of a later version */
+		stale(c);
+		break;
+	}
+}

@@ -1,0 +1,143 @@
+/* Names: bind and listen, which the daemon's main thread keeps (control socket). */
+#include <libclient/client.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+static int bind_locked(struct sock *s, const uint8_t addr[16], uint16_t port)
+{
+	struct proto_msg_name m = {
+		.port = port,
+		.flags = s->reuseaddr ? PROTO_NAME_REUSEADDR : 0,
+	};
+	int err;
+
+	if (s->bound || s->state != STATE_NEW)
+		return -EINVAL;
+	memcpy(m.addr, addr, 16);
+	err = control_name(&m, PROTO_MSG_BIND);
+	if (err)
+		return err;
+	memcpy(s->laddr, addr, 16);
+	s->lport = m.port;
+	s->bound = true;
+	return 0;
+}
+
+/* Gives the name back; the daemon keeps it busy while a connection has it. */
+void name_unbind(struct sock *s)
+{
+	struct proto_msg_name m = {.port = s->lport};
+
+	if (!s->bound)
+		return;
+	s->bound = false;
+	memcpy(m.addr, s->laddr, 16);
+	control_name(&m, PROTO_MSG_UNBIND);
+}
+
+int mtcp_bind(int sd, const struct sockaddr *sa, socklen_t len)
+{
+	uint8_t addr[16];
+	uint16_t port;
+	struct sock *s;
+	int err = sock_get(sd, &s);
+
+	if (err)
+		return ret_errno(err);
+	err = addr_from_sockaddr(sa, len, addr, &port);
+	if (!err)
+		err = bind_locked(s, addr, port);
+	sock_put(s);
+	return ret_errno(err);
+}
+
+int listener_open(struct sock *s, int backlog)
+{
+	struct proto_msg_name m = {
+		.port = s->lport,
+		.cookie = s->idx,
+		.backlog = backlog < 0 ? SOMAXCONN : (uint32_t)backlog,
+		.context = s->ctx,
+		.flags = s->reuseaddr ? PROTO_NAME_REUSEADDR : 0,
+	};
+	struct listener *l = s->listener;
+	int err;
+
+	if (l && l->outstanding)
+		return -EADDRINUSE; /* the last of a shutdown one are not answered yet */
+	free(l);
+	l = calloc(1, sizeof(*l) + ses.engines * sizeof(l->engine[0]));
+	if (!l)
+		return -ENOMEM;
+	TAILQ_INIT(&l->queue);
+	l->engines = ses.engines;
+	memcpy(m.addr, s->laddr, 16);
+	pthread_mutex_lock(&s->ev_lock);
+	s->listener = l;
+	pthread_mutex_unlock(&s->ev_lock);
+	err = control_name(&m, PROTO_MSG_LISTEN);
+	if (err)
+		return err;
+	pthread_mutex_lock(&s->ev_lock);
+	l->handle = m.listener;
+	pthread_mutex_unlock(&s->ev_lock);
+	atomic_store(&s->state, STATE_LISTEN);
+	return 0;
+}
+
+static struct sock *queue_pop(struct sock *s)
+{
+	struct listener *l = s->listener;
+	struct sock *c;
+
+	pthread_mutex_lock(&s->ev_lock);
+	c = TAILQ_FIRST(&l->queue);
+	if (c) {
+		TAILQ_REMOVE(&l->queue, c, queue_link);
+		l->queued--;
+	}
+	pthread_mutex_unlock(&s->ev_lock);
+	return c;
+}
+
+/* Stops listening and resets what was not accepted. May be called again for what comes late. */
+void listener_close(struct sock *s)
+{
+	struct proto_msg_name m = {.port = s->lport, .listener = s->listener->handle};
+	struct sock *c;
+
+	if (m.listener.gen) {
+		memcpy(m.addr, s->laddr, 16);
+		control_name(&m, PROTO_MSG_UNLISTEN);
+		pthread_mutex_lock(&s->ev_lock);
+		s->listener->handle.gen = 0;
+		pthread_mutex_unlock(&s->ev_lock);
+	}
+	while ((c = queue_pop(s))) {
+		pthread_mutex_lock(&c->lock);
+		sock_close_locked(c, true);
+		sock_put(c);
+	}
+	atomic_store(&s->acceptable, 0);
+}
+
+int mtcp_listen(int sd, int backlog)
+{
+	static const uint8_t any[16];
+	struct sock *s;
+	int err = sock_get(sd, &s);
+
+	if (err)
+		return ret_errno(err);
+	if (s->state == STATE_LISTEN)
+		err = 0; /* a new backlog is a hint that we do not pass on */
+	else if (s->state != STATE_NEW)
+		err = -EINVAL;
+	else
+		err = s->bound ? 0 : bind_locked(s, any, 0);
+	if (!err && s->state == STATE_NEW)
+		err = listener_open(s, backlog);
+	sock_put(s);
+	return ret_errno(err);
+}

@@ -1,0 +1,371 @@
+/* How connections begin: connect and accept.
+ *
+ * connect asks an engine, by turns, and gets the handle (or the error) at once; whether the peer
+ * answers comes later, as an event. What Linux does decides the rest: a failed attempt is told
+ * once and leaves a fresh socket.
+ *
+ * accept is a request to one of the engines that said that connections wait. A few are asked for
+ * at once when several wait: each answer is a socket of its own, made beforehand and named in
+ * the request, which the drainer puts into the listener's queue. accept takes from that queue.
+ * `pending` is the engine's word; what is already asked for is subtracted from it.
+ */
+#include <libclient/client.h>
+
+#include <string.h>
+
+enum {
+	ACCEPT_BATCH = 8,
+};
+
+/* -- connect ------------------------------------------------------------------------------- */
+
+static uint32_t next_engine(void)
+{
+	static _Atomic uint32_t turn;
+
+	return atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) % ses.engines;
+}
+
+static void connect_slot(
+	struct proto_slot *slot, const struct sock *s, const uint8_t addr[16], uint16_t port)
+{
+	struct proto_connect *m = &slot->body.connect;
+
+	*slot = (struct proto_slot){.head = proto_head_make(PROTO_OP_CONNECT, 0)};
+	if (s->bound) {
+		memcpy(m->laddr, s->laddr, 16);
+		m->lport = s->lport;
+	}
+	memcpy(m->raddr, addr, 16);
+	m->rport = port;
+	m->cookie = s->idx;
+	m->options = (s->nodelay ? PROTO_OPTION_NODELAY : 0) |
+		     (s->keepalive ? PROTO_OPTION_KEEPALIVE : 0);
+	m->sndbuf_bytes = s->sndbuf_bytes;
+	m->rcvbuf_bytes = s->rcvbuf_bytes;
+}
+
+/* Pushes the request and takes the handle. 0: under way. */
+static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port)
+{
+	struct proto_slot slot;
+	int err;
+
+	sock_reset_flow(s);
+	s->engine = (uint16_t)next_engine();
+	memcpy(s->raddr, addr, 16);
+	s->rport = port;
+	atomic_store(&s->ev.error, 0);
+	atomic_store(&s->shut, 0);
+	atomic_store(&s->state, STATE_CONNECTING);
+	connect_slot(&slot, s, addr, port);
+	err = sock_request(s, &slot, NULL);
+	if (err < 0) {
+		atomic_store(&s->state, STATE_NEW);
+		return err;
+	}
+	s->handle = s->req.body.handle;
+	if (!s->bound)
+		memcpy(s->laddr, s->req.body.laddr, 16);
+	s->lport = s->req.body.lport;
+	if (s->kind == KIND_TCP)
+		return 0;
+	/* closed by another thread meanwhile: it could not name the handle */
+	if (sock_push_close(s, true))
+		s->handle.gen = 0;
+	return -EBADF;
+}
+
+/* After the attempt has ended, one way or the other. */
+static int connect_finish(struct sock *s)
+{
+	uint32_t flags = atomic_load(&s->ev.flags);
+	int err;
+
+	if (flags & PROTO_FLOW_ESTABLISHED) {
+		atomic_store(&s->state, STATE_CONNECTED);
+		return 0;
+	}
+	err = sock_take_error(s);
+	sock_push_close(s, true);
+	sock_reset_flow(s);
+	atomic_store(&s->state, STATE_NEW);
+	return err ? -err : -ECONNABORTED;
+}
+
+static bool attempt_over(struct sock *s)
+{
+	return atomic_load(&s->ev.flags) & (PROTO_FLOW_ESTABLISHED | PROTO_FLOW_CLOSED) ||
+	       atomic_load(&s->ev.error);
+}
+
+static int connect_check(struct sock *s, const uint8_t addr[16])
+{
+	static const uint8_t any[16];
+
+	if (s->state == STATE_LISTEN)
+		return -EISCONN;
+	if (s->state == STATE_CONNECTED)
+		return -EISCONN;
+	if (s->state == STATE_NEW && !memcmp(addr, any, 16))
+		return -ECONNREFUSED; /* 0.0.0.0 is loopback to Linux */
+	return 0;
+}
+
+/* Gives the lock back in every case. */
+static int connect_locked(struct sock *s, const uint8_t addr[16], uint16_t port)
+{
+	uint64_t deadline = sock_deadline(s, 0, &s->sndtimeo);
+	bool fresh = s->state == STATE_NEW;
+	int err = connect_check(s, addr);
+
+	if (!err && fresh)
+		err = connect_start(s, addr, port);
+	ctx_drain(&ses.ctx[s->ctx], false);
+	if (!err && !attempt_over(s)) {
+		if (!deadline)
+			err = fresh ? -EINPROGRESS : -EALREADY;
+		else
+			err = sock_wait(s, POLLOUT, deadline);
+		if (err == -EBADF)
+			return err;
+		if (err == -EAGAIN)
+			err = fresh ? -EINPROGRESS : -EALREADY;
+	}
+	if (!err && sock_dead(s))
+		err = -ENETDOWN;
+	if (!err)
+		err = connect_finish(s);
+	sock_put(s);
+	return err;
+}
+
+int mtcp_connect(int sd, const struct sockaddr *sa, socklen_t len)
+{
+	uint8_t addr[16];
+	uint16_t port;
+	struct sock *s;
+	int err = addr_from_sockaddr(sa, len, addr, &port);
+
+	if (!err)
+		err = sock_get(sd, &s);
+	return ret_errno(err ? err : connect_locked(s, addr, port));
+}
+
+/* -- accept -------------------------------------------------------------------------------- */
+
+/* The engine with the most connections that nobody has asked for yet. ev_lock held. */
+static uint32_t best_engine(const struct listener *l, uint32_t *credit)
+{
+	uint32_t best = 0;
+
+	*credit = 0;
+	for (uint32_t e = 0; e < l->engines; e++) {
+		uint32_t pending = l->engine[e].pending, asked = l->engine[e].outstanding;
+
+		if (pending > asked && pending - asked > *credit) {
+			*credit = pending - asked;
+			best = e;
+		}
+	}
+	return best;
+}
+
+/* A socket for a connection to come; it belongs to nobody, and inherits as in Linux. */
+static int make_pending(struct sock *l, uint32_t ctx, uint32_t engine, struct sock **out)
+{
+	struct sock *s;
+	int err = sock_alloc(KIND_PENDING, &s);
+
+	if (err)
+		return err;
+	s->ctx = (uint16_t)ctx;
+	s->engine = (uint16_t)engine;
+	s->nodelay = l->nodelay;
+	s->keepalive = l->keepalive;
+	s->sndbuf_bytes = l->sndbuf_bytes;
+	s->rcvbuf_bytes = l->rcvbuf_bytes;
+	s->linger = l->linger;
+	s->pending_of = l;
+	s->req.id = sock_request_id(s);
+	pthread_mutex_unlock(&s->lock);
+	*out = s;
+	return 0;
+}
+
+static void ask_undo(struct sock *l, struct sock *s)
+{
+	pthread_mutex_lock(&l->ev_lock);
+	l->listener->outstanding--;
+	l->listener->engine[s->engine].outstanding--;
+	pthread_mutex_unlock(&l->ev_lock);
+	pthread_mutex_lock(&s->lock);
+	s->kind = KIND_ZOMBIE;
+	sock_put(s);
+}
+
+/* Asks for one connection. 0, -EAGAIN (none to be had), -EMFILE, -ENETDOWN... */
+static int ask_one(struct sock *l, uint32_t ctx)
+{
+	struct proto_slot slot = {0};
+	struct listener *x = l->listener;
+	uint32_t credit, engine;
+	struct sock *s;
+	int err;
+
+	pthread_mutex_lock(&l->ev_lock);
+	engine = best_engine(x, &credit);
+	pthread_mutex_unlock(&l->ev_lock);
+	if (!credit)
+		return -EAGAIN;
+	err = make_pending(l, ctx, engine, &s);
+	if (err)
+		return err;
+	pthread_mutex_lock(&l->ev_lock);
+	s->pending_told = x->engine[engine].told;
+	x->outstanding++;
+	x->engine[engine].outstanding++;
+	pthread_mutex_unlock(&l->ev_lock);
+	slot.head = proto_head_make(PROTO_OP_ACCEPT, s->req.id);
+	slot.body.accept.listener = x->handle;
+	slot.body.accept.cookie = s->idx;
+	err = ctx_push(ctx, engine, &slot);
+	if (err)
+		ask_undo(l, s);
+	return err;
+}
+
+static struct sock *take_queued(struct sock *l)
+{
+	struct sock *s;
+
+	pthread_mutex_lock(&l->ev_lock);
+	s = TAILQ_FIRST(&l->listener->queue);
+	if (s) {
+		TAILQ_REMOVE(&l->listener->queue, s, queue_link);
+		l->listener->queued--;
+		atomic_fetch_sub(&l->acceptable, 1);
+	}
+	pthread_mutex_unlock(&l->ev_lock);
+	return s;
+}
+
+/* Sleeps until an answer has come. The listener's lock is dropped meanwhile. */
+static int await_answer(struct sock *l)
+{
+	bool none;
+
+	pthread_mutex_lock(&l->ev_lock);
+	none = !l->listener->outstanding;
+	atomic_store(&l->req.done, !TAILQ_EMPTY(&l->listener->queue));
+	pthread_mutex_unlock(&l->ev_lock);
+	if (none || atomic_load(&l->req.done))
+		return none ? -EAGAIN : 0;
+	return sock_wait(l, WAKE_RESULT, MTCPI_FOREVER);
+}
+
+/* Why an engine refused, told once. -EBADF means to our callers that the lock is gone. */
+static int refusal(struct sock *l)
+{
+	int err;
+
+	if (sock_dead(l))
+		return -ENETDOWN;
+	if (l->state != STATE_LISTEN)
+		return -EINVAL;
+	pthread_mutex_lock(&l->ev_lock);
+	err = l->req.result;
+	l->req.result = 0;
+	pthread_mutex_unlock(&l->ev_lock);
+	return err == -EBADF ? -EINVAL : err;
+}
+
+/* One connection, without waiting for the network. *out; 0, -EAGAIN, -EBADF (lock gone). */
+static int accept_now(struct sock *l, struct sock **out)
+{
+	uint32_t ctx = waiter_self() ? waiter_self()->ctx % ses.contexts : l->ctx;
+
+	for (;;) {
+		int err = 0;
+
+		*out = take_queued(l);
+		if (*out)
+			return 0;
+		for (int i = 0; i < ACCEPT_BATCH && !err; i++)
+			err = ask_one(l, ctx);
+		if (err && err != -EAGAIN && !l->listener->outstanding)
+			return err;
+		err = await_answer(l);
+		if (!err)
+			err = refusal(l);
+		if (err)
+			return err;
+	}
+}
+
+static int accept_locked(struct sock *l, struct sock **out)
+{
+	uint64_t deadline = sock_deadline(l, 0, &l->rcvtimeo);
+	int err;
+
+	for (;;) {
+		if (l->state != STATE_LISTEN)
+			return -EINVAL;
+		ctx_drain(&ses.ctx[l->ctx], false);
+		err = accept_now(l, out);
+		if (err != -EAGAIN || !deadline)
+			return err;
+		err = sock_wait(l, POLLIN, deadline);
+		if (err)
+			return err;
+		if (sock_dead(l))
+			return -ENETDOWN;
+	}
+}
+
+static void push_options(struct sock *s)
+{
+	if (s->nodelay)
+		opt_push(s, PROTO_SET_NODELAY, 1);
+	if (s->keepalive)
+		opt_push(s, PROTO_SET_KEEPALIVE, 1);
+	if (s->sndbuf_bytes)
+		opt_push(s, PROTO_SET_SNDBUF, s->sndbuf_bytes);
+	if (s->rcvbuf_bytes)
+		opt_push(s, PROTO_SET_RCVBUF, s->rcvbuf_bytes);
+}
+
+int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
+{
+	struct sock *l, *s;
+	int err;
+
+	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
+		return ret_errno(-EINVAL);
+	err = sock_get(sd, &l);
+	if (err)
+		return ret_errno(err);
+	err = accept_locked(l, &s);
+	if (err == -EBADF)
+		return ret_errno(err); /* closed meanwhile: the lock is gone */
+	sock_put(l);
+	if (err)
+		return ret_errno(err);
+	pthread_mutex_lock(&s->lock);
+	s->pending_of = NULL;
+	s->nonblock = flags & SOCK_NONBLOCK;
+	s->cloexec = flags & SOCK_CLOEXEC;
+	atomic_store(&s->state, STATE_CONNECTED);
+	s->kind = KIND_TCP;
+	push_options(s);
+	if (sa && len)
+		addr_to_sockaddr(s->raddr, s->rport, sa, len);
+	err = (int)s->idx;
+	sock_put(s);
+	return err;
+}
+
+int mtcp_accept(int sd, struct sockaddr *sa, socklen_t *len)
+{
+	return mtcp_accept4(sd, sa, len, 0);
+}

@@ -1,0 +1,487 @@
+/* Options, names of either end, fcntl and ioctl.
+ *
+ * Integer options are a table: how to read one, how to set one. Options that the engine must
+ * know are pushed when there is a connection, and otherwise go with connect or are pushed after
+ * accept. Those that would change nothing but how soon something happens are remembered and
+ * given back; any other that is unknown fails, so that a program which needs it notices.
+ */
+#include <libclient/client.h>
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+enum {
+	BUFFER_MIN_BYTES = 2048, /* before doubling, as in Linux */
+	BUFFER_MAX_BYTES = 64 << 20,
+	TCP_HEADERS_BYTES = 40,
+};
+
+/* Without waiting for the answer: these cannot fail on a live connection. */
+void opt_push(struct sock *s, enum proto_option option, uint64_t value)
+{
+	struct proto_slot slot = {0};
+
+	if (!s->handle.gen)
+		return;
+	slot.head = proto_head_make(PROTO_OP_SETOPT, sock_request_id(s));
+	slot.body.setopt.handle = s->handle;
+	slot.body.setopt.option = option;
+	slot.body.setopt.value = value;
+	ctx_push(s->ctx, s->engine, &slot);
+}
+
+/* -- integer options ----------------------------------------------------------------------- */
+
+typedef int (*get_fn)(struct sock *s);
+typedef int (*set_fn)(struct sock *s, int value); /* 0 or -errno */
+
+static int get_error(struct sock *s)
+{
+	return sock_dead(s) ? ENETDOWN : sock_take_error(s);
+}
+static int get_type(struct sock *s)
+{
+	(void)s;
+	return SOCK_STREAM;
+}
+static int get_domain(struct sock *s)
+{
+	(void)s;
+	return AF_INET;
+}
+static int get_protocol(struct sock *s)
+{
+	(void)s;
+	return IPPROTO_TCP;
+}
+static int get_acceptconn(struct sock *s)
+{
+	return s->state == STATE_LISTEN;
+}
+static int get_reuseaddr(struct sock *s)
+{
+	return s->reuseaddr;
+}
+static int set_reuseaddr(struct sock *s, int value)
+{
+	s->reuseaddr = value;
+	return 0;
+}
+static int get_reuseport(struct sock *s)
+{
+	return s->reuseport;
+}
+static int set_reuseport(struct sock *s, int value)
+{
+	s->reuseport = value;
+	return 0;
+}
+static int get_keepalive(struct sock *s)
+{
+	return s->keepalive;
+}
+static int set_keepalive(struct sock *s, int value)
+{
+	s->keepalive = value;
+	opt_push(s, PROTO_SET_KEEPALIVE, value != 0);
+	return 0;
+}
+static int get_nodelay(struct sock *s)
+{
+	return s->nodelay;
+}
+static int set_nodelay(struct sock *s, int value)
+{
+	s->nodelay = value;
+	opt_push(s, PROTO_SET_NODELAY, value != 0);
+	return 0;
+}
+static int get_cork(struct sock *s)
+{
+	return s->cork;
+}
+static int set_cork(struct sock *s, int value)
+{
+	s->cork = value;
+	opt_push(s, PROTO_SET_CORK, value != 0);
+	return 0;
+}
+
+static uint32_t doubled(int value)
+{
+	if (value < BUFFER_MIN_BYTES)
+		value = BUFFER_MIN_BYTES;
+	return 2 * (uint32_t)(value > BUFFER_MAX_BYTES ? BUFFER_MAX_BYTES : value);
+}
+
+static int get_sndbuf(struct sock *s)
+{
+	return s->sndbuf_bytes ? (int)s->sndbuf_bytes : (int)atomic_load(&s->ev.sndbuf_bytes);
+}
+static int set_sndbuf(struct sock *s, int value)
+{
+	s->sndbuf_bytes = doubled(value);
+	opt_push(s, PROTO_SET_SNDBUF, s->sndbuf_bytes);
+	return 0;
+}
+static int get_rcvbuf(struct sock *s)
+{
+	return (int)(s->rcvbuf_bytes ? s->rcvbuf_bytes : ses.info.rcvbuf_bytes);
+}
+static int set_rcvbuf(struct sock *s, int value)
+{
+	s->rcvbuf_bytes = doubled(value);
+	opt_push(s, PROTO_SET_RCVBUF, s->rcvbuf_bytes);
+	return 0;
+}
+static int get_one(struct sock *s)
+{
+	(void)s;
+	return 1;
+}
+static int set_one(struct sock *s, int value)
+{
+	(void)s;
+	return value == 1 ? 0 : -ENOPROTOOPT;
+}
+static int get_quickack(struct sock *s)
+{
+	return s->quickack;
+}
+static int set_quickack(struct sock *s, int value)
+{
+	s->quickack = value;
+	return 0;
+}
+static int get_defer_accept(struct sock *s)
+{
+	return s->defer_accept_s;
+}
+static int set_defer_accept(struct sock *s, int value)
+{
+	s->defer_accept_s = value < 0 ? 0 : value;
+	return 0;
+}
+static int get_keepidle(struct sock *s)
+{
+	return s->keepidle_s ? s->keepidle_s : 7200;
+}
+static int set_keepidle(struct sock *s, int value)
+{
+	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_SETOPT, 0)};
+	int err = -ENOPROTOOPT;
+
+	if (value < 1 || value > 32767)
+		return -EINVAL;
+	if (s->handle.gen) {
+		slot.body.setopt.handle = s->handle;
+		slot.body.setopt.option = PROTO_SET_KEEPIDLE_S;
+		slot.body.setopt.value = (uint64_t)value;
+		err = sock_request(s, &slot, NULL);
+	}
+	if (err >= 0)
+		s->keepidle_s = value;
+	return err < 0 ? err : 0;
+}
+
+static int get_maxseg(struct sock *s);
+
+static const struct int_option {
+	int level, name;
+	get_fn get;
+	set_fn set; /* NULL: cannot be set */
+} int_options[] = {
+	{SOL_SOCKET, SO_ERROR, get_error, NULL},
+	{SOL_SOCKET, SO_TYPE, get_type, NULL},
+	{SOL_SOCKET, SO_DOMAIN, get_domain, NULL},
+	{SOL_SOCKET, SO_PROTOCOL, get_protocol, NULL},
+	{SOL_SOCKET, SO_ACCEPTCONN, get_acceptconn, NULL},
+	{SOL_SOCKET, SO_REUSEADDR, get_reuseaddr, set_reuseaddr},
+	{SOL_SOCKET, SO_REUSEPORT, get_reuseport, set_reuseport},
+	{SOL_SOCKET, SO_KEEPALIVE, get_keepalive, set_keepalive},
+	{SOL_SOCKET, SO_SNDBUF, get_sndbuf, set_sndbuf},
+	{SOL_SOCKET, SO_RCVBUF, get_rcvbuf, set_rcvbuf},
+	{SOL_SOCKET, SO_RCVLOWAT, get_one, set_one},
+	{IPPROTO_TCP, TCP_NODELAY, get_nodelay, set_nodelay},
+	{IPPROTO_TCP, TCP_CORK, get_cork, set_cork},
+	{IPPROTO_TCP, TCP_QUICKACK, get_quickack, set_quickack},
+	{IPPROTO_TCP, TCP_DEFER_ACCEPT, get_defer_accept, set_defer_accept},
+	{IPPROTO_TCP, TCP_KEEPIDLE, get_keepidle, set_keepidle},
+	{IPPROTO_TCP, TCP_MAXSEG, get_maxseg, NULL},
+};
+
+static const struct int_option *find_int(int level, int name)
+{
+	for (size_t i = 0; i < sizeof(int_options) / sizeof(*int_options); i++)
+		if (int_options[i].level == level && int_options[i].name == name)
+			return &int_options[i];
+	return NULL;
+}
+
+/* -- TCP_INFO ------------------------------------------------------------------------------ */
+
+/* Linux's numbers for the states that a socket without a connection can be in. */
+static uint8_t tcp_state_of(const struct sock *s)
+{
+	return s->state == STATE_LISTEN ? TCP_LISTEN : TCP_CLOSE;
+}
+
+/* Fills *out; the lock may be dropped meanwhile. 0 or -errno. */
+static int fetch_info(struct sock *s, struct tcp_info *out)
+{
+	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_INFO, 0)};
+	int err;
+
+	memset(out, 0, sizeof(*out));
+	out->tcpi_state = tcp_state_of(s);
+	if (!s->handle.gen)
+		return 0;
+	if (!s->info)
+		s->info = calloc(1, sizeof(*s->info));
+	if (!s->info)
+		return -ENOMEM;
+	slot.body.info.handle = s->handle;
+	err = sock_request(s, &slot, s->info);
+	if (err == -EBADF)
+		return 0; /* gone meanwhile: closed */
+	if (err >= 0)
+		*out = *s->info;
+	return err < 0 ? err : 0;
+}
+
+static int get_maxseg(struct sock *s)
+{
+	int fallback = ses.info.mtu_bytes > TCP_HEADERS_BYTES
+			       ? (int)ses.info.mtu_bytes - TCP_HEADERS_BYTES
+			       : 536;
+	struct tcp_info info;
+
+	if (fetch_info(s, &info) || !info.tcpi_snd_mss)
+		return fallback;
+	return (int)info.tcpi_snd_mss;
+}
+
+/* -- setsockopt ---------------------------------------------------------------------------- */
+
+static int set_timeo(struct timeval *to, const void *val, socklen_t len)
+{
+	struct timeval tv;
+
+	if (len < sizeof(tv))
+		return -EINVAL;
+	memcpy(&tv, val, sizeof(tv));
+	if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
+		return -EDOM;
+	if (tv.tv_sec < 0)
+		tv = (struct timeval){0, 0};
+	*to = tv;
+	return 0;
+}
+
+static int set_locked(struct sock *s, int level, int name, const void *val, socklen_t len)
+{
+	const struct int_option *o = find_int(level, name);
+	int value;
+
+	if (level == SOL_SOCKET && name == SO_RCVTIMEO)
+		return set_timeo(&s->rcvtimeo, val, len);
+	if (level == SOL_SOCKET && name == SO_SNDTIMEO)
+		return set_timeo(&s->sndtimeo, val, len);
+	if (level == SOL_SOCKET && name == SO_LINGER) {
+		if (len < sizeof(s->linger))
+			return -EINVAL;
+		memcpy(&s->linger, val, sizeof(s->linger));
+		return 0;
+	}
+	if (!o || !o->set) {
+		count(&counters.sockopt_unknown);
+		return -ENOPROTOOPT;
+	}
+	if (len < sizeof(value))
+		return -EINVAL;
+	memcpy(&value, val, sizeof(value));
+	return o->set(s, value);
+}
+
+int mtcp_setsockopt(int sd, int level, int name, const void *val, socklen_t len)
+{
+	struct sock *s;
+	int err;
+
+	if (!val)
+		return ret_errno(-EFAULT);
+	err = sock_get(sd, &s);
+	if (err)
+		return ret_errno(err);
+	err = set_locked(s, level, name, val, len);
+	sock_put(s);
+	return ret_errno(err);
+}
+
+/* -- getsockopt ---------------------------------------------------------------------------- */
+
+static int give(void *val, socklen_t *len, const void *from, size_t size)
+{
+	if (*len > size)
+		*len = (socklen_t)size;
+	memcpy(val, from, *len);
+	return 0;
+}
+
+static int get_locked(struct sock *s, int level, int name, void *val, socklen_t *len)
+{
+	const struct int_option *o = find_int(level, name);
+	struct tcp_info info;
+	int value;
+
+	if (level == SOL_SOCKET && name == SO_RCVTIMEO)
+		return give(val, len, &s->rcvtimeo, sizeof(s->rcvtimeo));
+	if (level == SOL_SOCKET && name == SO_SNDTIMEO)
+		return give(val, len, &s->sndtimeo, sizeof(s->sndtimeo));
+	if (level == SOL_SOCKET && name == SO_LINGER)
+		return give(val, len, &s->linger, sizeof(s->linger));
+	if (level == IPPROTO_TCP && name == TCP_INFO) {
+		value = fetch_info(s, &info);
+		return value ? value : give(val, len, &info, sizeof(info));
+	}
+	if (!o) {
+		count(&counters.sockopt_unknown);
+		return -ENOPROTOOPT;
+	}
+	value = o->get(s);
+	return give(val, len, &value, sizeof(value));
+}
+
+int mtcp_getsockopt(int sd, int level, int name, void *val, socklen_t *len)
+{
+	struct sock *s;
+	int err;
+
+	if (!val || !len)
+		return ret_errno(-EFAULT);
+	err = sock_get_any(sd, &s);
+	if (err)
+		return ret_errno(err);
+	if (level == SOL_SOCKET && name == SO_ERROR)
+		ctx_drain(&ses.ctx[s->ctx], false);
+	err = get_locked(s, level, name, val, len);
+	sock_put(s);
+	return ret_errno(err);
+}
+
+/* -- names --------------------------------------------------------------------------------- */
+
+int mtcp_getsockname(int sd, struct sockaddr *sa, socklen_t *len)
+{
+	struct sock *s;
+	int err = sa && len ? sock_get_any(sd, &s) : -EFAULT;
+
+	if (err)
+		return ret_errno(err);
+	addr_to_sockaddr(s->laddr, s->lport, sa, len);
+	sock_put(s);
+	return 0;
+}
+
+int mtcp_getpeername(int sd, struct sockaddr *sa, socklen_t *len)
+{
+	struct sock *s;
+	int err = sa && len ? sock_get_any(sd, &s) : -EFAULT;
+
+	if (err)
+		return ret_errno(err);
+	if (s->state == STATE_NEW || s->state == STATE_LISTEN || sock_connecting(s) ||
+		atomic_load(&s->ev.flags) & PROTO_FLOW_CLOSED)
+		err = -ENOTCONN;
+	else
+		addr_to_sockaddr(s->raddr, s->rport, sa, len);
+	sock_put(s);
+	return ret_errno(err);
+}
+
+/* -- fcntl, ioctl -------------------------------------------------------------------------- */
+
+static int fcntl_locked(struct sock *s, int cmd, int arg)
+{
+	switch (cmd) {
+	case F_GETFL:
+		return O_RDWR | (s->nonblock ? O_NONBLOCK : 0);
+	case F_SETFL:
+		s->nonblock = arg & O_NONBLOCK;
+		return 0;
+	case F_GETFD:
+		return s->cloexec ? FD_CLOEXEC : 0;
+	case F_SETFD:
+		s->cloexec = arg & FD_CLOEXEC;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+int mtcp_fcntl(int sd, int cmd, ...)
+{
+	struct sock *s;
+	va_list ap;
+	int arg = 0, err;
+
+	if (cmd == F_SETFL || cmd == F_SETFD) {
+		va_start(ap, cmd);
+		arg = va_arg(ap, int);
+		va_end(ap);
+	}
+	err = sock_get_any(sd, &s);
+	if (err)
+		return ret_errno(err);
+	err = fcntl_locked(s, cmd, arg);
+	sock_put(s);
+	return ret_errno(err);
+}
+
+static int clamp_int(uint64_t n)
+{
+	return n > INT32_MAX ? INT32_MAX : (int)n;
+}
+
+static int ioctl_locked(struct sock *s, unsigned long request, int *arg)
+{
+	switch (request) {
+	case FIONREAD:
+		if (s->state == STATE_LISTEN)
+			return -EINVAL;
+		ctx_drain(&ses.ctx[s->ctx], false);
+		*arg = clamp_int(atomic_load(&s->ev.received_pos) - atomic_load(&s->rcv_pos));
+		return 0;
+	case TIOCOUTQ:
+		if (s->state == STATE_LISTEN)
+			return -EINVAL;
+		ctx_drain(&ses.ctx[s->ctx], false);
+		*arg = clamp_int(atomic_load(&s->snd_pos) - atomic_load(&s->ev.acked_pos));
+		return 0;
+	case FIONBIO:
+		s->nonblock = *arg;
+		return 0;
+	default:
+		return -ENOTTY;
+	}
+}
+
+int mtcp_ioctl(int sd, unsigned long request, ...)
+{
+	struct sock *s;
+	va_list ap;
+	int *arg, err;
+
+	va_start(ap, request);
+	arg = va_arg(ap, int *);
+	va_end(ap);
+	err = sock_get_any(sd, &s);
+	if (err)
+		return ret_errno(err);
+	err = arg ? ioctl_locked(s, request, arg) : -EFAULT;
+	sock_put(s);
+	return ret_errno(err);
+}

@@ -1,0 +1,323 @@
+/* Receiving: copy out of the chunks in `up`, tell the engine what was taken.
+ *
+ * The daemon's chunks form a chain by `next`. The reader keeps the chunk that it stands in; when
+ * it has read everything that it was told of it lets go of it (the engine frees that chunk, so
+ * that a connection at rest holds none) and goes on with the chunk named in the next event. That
+ * step is taken under ev_lock, together with a last look at received_pos: either the drainer
+ * comes later and notes the chunk for us, or we see its news and keep ours.
+ *
+ * What was taken is told when everything was read, and otherwise for each quarter of the
+ * receive buffer: it opens the window, and is worth a slot no more often. Before a position is
+ * told the reader leaves the chunks that end there: the engine may free them at once.
+ *
+ * The daemon is trusted: positions and references are followed, not judged, but a reference
+ * outside of any segment ends the session rather than the process.
+ */
+#include <libclient/client.h>
+
+#include <limits.h>
+#include <string.h>
+
+/* -- walking the chain --------------------------------------------------------------------- */
+
+struct cursor {
+	const struct proto_chunk *chunk;
+	uint64_t pos;
+	uint64_t received; /* the snapshot that this call works on */
+};
+
+static const struct proto_chunk *chunk_at(proto_ref ref)
+{
+	return ref == PROTO_REF_NONE ? NULL
+				     : (const struct proto_chunk *)(void *)session_at(SHM_UP, ref);
+}
+
+/* The chunk to begin with: ours, or the one that the first event after the last drop named. */
+static const struct proto_chunk *first_chunk(struct sock *s)
+{
+	proto_ref ref;
+
+	if (s->chunk)
+		return s->chunk;
+	pthread_mutex_lock(&s->ev_lock);
+	ref = s->ev.chunk;
+	s->ev.chunk = PROTO_REF_NONE;
+	s->ev.reader_has_chunk = ref != PROTO_REF_NONE;
+	pthread_mutex_unlock(&s->ev_lock);
+	s->chunk = chunk_at(ref);
+	return s->chunk;
+}
+
+/* Moves past chunks that end at the cursor, if there is a byte behind them. False: nonsense. */
+static bool cursor_settle(struct cursor *c, uint64_t *end)
+{
+	for (;;) {
+		const struct proto_chunk *next;
+		/* pairs with the engine's release: what follows is linked before it is told */
+		proto_ref ref = atomic_load_explicit(&c->chunk->next, memory_order_acquire);
+
+		*end = c->received;
+		if (ref == PROTO_REF_NONE)
+			return true;
+		next = chunk_at(ref);
+		if (!next)
+			return false;
+		if (next->start_pos < *end)
+			*end = next->start_pos;
+		if (c->pos < *end || c->pos == c->received)
+			return true;
+		c->chunk = next;
+	}
+}
+
+/* -- where to ------------------------------------------------------------------------------ */
+
+struct sink {
+	const struct iovec *iov;
+	size_t offset, left;
+	bool discard;
+};
+
+static void sink_copy(struct sink *to, const uint8_t *from, size_t n)
+{
+	to->left -= n;
+	if (to->discard)
+		return;
+	while (n) {
+		size_t space = to->iov->iov_len - to->offset;
+		size_t m = space < n ? space : n;
+
+		if (m)
+			memcpy((uint8_t *)to->iov->iov_base + to->offset, from, m);
+		from += m;
+		n -= m;
+		to->offset += m;
+		if (to->offset == to->iov->iov_len) {
+			to->iov++;
+			to->offset = 0;
+		}
+	}
+}
+
+/* Copies what is there, moving the cursor. */
+static size_t copy_out(struct cursor *c, struct sink *to)
+{
+	size_t done = 0;
+
+	while (to->left && c->pos < c->received) {
+		uint64_t end;
+		size_t n;
+
+		if (!cursor_settle(c, &end) || end <= c->pos)
+			break;
+		n = (size_t)(end - c->pos);
+		n = n < to->left ? n : to->left;
+		sink_copy(to,
+			(const uint8_t *)c->chunk + c->chunk->data_offset +
+				(c->pos - c->chunk->start_pos),
+			n);
+		c->pos += n;
+		done += n;
+	}
+	return done;
+}
+
+/* -- telling the engine -------------------------------------------------------------------- */
+
+static int tell(struct sock *s, uint64_t pos)
+{
+	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_CONSUMED, 0)};
+
+	if (pos == s->consumed_pos || !s->handle.gen)
+		return 0;
+	s->consumed_pos = pos;
+	slot.body.consumed.handle = s->handle;
+	slot.body.consumed.pos = pos;
+	return ctx_push(s->ctx, s->engine, &slot);
+}
+
+/* Lets go of the chunk if everything told of was read. */
+static bool drop_chunk(struct sock *s, uint64_t pos)
+{
+	bool all;
+
+	pthread_mutex_lock(&s->ev_lock);
+	all = atomic_load_explicit(&s->ev.received_pos, memory_order_relaxed) == pos;
+	if (all)
+		s->ev.reader_has_chunk = false;
+	pthread_mutex_unlock(&s->ev_lock);
+	if (all)
+		s->chunk = NULL;
+	return all;
+}
+
+static int consumed(struct sock *s, struct cursor *c)
+{
+	uint64_t quarter = (s->rcvbuf_bytes ? s->rcvbuf_bytes : ses.info.rcvbuf_bytes) / 4;
+	uint64_t end;
+
+	atomic_store(&s->rcv_pos, c->pos);
+	s->chunk = c->chunk;
+	if (c->pos == c->received && drop_chunk(s, c->pos))
+		return tell(s, c->pos);
+	if (c->pos - s->consumed_pos < quarter)
+		return 0;
+	c->received = atomic_load_explicit(&s->ev.received_pos, memory_order_acquire);
+	if (!cursor_settle(c, &end))
+		return -ENETDOWN;
+	s->chunk = c->chunk;
+	return tell(s, c->pos);
+}
+
+int rx_flush(struct sock *s)
+{
+	return tell(s, atomic_load(&s->rcv_pos));
+}
+
+/* -- one read ------------------------------------------------------------------------------ */
+
+static size_t available(struct sock *s)
+{
+	/* pairs with the release in take_received() */
+	return (size_t)(atomic_load_explicit(&s->ev.received_pos, memory_order_acquire) -
+			atomic_load(&s->rcv_pos));
+}
+
+static ssize_t take(struct sock *s, struct sink *to, int flags)
+{
+	struct cursor c = {.pos = atomic_load(&s->rcv_pos)};
+	size_t n;
+	int err;
+
+	c.received = atomic_load_explicit(&s->ev.received_pos, memory_order_acquire);
+	/* After GONE nothing is lent any more. */
+	if (c.pos >= c.received || !s->handle.gen || !to->left)
+		return 0;
+	c.chunk = first_chunk(s);
+	n = c.chunk ? copy_out(&c, to) : 0;
+	if (!n) {
+		session_lost(); /* told of bytes that are not there */
+		return -ENETDOWN;
+	}
+	if (flags & MSG_PEEK)
+		return (ssize_t)n;
+	err = consumed(s, &c);
+	return err && !n ? err : (ssize_t)n;
+}
+
+/* What a read without data means: 0 is the end, -EAGAIN is nothing yet. The order is Linux's
+ * (tcp_recvmsg). */
+static int nothing(struct sock *s)
+{
+	uint32_t flags = atomic_load(&s->ev.flags);
+	int err;
+
+	if (sock_dead(s))
+		return -ENETDOWN;
+	if (s->state == STATE_LISTEN)
+		return -ENOTCONN;
+	if (s->state != STATE_NEW && flags & PROTO_FLOW_FIN)
+		return 0;
+	err = sock_take_error(s);
+	if (err)
+		return -err;
+	if (s->state == STATE_NEW)
+		return -ENOTCONN;
+	if (flags & (PROTO_FLOW_CLOSED | PROTO_FLOW_GONE) || atomic_load(&s->shut) & SHUT_LOCAL_RD)
+		return 0;
+	return -EAGAIN;
+}
+
+/* Gives the lock back. */
+static ssize_t recv_locked(struct sock *s, struct sink *to, int flags)
+{
+	uint64_t deadline = sock_deadline(s, flags, &s->rcvtimeo);
+	bool all = flags & MSG_WAITALL && !(flags & MSG_PEEK);
+	ssize_t done = 0, n;
+	int err = 0;
+
+	for (;;) {
+		if (!available(s))
+			ctx_drain(&ses.ctx[s->ctx], false);
+		n = take(s, to, flags);
+		if (n > 0)
+			done += n;
+		if (n < 0 || !to->left || (done && !all)) {
+			err = n < 0 ? (int)n : 0;
+			break;
+		}
+		if (available(s) && s->handle.gen)
+			continue; /* more came */
+		err = done && atomic_load(&s->ev.error) ? 0 : nothing(s);
+		if (err != -EAGAIN || !deadline)
+			break;
+		err = sock_wait(s, POLLIN, deadline);
+		if (err == -EBADF)
+			return done ? done : err;
+		if (err)
+			break;
+	}
+	sock_put(s);
+	return done || !err ? done : err;
+}
+
+static ssize_t recv_iov(int sd, const struct iovec *iov, size_t count, int flags)
+{
+	struct sink to = {.iov = iov, .discard = flags & MSG_TRUNC};
+	struct sock *s;
+	ssize_t n;
+	int err;
+
+	if (count > IOV_MAX)
+		return ret_errno(-EMSGSIZE);
+	for (size_t i = 0; i < count; i++) {
+		if (iov[i].iov_len > (size_t)SSIZE_MAX - to.left)
+			return ret_errno(-EINVAL);
+		to.left += iov[i].iov_len;
+	}
+	if (flags & MSG_ERRQUEUE)
+		return ret_errno(-EAGAIN);
+	if (flags & MSG_OOB)
+		return ret_errno(-EINVAL);
+	err = sock_get(sd, &s);
+	if (err)
+		return ret_errno(err);
+	n = recv_locked(s, &to, flags);
+	if (n >= 0)
+		return n;
+	errno = (int)-n;
+	return -1;
+}
+
+/* -- the calls ----------------------------------------------------------------------------- */
+
+ssize_t mtcp_recv(int sd, void *buf, size_t len, int flags)
+{
+	struct iovec iov = {buf, len};
+
+	return recv_iov(sd, &iov, 1, flags);
+}
+
+ssize_t mtcp_read(int sd, void *buf, size_t len)
+{
+	return mtcp_recv(sd, buf, len, 0);
+}
+
+ssize_t mtcp_readv(int sd, const struct iovec *iov, int iovcnt)
+{
+	if (iovcnt < 0 || iovcnt > IOV_MAX)
+		return ret_errno(-EINVAL);
+	return recv_iov(sd, iov, (size_t)iovcnt, 0);
+}
+
+ssize_t mtcp_recvmsg(int sd, struct msghdr *msg, int flags)
+{
+	ssize_t n = recv_iov(sd, msg->msg_iov, msg->msg_iovlen, flags);
+
+	if (n >= 0) {
+		msg->msg_namelen = 0;
+		msg->msg_controllen = 0;
+		msg->msg_flags = 0;
+	}
+	return n;
+}

@@ -1,0 +1,507 @@
+/* Sockets: descriptors, locks, readiness and waiting, from birth to GONE.
+ *
+ *	FREE -> TCP ---------------------> ZOMBIE -> FREE
+ *	FREE -> PENDING -> TCP (accepted)    ^
+ *	            '-------(refused)--------'
+ *
+ * A descriptor is the index in a table that is reserved once and never moves; it is also the
+ * cookie by which events find the socket. After close the entry stays as a zombie until the
+ * daemon has let go of its handle (GONE) and no thread sleeps in a call on it, so that neither
+ * an event nor a waking thread can take a stranger for it. Transmit memory stays lent until then.
+ *
+ * Every call finds its socket and locks it (sock_get). A call that must sleep counts itself in
+ * `users`, drops the lock, and learns after waking whether the socket was closed meanwhile.
+ */
+#include <libclient/client.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic(struct sock *) table;
+static _Atomic uint32_t table_used; /* entries ever used: their mutexes exist */
+static struct sock *free_first, *free_last;
+static uint32_t taken; /* sockets, epoll instances aside */
+
+/* -- the table ----------------------------------------------------------------------------- */
+
+struct sock *sock_at(uint32_t idx)
+{
+	struct sock *t = atomic_load_explicit(&table, memory_order_acquire);
+
+	if (idx >= atomic_load_explicit(&table_used, memory_order_acquire))
+		return NULL;
+	return &t[idx];
+}
+
+/* Address space only; pages come with use. table_lock held. */
+static int table_reserve(void)
+{
+	void *t;
+
+	if (table)
+		return 0;
+	t = mmap(NULL, SOCKS_MAX * sizeof(struct sock), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (t == MAP_FAILED)
+		return -ENOMEM;
+	atomic_store(&table, t);
+	return 0;
+}
+
+/* The entry that was freed first, or a new one. table_lock held. */
+static struct sock *table_take(void)
+{
+	struct sock *s = free_first;
+	uint32_t idx;
+
+	if (s) {
+		free_first = s->free_next;
+		if (!free_first)
+			free_last = NULL;
+		return s;
+	}
+	idx = atomic_load(&table_used);
+	if (idx == SOCKS_MAX)
+		return NULL;
+	s = &table[idx];
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->ev_lock, NULL);
+	pthread_mutex_init(&s->request_lock, NULL);
+	s->idx = idx;
+	atomic_store(&table_used, idx + 1);
+	return s;
+}
+
+void sock_reset_flow(struct sock *s)
+{
+	uint32_t sndbuf = s->sndbuf_bytes ? s->sndbuf_bytes : ses.info.sndbuf_bytes;
+
+	pthread_mutex_lock(&s->ev_lock);
+	atomic_store(&s->ev.acked_pos, 0);
+	atomic_store(&s->ev.received_pos, 0);
+	atomic_store(&s->ev.flags, 0);
+	atomic_store(&s->ev.sndbuf_bytes, sndbuf);
+	s->ev.gen = 0;
+	s->ev.error_seen = 0;
+	s->ev.chunk = PROTO_REF_NONE;
+	s->ev.reader_has_chunk = false;
+	pthread_mutex_unlock(&s->ev_lock);
+	s->handle = (struct proto_handle){0, 0};
+	atomic_store(&s->snd_pos, 0);
+	atomic_store(&s->rcv_pos, 0);
+	s->consumed_pos = 0;
+	s->chunk = NULL;
+	atomic_store(&s->nospace, false);
+}
+
+static void sock_init(struct sock *s, enum sock_kind kind)
+{
+	uint8_t *cold = (uint8_t *)&s->pending_of;
+
+	memset(cold, 0, sizeof(*s) - (size_t)(cold - (uint8_t *)s));
+	s->nonblock = s->cloexec = false;
+	s->users = 0;
+	s->session_generation = ses.generation;
+	s->ctx = s->engine = 0;
+	atomic_store(&s->todo, 0);
+	atomic_store(&s->state, STATE_NEW);
+	atomic_store(&s->shut, 0);
+	atomic_store(&s->pool_wait, false);
+	s->tx_head = s->tx_tail = NULL;
+	atomic_store(&s->tx_blocks, 0);
+	memset(&s->req, 0, sizeof(s->req));
+	TAILQ_INIT(&s->waiters);
+	TAILQ_INIT(&s->items);
+	s->listener = NULL;
+	atomic_store(&s->acceptable, 0);
+	atomic_store(&s->ev.error, 0);
+	sock_reset_flow(s);
+	s->kind = kind;
+}
+
+int sock_alloc(enum sock_kind kind, struct sock **out)
+{
+	uint32_t max = ses.info.sockets_max;
+	struct sock *s = NULL;
+	int err;
+
+	pthread_mutex_lock(&table_lock);
+	err = table_reserve();
+	if (!err && !(kind != KIND_EPOLL && max && taken >= max))
+		s = table_take();
+	if (s && kind != KIND_EPOLL)
+		taken++;
+	pthread_mutex_unlock(&table_lock);
+	if (!s)
+		return err ? err : -EMFILE;
+	pthread_mutex_lock(&s->lock);
+	sock_init(s, kind);
+	*out = s;
+	return 0;
+}
+
+void sock_free(struct sock *s)
+{
+	bool counted = !s->epoll;
+
+	free(s->listener);
+	free(s->info);
+	s->listener = NULL;
+	s->info = NULL;
+	s->epoll = NULL;
+	s->kind = KIND_FREE;
+	pthread_mutex_unlock(&s->lock);
+
+	pthread_mutex_lock(&table_lock);
+	s->free_next = NULL;
+	if (free_last)
+		free_last->free_next = s;
+	else
+		free_first = s;
+	free_last = s;
+	taken -= counted;
+	pthread_mutex_unlock(&table_lock);
+}
+
+uint32_t sock_count(void)
+{
+	uint32_t n = 0;
+	struct sock *s;
+
+	for (uint32_t i = 0; (s = sock_at(i)); i++) {
+		pthread_mutex_lock(&s->lock);
+		n += s->kind == KIND_TCP || s->users;
+		pthread_mutex_unlock(&s->lock);
+	}
+	return n;
+}
+
+void sock_fork_child(void)
+{
+	struct sock *t = table;
+
+	pthread_mutex_init(&table_lock, NULL);
+	/* Fresh zeroes in place; what entries pointed to is leaked. */
+	if (t && mmap(t, SOCKS_MAX * sizeof(*t), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != t)
+		abort();
+	atomic_store(&table_used, 0);
+	free_first = free_last = NULL;
+	taken = 0;
+}
+
+/* -- finding and locking ------------------------------------------------------------------- */
+
+bool sock_dead(const struct sock *s)
+{
+	return !session_live() || s->session_generation != ses.generation;
+}
+
+int sock_get_any(int sd, struct sock **out)
+{
+	struct sock *s = sd < 0 ? NULL : sock_at((uint32_t)sd);
+	uint8_t kind;
+
+	if (!s)
+		return -EBADF;
+	pthread_mutex_lock(&s->lock);
+	if (s->kind == KIND_TCP) {
+		*out = s;
+		return 0;
+	}
+	kind = s->kind;
+	pthread_mutex_unlock(&s->lock);
+	return kind == KIND_EPOLL ? -ENOTSOCK : -EBADF;
+}
+
+int sock_get(int sd, struct sock **out)
+{
+	int err = sock_get_any(sd, out);
+
+	if (!err && sock_dead(*out)) {
+		pthread_mutex_unlock(&(*out)->lock);
+		return -ENETDOWN;
+	}
+	return err;
+}
+
+/* A zombie that nobody needs any more: no handle, no sleeper, no answer due. */
+static bool can_free(const struct sock *s)
+{
+	return s->kind == KIND_ZOMBIE && !s->users && !s->handle.gen &&
+	       !(s->listener && s->listener->outstanding);
+}
+
+static void wake_if_writable(struct sock *s)
+{
+	if (!atomic_load(&s->nospace) || !sock_writable(s))
+		return;
+	atomic_store(&s->nospace, false);
+	sock_wake_unlocked(s, POLLOUT | POLLWRNORM);
+}
+
+/* Runs what drainers left. True: the socket was freed and its lock is gone. */
+static bool run_todo(struct sock *s)
+{
+	uint32_t todo = atomic_exchange(&s->todo, 0);
+
+	if (todo & TODO_REAP) {
+		tx_reap(s);
+		wake_if_writable(s); /* the number of blocks is a limit, too */
+	}
+	if (todo & TODO_GONE) {
+		if (atomic_load(&s->ev.flags) & PROTO_FLOW_GONE && s->handle.gen) {
+			s->handle.gen = 0;
+			s->chunk = NULL; /* whatever was lent is the daemon's again */
+			tx_drop(s);
+		}
+		if (s->kind == KIND_ZOMBIE && s->listener)
+			listener_close(s);
+	}
+	if (!can_free(s))
+		return false;
+	tx_drop(s);
+	sock_free(s);
+	return true;
+}
+
+void sock_put(struct sock *s)
+{
+	for (;;) {
+		if (run_todo(s))
+			return;
+		pthread_mutex_unlock(&s->lock);
+		/* pairs with the fence in sock_do(): it saw the lock free, or we see its errand */
+		atomic_thread_fence(memory_order_seq_cst);
+		if (!atomic_load_explicit(&s->todo, memory_order_relaxed) ||
+			pthread_mutex_trylock(&s->lock))
+			return;
+	}
+}
+
+void sock_do(struct sock *s, uint32_t todo)
+{
+	atomic_fetch_or(&s->todo, todo);
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in sock_put() */
+	if (!pthread_mutex_trylock(&s->lock))
+		sock_put(s);
+}
+
+/* -- readiness ----------------------------------------------------------------------------- */
+
+/* Whether an attempt to connect has ended, well or not. */
+static bool connected(uint8_t state, uint32_t flags)
+{
+	return state == STATE_CONNECTED ||
+	       (state == STATE_CONNECTING && flags & (PROTO_FLOW_ESTABLISHED | PROTO_FLOW_CLOSED));
+}
+
+bool sock_connecting(struct sock *s)
+{
+	return s->state == STATE_CONNECTING && !connected(s->state, atomic_load(&s->ev.flags));
+}
+
+/* Linux wakes writers when a third of the buffer is free (sk_stream_is_writeable). */
+bool sock_writable(struct sock *s)
+{
+	uint64_t buf = atomic_load_explicit(&s->ev.sndbuf_bytes, memory_order_relaxed);
+	uint64_t used = atomic_load_explicit(&s->snd_pos, memory_order_relaxed) -
+			atomic_load(&s->ev.acked_pos);
+
+	return !atomic_load_explicit(&s->pool_wait, memory_order_relaxed) &&
+	       atomic_load_explicit(&s->tx_blocks, memory_order_relaxed) < TX_BLOCKS_MAX &&
+	       used < buf && (buf - used) * 3 >= buf;
+}
+
+static uint32_t poll_writable(struct sock *s)
+{
+	if (sock_writable(s))
+		return POLLOUT | POLLWRNORM;
+	atomic_store(&s->nospace, true); /* pairs with take_acked() in event.c */
+	return sock_writable(s) ? POLLOUT | POLLWRNORM : 0;
+}
+
+/* As tcp_poll() in Linux; no lock, every input is atomic. */
+uint32_t sock_poll(struct sock *s)
+{
+	uint8_t state = atomic_load(&s->state), shut = atomic_load(&s->shut);
+	uint32_t flags = atomic_load(&s->ev.flags);
+	uint32_t bits = atomic_load(&s->ev.error) ? POLLERR : 0;
+	bool rd = shut & SHUT_LOCAL_RD || flags & (PROTO_FLOW_FIN | PROTO_FLOW_CLOSED);
+	bool wr = shut & SHUT_LOCAL_WR || flags & PROTO_FLOW_CLOSED;
+
+	if (sock_dead(s))
+		return POLLERR | POLLHUP | POLLIN | POLLOUT | POLLRDHUP;
+	if (state == STATE_LISTEN)
+		return bits | (atomic_load(&s->acceptable) ? POLLIN | POLLRDNORM : 0);
+	if (state == STATE_NEW)
+		return bits | POLLOUT | POLLWRNORM | POLLHUP;
+	if (rd && wr)
+		bits |= POLLHUP;
+	if (rd)
+		bits |= POLLIN | POLLRDNORM | POLLRDHUP;
+	if (!connected(state, flags))
+		return bits;
+	if (atomic_load_explicit(&s->ev.received_pos, memory_order_acquire) >
+		atomic_load_explicit(&s->rcv_pos, memory_order_relaxed))
+		bits |= POLLIN | POLLRDNORM;
+	return bits | (wr ? POLLOUT | POLLWRNORM : poll_writable(s));
+}
+
+int sock_take_error(struct sock *s)
+{
+	return (int)atomic_exchange(&s->ev.error, 0);
+}
+
+void sock_wake(struct sock *s, uint32_t bits)
+{
+	wait_wake_list(&s->waiters, bits);
+	epoll_wake(&s->items, bits);
+}
+
+/* For changes that do not come from a ring. */
+void sock_wake_unlocked(struct sock *s, uint32_t bits)
+{
+	pthread_mutex_lock(&s->ev_lock);
+	sock_wake(s, bits);
+	pthread_mutex_unlock(&s->ev_lock);
+	atomic_thread_fence(memory_order_seq_cst); /* the change, then who waits for any */
+	wait_wake_any();
+}
+
+void sock_fail_all(void)
+{
+	struct sock *s;
+
+	for (uint32_t i = 0; (s = sock_at(i)); i++) {
+		pthread_mutex_lock(&s->ev_lock);
+		if (s->kind == KIND_TCP || s->kind == KIND_ZOMBIE)
+			sock_wake(s, UINT32_MAX);
+		pthread_mutex_unlock(&s->ev_lock);
+	}
+}
+
+/* -- sleeping in a call -------------------------------------------------------------------- */
+
+static bool wait_over(struct sock *s, uint32_t bits)
+{
+	if (sock_dead(s) || (s->kind != KIND_TCP && !(bits & (WAKE_GONE | WAKE_RESULT))))
+		return true;
+	if (bits & WAKE_RESULT)
+		return atomic_load(&s->req.done);
+	if (bits & WAKE_GONE && atomic_load(&s->ev.flags) & PROTO_FLOW_GONE)
+		return true;
+	return bits & 0xffff && sock_poll(s) & (bits | WAKE_ALWAYS);
+}
+
+/* The sleep itself, without the socket's lock. */
+static int wait_unlocked(struct sock *s, struct waiter *w, uint32_t bits, uint64_t deadline_ns)
+{
+	int rc;
+
+	for (;;) {
+		waiter_arm(w);
+		if (wait_over(s, bits))
+			return 0;
+		if (ctx_drain_all(false) && wait_over(s, bits))
+			return 0;
+		rc = wait_block(w, NULL, 0, deadline_ns, NULL);
+		if (rc == WAIT_WOKEN || (rc == -EINTR && bits & WAKE_RESULT))
+			continue;
+		if (wait_over(s, bits))
+			return 0;
+		return rc == WAIT_TIMEOUT ? -EAGAIN : rc;
+	}
+}
+
+static int wait_on(struct sock *s, uint32_t bits, uint64_t deadline_ns)
+{
+	struct wait_entry e = {.w = waiter_self(), .bits = bits | WAKE_ALWAYS};
+	int rc;
+
+	if (!e.w)
+		return -ENOMEM;
+	s->users++;
+	pthread_mutex_lock(&s->ev_lock);
+	TAILQ_INSERT_TAIL(&s->waiters, &e, link);
+	pthread_mutex_unlock(&s->ev_lock);
+	sock_put(s);
+
+	rc = wait_unlocked(s, e.w, bits, deadline_ns);
+
+	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->ev_lock);
+	TAILQ_REMOVE(&s->waiters, &e, link);
+	pthread_mutex_unlock(&s->ev_lock);
+	s->users--;
+	return rc;
+}
+
+int sock_wait(struct sock *s, uint32_t bits, uint64_t deadline_ns)
+{
+	int rc = wait_on(s, bits, deadline_ns);
+
+	if (s->kind != KIND_TCP) {
+		sock_put(s); /* perhaps the last that knew of it */
+		return -EBADF;
+	}
+	return rc;
+}
+
+uint64_t sock_deadline(const struct sock *s, int flags, const struct timeval *timeo)
+{
+	if (s->nonblock || flags & MSG_DONTWAIT)
+		return 0;
+	if (!timeo->tv_sec && !timeo->tv_usec)
+		return MTCPI_FOREVER;
+	return wait_now_ns() + (uint64_t)timeo->tv_sec * 1000000000u +
+	       (uint64_t)timeo->tv_usec * 1000u;
+}
+
+/* -- requests ------------------------------------------------------------------------------ */
+
+/* The index below, a number that tells it from the previous one above; never 0. */
+uint32_t sock_request_id(struct sock *s)
+{
+	s->request_seq = (uint16_t)(s->request_seq % REQUEST_SEQ_MAX + 1);
+	return (uint32_t)s->request_seq * SOCKS_MAX + s->idx;
+}
+
+/* One request at a time: a thread that finds one under way waits for its end. */
+static void request_begin(struct sock *s)
+{
+	s->users++;
+	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_lock(&s->request_lock);
+	pthread_mutex_lock(&s->lock);
+	s->users--;
+}
+
+/* Pushes the request in *slot (its id is filled in) and waits for the answer, in s->req; the
+ * socket's lock is dropped meanwhile, and the socket may be a zombie after. Short, and not
+ * interruptible: engines answer at once. The result, or -ENETDOWN. */
+int sock_request(struct sock *s, struct proto_slot *slot, struct tcp_info *info)
+{
+	int err;
+
+	request_begin(s);
+	pthread_mutex_lock(&s->ev_lock);
+	s->req.id = sock_request_id(s);
+	s->req.info = info;
+	atomic_store(&s->req.done, false);
+	pthread_mutex_unlock(&s->ev_lock);
+	slot->head = proto_head_make(proto_head_op(slot->head), s->req.id);
+	err = ctx_push(s->ctx, s->engine, slot);
+	if (!err)
+		err = wait_on(s, WAKE_RESULT, MTCPI_FOREVER);
+	pthread_mutex_lock(&s->ev_lock);
+	if (!err)
+		err = atomic_load(&s->req.done) ? s->req.result : -ENETDOWN;
+	s->req.id = 0;
+	s->req.info = NULL;
+	pthread_mutex_unlock(&s->ev_lock);
+	pthread_mutex_unlock(&s->request_lock);
+	return err;
+}
