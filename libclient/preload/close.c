@@ -14,7 +14,6 @@
 
 #include <libclient/internal.h>
 
-/* Also the way by which the native library closes its own: it disowns them first. */
 PL_EXPORT int close(int fd)
 {
 	if (pl_fd_file(fd)) {

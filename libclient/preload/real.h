@@ -4,9 +4,7 @@
  * libraries may call us before our own runs. Filling is idempotent (each thread would store
  * the same values), so it needs no lock and is safe in a signal handler that comes first.
  *
- * The native library is linked into the same object and calls plain read(), poll() and so on:
- * those calls reach the interposed functions, look its descriptors up in the table of fd.h, do
- * not find them, and end here.
+ * The native library, linked into the same object, reaches the C library through wrap.c.
  */
 #ifndef PRELOAD_REAL_H
 #define PRELOAD_REAL_H

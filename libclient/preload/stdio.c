@@ -20,19 +20,24 @@ static int cookie_fd(void *cookie)
 
 static ssize_t cookie_read(void *cookie, char *buf, size_t n)
 {
-	return read(cookie_fd(cookie), buf, n);
+	int sd = pl_fd_native(cookie_fd(cookie));
+
+	return sd < 0 ? pl_real()->read(cookie_fd(cookie), buf, n) : mtcp_read(sd, buf, n);
 }
 
 static ssize_t cookie_write(void *cookie, const char *buf, size_t n)
 {
-	ssize_t sent = write(cookie_fd(cookie), buf, n);
+	int sd = pl_fd_native(cookie_fd(cookie));
+	ssize_t sent =
+		sd < 0 ? pl_real()->write(cookie_fd(cookie), buf, n) : mtcp_write(sd, buf, n);
 
 	return sent < 0 ? 0 : sent; /* fopencookie(3): 0 is the error here */
 }
 
 static int cookie_close(void *cookie)
 {
-	return close(cookie_fd(cookie));
+	pl_fd_forget(cookie_fd(cookie));
+	return pl_real()->close(cookie_fd(cookie));
 }
 
 PL_EXPORT FILE *fdopen(int fd, const char *mode)

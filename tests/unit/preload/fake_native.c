@@ -2,8 +2,8 @@
  *
  * "mtcpd" owns 198.18.0.1 and routes 198.18.0.0/24. Its sockets are kernel sockets on
  * 127.18.0.x, kept at high numbers and behind descriptors of another number space, so that the
- * adapter cannot take one for the other by luck. All through raw system calls, past the
- * interposed names. FAKE_DOWN in the environment: there is no daemon.
+ * adapter cannot take one for the other by luck. All but the mixed wait through raw system calls,
+ * past the interposed names. FAKE_DOWN in the environment: there is no daemon.
  */
 #include <libclient/internal.h>
 
@@ -311,7 +311,7 @@ int mtcpi_poll(struct pollfd *fds, nfds_t n, struct pollfd *kfds, nfds_t kn,
 		all[i] = (struct pollfd){.fd = kfd(fds[i].fd), .events = fds[i].events};
 	for (nfds_t i = 0; i < kn; i++)
 		all[n + i] = kfds[i];
-	rc = (int)syscall(SYS_ppoll, all, n + kn, deadline ? &t : NULL, sigmask, 8);
+	rc = ppoll(all, n + kn, deadline ? &t : NULL, sigmask); /* by name, as the real one */
 	for (nfds_t i = 0; i < n; i++)
 		fds[i].revents = all[i].fd < 0 ? POLLNVAL : all[i].revents;
 	for (nfds_t i = 0; i < kn; i++)

@@ -737,6 +737,103 @@ static void test_epoll_pwait2_given_time_out_expected_slept(void **state)
 	pair_close(fds);
 }
 
+enum {
+	CHURN_CLIENTS = 4,
+	CHURN_CONNECTIONS = 50,
+	CHURN_BYTES = 3000,
+};
+
+struct churn {
+	struct sockaddr_in at;
+	int listener;
+	int stop;
+	int served;
+};
+
+static bool churn_echo(int fd)
+{
+	char buf[512];
+	ssize_t n;
+
+	while ((n = read(fd, buf, sizeof(buf))) > 0) {
+		if (write(fd, buf, (size_t)n) != n)
+			return false;
+	}
+	return n < 0 && errno == EAGAIN;
+}
+
+static void *churn_serve(void *arg)
+{
+	struct churn *c = arg;
+	struct epoll_event ev[16];
+	int ep = epoll_create1(0);
+
+	add(ep, c->listener, EPOLLIN, (uint64_t)c->listener);
+	add(ep, c->stop, EPOLLIN, (uint64_t)c->stop);
+	for (;;) {
+		int n = epoll_wait(ep, ev, 16, -1);
+
+		for (int i = 0; i < n; i++) {
+			int fd = (int)ev[i].data.u64;
+
+			if (fd == c->stop) {
+				close(ep);
+				return NULL;
+			}
+			if (fd == c->listener) {
+				while ((fd = accept4(c->listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
+					add(ep, fd, EPOLLIN | EPOLLET, (uint64_t)fd);
+			} else if (!churn_echo(fd)) {
+				close(fd);
+				c->served++;
+			}
+		}
+	}
+}
+
+static void *churn_client(void *arg)
+{
+	struct churn *c = arg;
+	static _Thread_local char out[CHURN_BYTES], in[CHURN_BYTES];
+
+	for (int i = 0; i < CHURN_CONNECTIONS; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+		memset(out, (int)(pthread_self() >> 8) + i, sizeof(out));
+		if (connect(fd, (struct sockaddr *)&c->at, sizeof(c->at)) ||
+			write(fd, out, sizeof(out)) != sizeof(out) ||
+			recv(fd, in, sizeof(in), MSG_WAITALL) != sizeof(in) ||
+			memcmp(out, in, sizeof(in)) || close(fd))
+			return c;
+	}
+	return NULL;
+}
+
+static void test_threads_given_churn_expected_own_bytes(void **state)
+{
+	struct churn c = {.stop = eventfd(0, 0)};
+	pthread_t server, client[CHURN_CLIENTS];
+	uint64_t one = 1;
+	void *failed;
+
+	(void)state;
+	c.listener = listener(&c.at);
+	nonblock(c.listener);
+	pthread_create(&server, NULL, churn_serve, &c);
+	for (int i = 0; i < CHURN_CLIENTS; i++)
+		pthread_create(&client[i], NULL, churn_client, &c);
+	for (int i = 0; i < CHURN_CLIENTS; i++) {
+		pthread_join(client[i], &failed);
+		assert_null(failed);
+	}
+	usleep(20000);
+	assert_int_equal(write(c.stop, &one, 8), 8);
+	pthread_join(server, NULL);
+	assert_int_equal(c.served, CHURN_CLIENTS * CHURN_CONNECTIONS);
+	close(c.listener);
+	close(c.stop);
+}
+
 /* -- fork ------------------------------------------------------------------------------------ */
 
 static void test_fork_given_child_closes_expected_parent_unharmed(void **state)
@@ -915,6 +1012,7 @@ int main(void)
 		cmocka_unit_test(test_epoll_given_other_thread_expected_woken),
 		cmocka_unit_test(test_epoll_given_nested_in_poll_expected_readable),
 		cmocka_unit_test(test_epoll_pwait2_given_time_out_expected_slept),
+		cmocka_unit_test(test_threads_given_churn_expected_own_bytes),
 		cmocka_unit_test(test_fork_given_child_closes_expected_parent_unharmed),
 		cmocka_unit_test(test_fork_given_daemonised_listener_expected_served),
 		cmocka_unit_test(test_vfork_given_exec_expected_parent_unharmed),
