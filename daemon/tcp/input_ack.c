@@ -31,12 +31,14 @@ static void ack_window_opened(struct tcp_conn *c)
 	c->send_at_us = TCP_NEVER;
 }
 
-/* SND.WND follows the segment that is newest by SEQ, then by ACK. */
-static void ack_update_window(struct tcp_conn *c, const struct tcp_segment *seg)
+/* SND.WND follows the segment that is newest by SEQ, then by ACK. One that acknowledges
+ * something new is newer than all before even if its SEQ is not, when the peer sends old data
+ * again; the RFC's rule alone would keep a window meant for an earlier SND.UNA. */
+static void ack_update_window(struct tcp_conn *c, const struct tcp_segment *seg, bool advances)
 {
 	bool closed = c->snd_wnd == 0;
 
-	if (!tcp_seq_lt(c->snd_wl1, seg->seq) &&
+	if (!advances && !tcp_seq_lt(c->snd_wl1, seg->seq) &&
 		!(c->snd_wl1 == seg->seq && tcp_seq_leq(c->snd_wl2, seg->ack)))
 		return;
 	c->snd_wnd = seg->wnd << c->snd_wscale;
@@ -159,7 +161,7 @@ enum tcp_step tcp_check_ack(struct tcp_rx *rx)
 	if (acked < 0)
 		return TCP_CONTINUE;
 	old_wnd = c->snd_wnd;
-	ack_update_window(c, seg);
+	ack_update_window(c, seg, acked > 0);
 	ack_answers_probe(c);
 	if (acked > 0)
 		ack_advance(rx, (uint32_t)acked);

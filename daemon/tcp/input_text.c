@@ -99,6 +99,11 @@ static bool text_fill(struct tcp_rx *rx, struct tcp_reasm *r, const struct text 
 	return n == gap->end_pos - gap->start_pos;
 }
 
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static void text_fill_gaps(struct tcp_rx *rx, struct tcp_reasm *r, const struct text *t)
 {
 	struct tcp_reasm_range gap;
@@ -106,9 +111,9 @@ static void text_fill_gaps(struct tcp_rx *rx, struct tcp_reasm *r, const struct 
 
 	while (tcp_reasm_gap(r, at, t->end_pos, &gap) && text_fill(rx, r, t, &gap)) {
 		filled += gap.end_pos - gap.start_pos;
-		at = gap.end_pos;
+		at = max_u64(gap.end_pos, rx->c->rcv_nxt_pos); /* a range may have joined */
 	}
-	if (at == t->end_pos && filled < t->end_pos - t->start_pos)
+	if (at >= t->end_pos && filled < t->end_pos - t->start_pos)
 		rx->ctx->counters->data_overlap++;
 	if (rx->c->rcv_nxt_pos < t->start_pos) {
 		rx->ctx->counters->out_of_order++;
