@@ -7,10 +7,11 @@
  * handle, a closed connection) is answered or ignored and counted; what no correct client
  * does condemns the session, and nothing else.
  *
- * Answers go out at once: a slot is taken only while the completion ring has room for the
- * longest answer, so a client that does not read its completions is not heard either. Events
- * wait in the dirty list of their ring. The engine never waits for a client: a full ring is
- * tried again later, at growing intervals.
+ * Answers go out at once: a slot that has one is executed only while the completion ring has
+ * room for the longest; until then it stays in the ring's stash, and a client that does not
+ * read its completions is not heard either. Slots without an answer never wait, so that a
+ * client may wait for room to submit. Events wait in the dirty list of their ring. The engine
+ * never waits for a client: a full ring is tried again later, at growing intervals.
  *
  * Watched rings are polled each turn. A ring that stays empty is unwatched: the flag is set,
  * a fence passed, the ring looked at once more (shm/doorbell.h); from then on the client
@@ -186,8 +187,8 @@ static int accept_one(struct engine *e, struct ring *r, const struct proto_accep
 	return 0;
 }
 
-static void accept_failed(struct engine *e, struct ring *r, const struct proto_slot *req,
-	struct listener *l, int rc)
+static void accept_failed(
+	struct engine *e, struct ring *r, const struct proto_slot *req, struct listener *l, int rc)
 {
 	struct proto_result res = {.result = rc};
 
@@ -401,23 +402,49 @@ static enum proto_condemned (*const operation[PROTO_OP_COUNT])(
 
 /* -- polling ----------------------------------------------------------------------------------- */
 
-/* One slot, if there is one and an answer would fit. False: nothing taken. */
-static bool take_one(struct engine *e, struct ring *r)
+static bool has_answer(uint8_t op)
 {
-	struct shm_slot_copy raw;
-	struct proto_slot slot;
-	int room = shm_ring_prod_room(&r->completions, ANSWER_SLOTS_MAX);
-	int reason;
+	return op == PROTO_OP_CONNECT || op == PROTO_OP_ACCEPT || op == PROTO_OP_SETOPT ||
+	       op == PROTO_OP_INFO;
+}
 
-	if (room < 0) {
+/* Whether an answer fits into the completion ring. */
+static bool has_room(struct engine *e, struct ring *r)
+{
+	int room = shm_ring_prod_room(&r->completions, ANSWER_SLOTS_MAX);
+
+	if (room < 0)
 		session_condemn(e, r->session, PROTO_CONDEMNED_INDEX);
+	return room >= ANSWER_SLOTS_MAX;
+}
+
+/* The next slot into r->stash, where it stays until it is executed. */
+static bool fetch(struct engine *e, struct ring *r)
+{
+	if (r->stashed)
+		return true;
+	if (!shm_ring_cons_pop(&r->submissions, &r->stash))
 		return false;
-	}
-	if (room < ANSWER_SLOTS_MAX || !shm_ring_cons_pop(&r->submissions, &raw))
-		return false;
+	r->stashed = true;
 	e->counters.slots++;
 	r->session->slots++;
-	reason = proto_op_decode(&raw, &slot);
+	return true;
+}
+
+/* Executes one slot, if there is one. False: there is none, or its answer must wait. */
+static bool take_one(struct engine *e, struct ring *r)
+{
+	struct proto_slot slot;
+	int reason;
+
+	if (!fetch(e, r))
+		return false;
+	reason = proto_op_decode(&r->stash, &slot);
+	if (reason == PROTO_OK && has_answer(proto_head_op(slot.head)) && !has_room(e, r)) {
+		gate_publish_later(e, r);
+		return false;
+	}
+	r->stashed = false;
 	if (reason == PROTO_OK)
 		reason = operation[proto_head_op(slot.head)](e, r, &slot);
 	if (reason == PROTO_OK)
@@ -521,10 +548,13 @@ unsigned int gate_publish(struct engine *e)
 		}
 		if (r->retry_at_us > e->now_us)
 			continue;
-		if (publish_dirty(e, r, &work))
-			publish_done(e, r);
-		else
+		if (!publish_dirty(e, r, &work) || (r->stashed && !has_room(e, r))) {
 			publish_retry(e, r);
+		} else {
+			publish_done(e, r);
+			if (r->stashed)
+				gate_watch(e, r);
+		}
 		if (r->pushed)
 			ring_doorbell(e, r);
 	}
