@@ -158,7 +158,9 @@ struct ring {
 	struct ring *active_next, *active_prev; /* watched rings */
 	struct ring *slept_next;
 	struct ring *publish_next, *publish_prev; /* rings with something to tell */
-	uint32_t dirty_head, dirty_tail;	  /* socks */
+	struct shm_slot_copy stash; /* taken, but its answer has no room yet */
+	bool stashed;
+	uint32_t dirty_head, dirty_tail; /* socks */
 	uint32_t idle_turns;
 	uint32_t retry_us;
 	uint64_t retry_at_us; /* the completion ring was full: look again then */
