@@ -83,7 +83,7 @@ int session_add(struct engine *e, const struct engine_session_desc *d)
 	s->up_bytes = d->up_bytes;
 	s->segments_up = 1;
 	s->down[0] = (struct segment_map){.base = d->down_base, .bytes = d->down_bytes};
-	s->rings = calloc(d->layout.contexts, sizeof(*s->rings));
+	s->rings = aligned_alloc(_Alignof(struct ring), d->layout.contexts * sizeof(*s->rings));
 	if (!s->rings)
 		goto out_session;
 	rc = chunk_pool_add(&s->chunks, 0, d->up_base, d->up_part_first, d->up_part_bytes);
