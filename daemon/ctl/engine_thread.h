@@ -35,6 +35,26 @@ struct engine_thread_config {
 	 * wants to know its threads). May be NULL. 0 or -errno. */
 	int (*enter)(void);
 	void (*leave)(void);
+	/* Before sleeping: hands over what the port had no room for, true while some is left.
+	 * The thread then sleeps no longer than ENGINE_THREAD_DRAIN_US. May be NULL. */
+	bool (*drain)(void *arg);
+	void *drain_arg;
+};
+
+enum {
+	ENGINE_THREAD_DRAIN_US = 50,
+	/* A busy engine looks at the eventfds this often. */
+	ENGINE_THREAD_PEEK_US = 50,
+	ENGINE_THREAD_FLOOD_POLL_US = 1000,
+	/* Wakes of one session in a second, after which a turn found no work at all. An honest
+	 * client causes a few: it rings just when the engine has seen the work by itself. */
+	ENGINE_THREAD_FLOOD_SPURIOUS = 10000,
+	/* Wakes of one session in a second, whatever they brought. */
+	ENGINE_THREAD_FLOOD_WAKES = 100000,
+	/* A turn without work that took this long means that the core was lost; then no spinning
+	 * for a while. */
+	ENGINE_THREAD_LOST_US = 200,
+	ENGINE_THREAD_LOST_HOLD_US = 100000,
 };
 
 struct engine_thread_stats {
