@@ -3,6 +3,7 @@
 
 #include "epoll.h"
 #include "place.h"
+#include "real.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -58,9 +59,12 @@ static int file_free(struct pl_file *f)
 {
 	uint64_t state = atomic_load_explicit(&f->state, memory_order_relaxed);
 	enum pl_kind kind = (enum pl_kind)(state >> 32);
+	int kick_fd = atomic_exchange(&f->kick_fd, -1);
 
-	if (kind == PL_PENDING || kind == PL_EPOLL)
+	if (kind != PL_KERNEL)
 		pl_epoll_file_gone(f);
+	if (kick_fd >= 0)
+		pl_real()->close(kick_fd);
 	free(f->opts);
 	f->opts = NULL;
 	pl_file_set(f, PL_FREE, -1);

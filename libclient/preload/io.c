@@ -171,7 +171,8 @@ static ssize_t sendfile_native(int sd, int in_fd, off_t *offset, size_t n)
 	ssize_t sent = 0;
 
 	if (pos < 0) {
-		errno = EINVAL;
+		if (offset || errno == ESPIPE)
+			errno = EINVAL;
 		return -1;
 	}
 	while (done < n) {

@@ -20,11 +20,21 @@ enum {
 	KERNEL_ADDR_TTL_S = 1,
 };
 
+static bool fallback; /* MTCP_FALLBACK */
+static bool own_too;  /* MTCP_OWN */
+
 static bool wanted(const char *variable)
 {
 	const char *v = getenv(variable);
 
 	return v && *v && strcmp(v, "0");
+}
+
+/* Read once: the program may change its environment while other threads connect. */
+__attribute__((constructor)) static void place_init(void)
+{
+	fallback = wanted("MTCP_FALLBACK");
+	own_too = wanted("MTCP_OWN");
 }
 
 static void complain(int err)
@@ -72,7 +82,7 @@ enum pl_place pl_place_judge(struct in_addr addr, bool for_bind)
 		return PL_PLACE_KERNEL;
 	kernels = !any && kernel_owns(addr);
 	if (mtcp_attach(NULL) != 0) {
-		if (kernels || wanted("MTCP_FALLBACK"))
+		if (kernels || fallback)
 			return PL_PLACE_KERNEL;
 		complain(errno);
 		return PL_PLACE_DOWN;
@@ -80,7 +90,7 @@ enum pl_place pl_place_judge(struct in_addr addr, bool for_bind)
 	/* The kernel's twin interface may hold mtcpd's own addresses: those are mtcpd's. */
 	if (any || mtcpi_local_addr(addr))
 		return PL_PLACE_MTCPD;
-	if (for_bind || (kernels && !wanted("MTCP_OWN")))
+	if (for_bind || (kernels && !own_too))
 		return PL_PLACE_KERNEL;
 	return mtcpi_routes(addr) ? PL_PLACE_MTCPD : PL_PLACE_KERNEL;
 }
