@@ -230,6 +230,14 @@ static int start(struct ctl_session *c)
 	return r;
 }
 
+/* Terminated and without control characters by proto_msg_request_check(); made ASCII here, since
+ * it goes into JSON, which takes no broken UTF-8. */
+static void copy_name(char to[32], const char from[32])
+{
+	for (unsigned int i = 0; i < 32 && from[i]; i++)
+		to[i] = (unsigned char)from[i] < 0x80 ? from[i] : '?';
+}
+
 int join_begin(struct server *s, int fd, const struct peer *peer, const struct proto_msg_attach *m)
 {
 	struct ctl_session *c = calloc(1, sizeof(*c));
@@ -245,7 +253,7 @@ int join_begin(struct server *s, int fd, const struct peer *peer, const struct p
 	c->busy = true;
 	c->attached_us = loop_now_us();
 	c->attach_request_id = m->h.request_id;
-	memcpy(c->name, m->name, sizeof(c->name)); /* terminated: proto_msg_request_check() */
+	copy_name(c->name, m->name);
 	r = layout_choose(s, m->contexts, &c->layout);
 	if (r == 0)
 		r = admit(s, c);

@@ -5,6 +5,7 @@
 #include <tcp/tcp.h>
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -72,6 +73,24 @@ static uint32_t parse_state(const char *name)
 	return 0;
 }
 
+/* "estab,close-wait". 0: one of them does not exist. */
+static uint32_t parse_states(const char *text)
+{
+	char names[256], *rest = names, *name;
+	uint32_t states = 0;
+
+	if ((size_t)snprintf(names, sizeof(names), "%s", text) >= sizeof(names))
+		return 0;
+	while ((name = strsep(&rest, ","))) {
+		uint32_t state = parse_state(name);
+
+		if (!state)
+			return 0;
+		states |= state;
+	}
+	return states;
+}
+
 static bool parse_int(const json_t *v, json_int_t max, json_int_t *out)
 {
 	*out = json_integer_value(v);
@@ -91,7 +110,7 @@ static const char *parse_key(struct show *w, const char *key, const json_t *v)
 			       ? NULL
 			       : "src, dst: an address, or address/bits";
 	if (strcmp(key, "state") == 0) {
-		f->states |= text ? parse_state(text) : 0;
+		f->states = text ? parse_states(text) : 0;
 		return f->states ? NULL : "state: no such state";
 	}
 	if (strcmp(key, "sport") == 0 || strcmp(key, "dport") == 0) {
