@@ -43,8 +43,10 @@ struct host {
 	uint8_t *have; /* 1 where stored */
 	uint64_t consumed_pos;
 	uint64_t rcvbuf_bytes;
-	uint64_t store_budget; /* bytes rx_store may still take */
-	uint32_t events;       /* all since the last host_events() */
+	uint64_t store_budget;	     /* bytes rx_store may still take */
+	unsigned int refuse_percent; /* of stores that take a part only */
+	unsigned int rng;
+	uint32_t events; /* all since the last host_events() */
 	uint64_t now_us;
 	struct tcp_out out[HOST_OUT_MAX];
 	unsigned int out_n;
@@ -63,6 +65,8 @@ static inline uint32_t host_rx_store(void *arg, struct tcp_conn *c, uint64_t pos
 	assert_true(pos >= c->rcv_nxt_pos && pos + len <= c->rcv_edge_pos);
 	if (len > h->store_budget)
 		len = (uint32_t)h->store_budget;
+	if (h->refuse_percent && (unsigned int)rand_r(&h->rng) % 100 < h->refuse_percent)
+		len = (unsigned int)rand_r(&h->rng) % (len + 1);
 	h->store_budget -= len;
 	for (uint32_t i = 0; i < len; i++) {
 		assert_true(pos + i < HOST_RX_BYTES);
@@ -87,7 +91,8 @@ static inline struct tcp_reasm *host_reasm_alloc(void *arg, struct tcp_conn *c)
 
 	(void)c;
 	assert_false(h->reasm_used);
-	if (h->reasm_refuse)
+	if (h->reasm_refuse ||
+		(h->refuse_percent && (unsigned int)rand_r(&h->rng) % 100 < h->refuse_percent))
 		return NULL;
 	h->reasm_used = true;
 	return &h->reasm;
@@ -302,10 +307,11 @@ static inline uint32_t host_rel_ack(const struct tcp_out *o)
 
 #define assert_segment(h, o, want_flags, want_seq, want_ack, want_len)                             \
 	do {                                                                                       \
-		assert_int_equal((o)->flags, (want_flags));                                        \
-		assert_int_equal(host_rel_seq((h), (o)), (want_seq));                              \
-		assert_int_equal(host_rel_ack(o), (want_ack));                                     \
-		assert_int_equal((o)->len, (want_len));                                            \
+		const struct tcp_out *segment_ = (o);                                              \
+		assert_int_equal(segment_->flags, (want_flags));                                   \
+		assert_int_equal(host_rel_seq((h), segment_), (want_seq));                         \
+		assert_int_equal(host_rel_ack(segment_), (want_ack));                              \
+		assert_int_equal(segment_->len, (want_len));                                       \
 	} while (0)
 
 #endif
