@@ -1,0 +1,114 @@
+# shellcheck shell=bash
+# What tools/quickstart and tools/check share: packages, build, hugepages. Sourced by them.
+#
+# All of it may be done twice, and twice at once: packages that are there are left alone, cmake
+# builds what changed, and hugepages are added to those there are and taken away again by
+# number, never set.
+
+set -u -o pipefail
+
+SRC=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+HUGEPAGES_ADDED=0
+
+say()
+{
+	printf '\n==> %s\n' "$*"
+}
+
+die()
+{
+	printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+	exit 1
+}
+
+need_root()
+{
+	[ "$(id -u)" = 0 ] || die "run me as root (packages, hugepages and network devices need it)"
+}
+
+is_installed()
+{
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# A server that Debian starts on installation would take the kernel's port 80: forbid that for
+# the time of the installation, and its start at boot if it is we who brought it.
+apt_install()
+{
+	local policy=/usr/sbin/policy-rc.d ours='' status=0 package
+
+	if [ ! -e $policy ]; then
+		ours=$policy
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod 755 $policy
+	fi
+	DEBIAN_FRONTEND=noninteractive apt-get -qq update &&
+		DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" \
+			>/dev/null || status=1
+	[ -z "$ours" ] || rm -f $ours
+	for package in "$@"; do
+		systemctl disable "$package" >/dev/null 2>&1
+	done
+	return $status
+}
+
+# install_packages GROUP...: those of tools/packages that are missing.
+install_packages()
+{
+	local missing=() group package
+
+	while read -r group package; do
+		[[ " $* " == *" $group "* ]] || continue
+		is_installed "$package" || missing+=("$package")
+	done < <(grep -v '^#' "$SRC/tools/packages")
+	[ ${#missing[@]} -gt 0 ] || return 0
+	say "Installing ${missing[*]}"
+	apt_install "${missing[@]}" || die "apt-get could not install ${missing[*]}"
+}
+
+# build PRESET: into build/PRESET.
+build()
+{
+	local log=$SRC/build/$1.log
+
+	mkdir -p "$SRC/build"
+	say "Building preset $1 into build/$1"
+	if ! (cd "$SRC" && cmake --preset "$1" && cmake --build --preset "$1" -j "$(nproc)") \
+		>"$log" 2>&1; then
+		tail -n 40 "$log" >&2
+		return 1
+	fi
+}
+
+# hugepages_add COUNT: of 2 MiB; goes on with what there is.
+hugepages_add()
+{
+	local file=/proc/sys/vm/nr_hugepages before after
+
+	if [ ! -w $file ]; then
+		echo "No hugepages on this machine: going on with plain pages."
+		return 0
+	fi
+	before=$(cat $file)
+	{ echo $((before + $1)) >$file; } 2>/dev/null
+	after=$(cat $file)
+	HUGEPAGES_ADDED=$((after - before))
+	if [ $HUGEPAGES_ADDED -ge "$1" ]; then
+		echo "Reserved $1 hugepages of 2 MiB (vm.nr_hugepages $before -> $after)."
+	else
+		[ $HUGEPAGES_ADDED -gt 0 ] && { hugepages_remove; HUGEPAGES_ADDED=0; }
+		echo "Could not reserve $1 hugepages: going on with plain pages."
+	fi
+}
+
+hugepages_remove()
+{
+	local file=/proc/sys/vm/nr_hugepages now
+
+	[ "$HUGEPAGES_ADDED" -gt 0 ] || return 0
+	now=$(cat $file)
+	now=$((now - HUGEPAGES_ADDED))
+	[ $now -ge 0 ] || now=0
+	{ echo $now >$file; } 2>/dev/null
+	HUGEPAGES_ADDED=0
+}
