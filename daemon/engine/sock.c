@@ -114,13 +114,16 @@ bool sock_publish(struct engine *e, struct ring *r, struct sock *sk)
 	struct tcp_conn *c = sk->conn == NONE ? NULL : conn_at(e, sk->conn);
 	struct proto_slot slot = {.head = proto_head_make(PROTO_EV_FLOW, 0)};
 
+	proto_ref told;
+
 	if (shm_ring_prod_room(&r->completions, 1) < 1)
 		return false;
+	told = c ? rxq_told(e, c, sk) : PROTO_REF_NONE; /* moves sk->told_pos */
 	slot.body.flow = (struct proto_flow){
 		.cookie = sk->cookie,
 		.gen = sk->gen,
 		.acked_pos = c ? c->snd_una_pos : 0,
-		.chunk = c ? rxq_told(e, c, sk) : PROTO_REF_NONE,
+		.chunk = told,
 		.received_pos = sk->told_pos,
 		.flags = sk->flow_flags,
 		.error = sk->error,
