@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <tcp/conn.h>
 #include <tcp/half.h>
 #include <tcp/isn.h>
 
@@ -341,6 +342,63 @@ static void test_half_no_ack_bit_dropped(void **state)
 	assert_int_equal(f.counters.half_no_ack, 1);
 }
 
+static uint64_t rx_limit_64k(void *arg, const struct tcp_conn *c)
+{
+	(void)arg;
+	(void)c;
+	return 65536;
+}
+
+static struct tcp_reasm *reasm_none(void *arg, const struct tcp_conn *c)
+{
+	(void)arg;
+	(void)c;
+	return NULL;
+}
+
+static void reasm_free_none(void *arg, struct tcp_conn *c)
+{
+	(void)arg;
+	(void)c;
+}
+
+/* The SYN|ACK, the entry and the connection that comes of it tell one story. */
+static void test_half_promoted_connection_keeps_the_promises(void **state)
+{
+	static const struct tcp_ops ops = {
+		.rx_limit = rx_limit_64k,
+		.reasm_get = reasm_none,
+		.reasm_free = reasm_free_none,
+	};
+	struct fixture f;
+	struct tcp_half h;
+	struct tcp_conn c;
+	struct tcp_segment ack;
+	uint32_t events;
+
+	(void)state;
+	listen_once(&f, &h);
+	f.ctx.ops = &ops;
+	f.now_us += 30 * MS;
+	ack = segment_with_ts(TCP_ACK, IRS + 1, h.iss + 1, TS + 30);
+	ack.opt.ts_ecr = reply_options(&f).ts_val;
+	assert_int_equal(input(&f, &h, &ack), TCP_EV_PROMOTE);
+	memset(&c, 0, sizeof(c));
+	tcp_promote(&f.ctx, &c, &h, f.now_us);
+	events = tcp_input(&f.ctx, &c, &ack, f.now_us);
+	assert_true(events & TCP_EV_ESTABLISHED);
+	assert_int_equal(c.state, TCP_ESTABLISHED);
+	assert_int_equal(tcp_conn_rcv_nxt(&c), IRS + 1);
+	assert_int_equal(tcp_conn_una_seq(&c), h.iss + 1);
+	assert_true(c.rcv_edge_pos >= h.rcv_wnd);
+	assert_int_equal(c.snd_wnd, 29200 << 9);
+	assert_int_equal(c.snd_mss_bytes, h.mss - 12);
+	assert_int_equal(c.rcv_wscale, h.rcv_wscale);
+	assert_int_equal(c.ts_recent, TS + 30);
+	assert_int_equal(c.ts_offset, tcp_ts_offset(&f.ctx, &ack.key));
+	assert_int_equal(c.srtt_us, 30 * MS);
+}
+
 /* RFC 5961 section 7: about so many a second, whoever asks. */
 static void test_half_provoked_acks_limited(void **state)
 {
@@ -452,6 +510,7 @@ int main(void)
 		cmocka_unit_test(test_half_out_of_window_acked),
 		cmocka_unit_test(test_half_old_timestamp_acked_missing_dropped),
 		cmocka_unit_test(test_half_no_ack_bit_dropped),
+		cmocka_unit_test(test_half_promoted_connection_keeps_the_promises),
 		cmocka_unit_test(test_half_provoked_acks_limited),
 		cmocka_unit_test(test_half_challenge_limit_blurred_zero_and_max_obeyed),
 		cmocka_unit_test(test_half_timer_backs_off_and_gives_up),

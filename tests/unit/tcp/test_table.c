@@ -204,6 +204,26 @@ static void test_table_no_memory_to_grow_still_serves(void **state)
 	fixture_fini(&f);
 }
 
+/* A merge that would need a line and gets none is put off: nothing is lost. */
+static void test_table_no_memory_to_shrink_still_serves(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f, ENTRIES);
+	for (uint32_t i = 0; i < ENTRIES; i++)
+		assert_int_equal(tcp_table_insert(&f.table, hash_of(&f, i), i), 0);
+	f.pool.fail_percent = 100;
+	for (uint32_t i = 0; i < ENTRIES; i++) {
+		tcp_table_remove(&f.table, hash_of(&f, i), i);
+		if (i % 1000 == 0)
+			for (uint32_t j = 0; j < ENTRIES; j++)
+				assert_int_equal(lookup(&f, j), j > i ? j : (tcp_ref)TCP_REF_NONE);
+	}
+	assert_int_equal(tcp_table_count(&f.table), 0);
+	fixture_fini(&f);
+}
+
 /* One random step on both table and model. `drift` pulls the size up or down. */
 static void random_step(struct fixture *f, int64_t *model, struct rng *r, bool up, uint32_t range)
 {
@@ -263,6 +283,7 @@ int main(void)
 		cmocka_unit_test(test_table_insert_full_or_twice_refused),
 		cmocka_unit_test(test_table_replace_finds_the_new_kind),
 		cmocka_unit_test(test_table_no_memory_to_grow_still_serves),
+		cmocka_unit_test(test_table_no_memory_to_shrink_still_serves),
 		cmocka_unit_test(test_table_random_operations_match_the_model),
 	};
 

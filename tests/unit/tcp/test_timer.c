@@ -76,6 +76,25 @@ static void test_wheel_deadline_fires_once_within_a_tick(void **state)
 	}
 }
 
+/* Awake in the middle of the tick, just before the deadline: nothing expires, and the time to
+ * sleep until is not now, or the engine would spin. */
+static void test_wheel_deadline_later_in_this_tick_lets_sleep(void **state)
+{
+	struct fixture f;
+	tcp_ref refs[ENTRIES];
+	uint64_t now_us = 10 * TICK + 100;
+
+	(void)state;
+	fixture_init(&f, 0);
+	arm(&f, 1, 10 * TICK + 500);
+	assert_int_equal(expire(&f, now_us, refs), 0);
+	assert_true(tcp_wheel_next_us(&f.wheel) > now_us);
+	arm(&f, 2, now_us + 1);
+	assert_int_equal(expire(&f, now_us, refs), 0);
+	assert_true(tcp_wheel_next_us(&f.wheel) > now_us);
+	assert_int_equal(expire(&f, 11 * TICK, refs), 2);
+}
+
 static void test_wheel_later_deadline_does_not_relink(void **state)
 {
 	struct fixture f;
@@ -263,6 +282,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wheel_empty_sleeps_for_ever),
 		cmocka_unit_test(test_wheel_deadline_fires_once_within_a_tick),
+		cmocka_unit_test(test_wheel_deadline_later_in_this_tick_lets_sleep),
 		cmocka_unit_test(test_wheel_later_deadline_does_not_relink),
 		cmocka_unit_test(test_wheel_earlier_deadline_relinks),
 		cmocka_unit_test(test_wheel_never_and_removed_do_not_fire),
