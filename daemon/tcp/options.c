@@ -1,3 +1,7 @@
+/* Reads and writes options; options.h says which are legal where. Reading is one loop that
+ * advances by at least one byte a turn and checks each length before it looks further;
+ * writing aligns every option to four bytes, in the order that all stacks use.
+ */
 #include <tcp/options.h>
 
 #include <net/wire.h>

@@ -1,3 +1,4 @@
+/* Builds the answers of reply.h and counts them. */
 #include <tcp/reply.h>
 
 #include <tcp/counters.h>
