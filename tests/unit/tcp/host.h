@@ -202,9 +202,11 @@ static inline struct tcp_segment host_segment(
 		.wnd = wnd,
 		.flags = flags,
 		.len = len,
-		.payload = h->payload + (seq ? seq - 1 : 0),
+		.payload = h->payload,
 	};
 
+	if (seq > 0 && seq - 1 + (uint64_t)len <= sizeof(h->payload))
+		s.payload += seq - 1; /* so that the stream equals it */
 	if (h->c.flags & TCP_F_TS) {
 		s.opt.has_ts = !(flags & TCP_RST);
 		s.opt.ts_val = h->ts_val;
