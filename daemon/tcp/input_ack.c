@@ -50,15 +50,14 @@ static void ack_update_window(struct tcp_conn *c, const struct tcp_segment *seg,
 		ack_window_opened(c);
 }
 
-static void ack_restart_timer(struct tcp_rx *rx)
+/* RFC 6298 section 5.3; of a recovery only the first partial ACK restarts it (RFC 6582 section
+ * 3.2 step 3), so that many holes end in a time-out and slow start. */
+static void ack_restart_timer(struct tcp_conn *c)
 {
-	struct tcp_conn *c = rx->c;
-	bool keep = tcp_conn_has(c, TCP_F_RECOVERY) && tcp_conn_has(c, TCP_F_PARTIAL_ACK);
+	bool partial = tcp_conn_has(c, TCP_F_RECOVERY) && tcp_conn_una(c) < c->recover_pos;
 
-	/* RFC 6582 section 3.2 step 3: only the first partial ACK restarts it. */
-	if (keep)
-		return;
-	c->send_at_us = TCP_NEVER;
+	if (!partial || !tcp_conn_has(c, TCP_F_PARTIAL_ACK))
+		c->send_at_us = TCP_NEVER;
 }
 
 /* Something new was acknowledged, `acked` sequence numbers. */
@@ -68,7 +67,6 @@ static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 	uint64_t flight = tcp_conn_flight(c);
 	uint64_t una = tcp_conn_una(c) + acked;
 
-	ack_restart_timer(rx);
 	if (una > c->snd_end_pos) {
 		c->flags |= TCP_F_FIN_ACKED;
 		rx->events |= TCP_EV_FIN_ACKED;
@@ -79,6 +77,7 @@ static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 	c->snd_una_pos = una;
 	if (c->snd_nxt_pos < tcp_conn_una(c))
 		c->snd_nxt_pos = tcp_conn_una(c);
+	ack_restart_timer(c);
 	c->retries = 0;
 	c->soft_error = 0;
 	tcp_rtt_acked(rx->ctx, c, rx->seg, rx->now_us);

@@ -9,20 +9,26 @@ enum {
 	PAWS_IDLE_MS = 24 * 24 * 3600 * 1000u, /* RFC 7323 section 5.5 */
 };
 
-void tcp_challenge_ack(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+/* At most one in a while for each connection, so that two confused ends cannot keep each other
+ * busy with ACKs of ACKs. Keepalives and window probes of old stacks are answered by these. */
+static bool ack_limited(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	uint32_t now_ms = tcp_ms(now_us) | 1;
 
-	if (c->owe & TCP_OWE_ACK)
-		return;
 	if (c->challenge_ms != 0 && now_ms - c->challenge_ms < TCP_CHALLENGE_GAP_MS) {
 		ctx->counters->challenge_acks_limited++;
-		return;
+		return true;
 	}
-	if (!tcp_reply_challenge(ctx, now_us))
-		return;
 	c->challenge_ms = now_ms;
-	c->owe |= TCP_OWE_ACK;
+	return false;
+}
+
+void tcp_challenge_ack(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	if (c->owe & TCP_OWE_ACK)
+		return;
+	if (!ack_limited(ctx, c, now_us) && tcp_reply_challenge(ctx, now_us))
+		c->owe |= TCP_OWE_ACK;
 }
 
 /* A segment that is not acceptable is answered by an ACK (first step). One with data or FIN
@@ -34,10 +40,8 @@ static void reject(struct tcp_rx *rx)
 
 	if (seg->flags & TCP_RST)
 		return;
-	if (seg->len > 0 || (seg->flags & TCP_FIN))
+	if (seg->len > 0 || (seg->flags & TCP_FIN) || !ack_limited(rx->ctx, c, rx->now_us))
 		c->owe |= TCP_OWE_ACK;
-	else
-		tcp_challenge_ack(rx->ctx, c, rx->now_us);
 }
 
 /* RFC 7323 section 5.3 R1, section 3.2. RST is exempt from both. */

@@ -66,12 +66,12 @@ static bool nagle_holds(const struct tcp_conn *c)
 	return tcp_seq_gt(c->small_seq, una) && tcp_seq_leq(c->small_seq, nxt);
 }
 
-/* The end of the data is within reach, `len` bytes on. */
+/* The end of the data is within reach, `len` bytes on. What is sent again is never held. */
 static uint32_t plan_tail(const struct tcp_conn *c, uint32_t len)
 {
 	uint32_t tail = len % c->snd_mss_bytes;
 
-	if (tail == 0 || c->snd_nxt_pos + len <= c->snd_max_pos || !nagle_holds(c))
+	if (tail == 0 || c->snd_nxt_pos < c->snd_max_pos || !nagle_holds(c))
 		return len;
 	return len - tail;
 }

@@ -185,7 +185,8 @@ struct tcp_ops {
 	uint32_t (*rx_store)(void *arg, struct tcp_conn *c, uint64_t pos,
 			const struct tcp_segment *seg, uint32_t off, uint32_t len, bool in_order);
 	/* How far the receive edge may be promised, as an absolute position: consumed + buffer
-	 * limit, or less when the pool is short. tcp/ never lets the edge retreat. */
+	 * limit, or less when the pool is short. tcp/ never lets the edge retreat, and moves it
+	 * only by a full segment: a buffer limit below cfg->mss_max_bytes may never open. */
 	uint64_t (*rx_limit)(void *arg, const struct tcp_conn *c);
 	/* The connection's reassembly block: allocate (NULL when out), look up, release. */
 	struct tcp_reasm *(*reasm_alloc)(void *arg, struct tcp_conn *c);
@@ -242,8 +243,10 @@ enum tcp_event {
 	TCP_EV_RECEIVED = 1 << 3,    /* rcv_nxt_pos advanced: bytes may be delivered */
 	TCP_EV_FIN = 1 << 4,         /* the peer's FIN was reached in order */
 	TCP_EV_ERROR = 1 << 5,       /* conn->error is set (positive errno); state is CLOSED */
-	TCP_EV_CLOSED = 1 << 6,      /* reached CLOSED: release the entry */
-	TCP_EV_TIME_WAIT = 1 << 7,   /* reached TIME-WAIT: may become a tcp_tw */
+	TCP_EV_CLOSED = 1 << 6,      /* reached CLOSED: release the entry; with TCP_EV_OUTPUT an
+	                              * RST is owed (TCP_OWE_RST): call tcp_output() first */
+	TCP_EV_TIME_WAIT = 1 << 7,   /* reached TIME-WAIT: may become a tcp_tw, after tcp_output()
+	                              * if TCP_EV_OUTPUT is there too */
 	TCP_EV_FIN_ACKED = 1 << 8,   /* our FIN was acknowledged */
 	TCP_EV_NEW_SYN = 1 << 9,     /* tcp_tw_input: the segment is a SYN that may reuse the tuple:
 	                              * release the entry and treat it as for a listener */
@@ -256,6 +259,9 @@ enum tcp_event {
 
 /* RFC 6528 initial sequence number; also used by tcp_half. */
 uint32_t tcp_isn(const struct tcp_ctx *ctx, const struct net_tuple *key, uint64_t now_us);
+
+/* Each call below may change entry.deadline_us: tcp_wheel_update() follows it. A connection with
+ * something unsent or unacknowledged, or in a state that must pass, always has a deadline. */
 
 /* Starts an active open (RFC 9293 3.10.1): fills *c, state SYN-SENT, SYN owed. Returns events. */
 uint32_t tcp_connect(struct tcp_ctx *ctx, struct tcp_conn *c, const struct net_tuple *key,
@@ -285,10 +291,10 @@ uint32_t tcp_send(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, boo
 uint32_t tcp_shutdown(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* FIN after it */
 uint32_t tcp_consumed(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* rx_limit moved:
 	                              * TCP_EV_OUTPUT if a window update is worth sending */
-uint32_t tcp_abort(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* RST owed, then
-	                              * tcp_output() emits it and the state is CLOSED */
+uint32_t tcp_abort(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* CLOSED at once;
+	                              * TCP_EV_OUTPUT if an RST is owed, which tcp_output() sends */
 void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* nobody holds it:
-	                              * FIN-WAIT-2 time-out, orphan_retries */
+	                              * FIN-WAIT-2 time-out, orphan_retries; SYN-SENT: CLOSED at once */
 
 enum tcp_option_name {
 	TCP_OPT_NODELAY,

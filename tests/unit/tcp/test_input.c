@@ -59,7 +59,6 @@ static void test_input_given_bare_strays_limits_acks(void **state)
 		host_input(&h, TCP_ACK, 0, 1, 20000, 0); /* left of the window */
 		assert_int_equal(host_output(&h), i == 0);
 	}
-	assert_int_equal(h.counters.challenge_acks, 1);
 	assert_int_equal(h.counters.challenge_acks_limited, 9);
 	h.now_us += 600 * MS_US;
 	host_input(&h, TCP_ACK, 0, 1, 20000, 0);
@@ -79,6 +78,24 @@ static void test_input_given_probe_of_closed_window_takes_its_ack(void **state)
 	assert_int_equal(host_events(&h), TCP_EV_ACKED | TCP_EV_OUTPUT);
 	assert_int_equal(h.c.rcv_nxt_pos, 65535);
 	assert_segment(&h, host_output_one(&h), TCP_ACK, 101, 65536, 0);
+}
+
+/* RFC 5961 section 7: all connections of an engine together. */
+static void test_input_given_challenge_budget_spent_stays_silent(void **state)
+{
+	unsigned int answered = 0;
+
+	(void)state;
+	h.cfg.challenge_ack_per_s = 10;
+	for (unsigned int i = 0; i < 100; i++) {
+		h.c.challenge_ms = 0; /* as if each were another connection */
+		host_input(&h, TCP_RST, 2, 0, 0, 0);
+		answered += host_output(&h);
+	}
+	assert_in_range(answered, 5, 20);
+	h.now_us += 1100 * MS_US;
+	host_input(&h, TCP_RST, 2, 0, 0, 0);
+	host_output_one(&h);
 }
 
 /* -- timestamps ------------------------------------------------------------------------------ */
@@ -467,6 +484,7 @@ int main(void)
 		T(test_input_given_segment_outside_window_acks),
 		T(test_input_given_old_data_acks_again),
 		T(test_input_given_bare_strays_limits_acks),
+		T(test_input_given_challenge_budget_spent_stays_silent),
 		T(test_input_given_probe_of_closed_window_takes_its_ack),
 		T_TS(test_input_given_old_timestamp_drops_and_acks),
 		T_TS(test_input_given_old_timestamp_after_24_days_takes_it),

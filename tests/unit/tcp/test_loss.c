@@ -91,6 +91,10 @@ static void test_loss_given_partial_ack_retransmits_next_hole(void **state)
 	assert_segment(&h, &h.out[0], TCP_ACK, 1 + 5 * MSS, 1, MSS);
 	assert_int_equal(h.c.entry.deadline_us, deadline_us); /* only the first restarts it */
 	assert_int_equal(h.counters.recovery_retransmits, 2);
+	h.now_us += 10 * MS_US;
+	ack(12); /* the full ACK does */
+	host_output(&h);
+	assert_int_equal(h.c.entry.deadline_us, h.now_us + tcp_conn_rto_us(&h.ctx, &h.c));
 }
 
 static void test_loss_given_dupacks_of_old_recovery_does_not_recover_again(void **state)

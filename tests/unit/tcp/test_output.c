@@ -110,6 +110,19 @@ static void test_output_given_cork_sends_full_segments_until_200_ms(void **state
 	assert_segment(&h, host_output_one(&h), TCP_ACK | TCP_PSH, 1461, 1, 40);
 }
 
+/* A lost segment is not held back because the user corks meanwhile. */
+static void test_output_given_cork_after_loss_retransmits(void **state)
+{
+	(void)state;
+	host_send(&h, 100);
+	host_output_one(&h);
+	host_note(&h, tcp_setopt(&h.ctx, &h.c, TCP_OPT_CORK, true, h.now_us));
+	host_send(&h, 10);
+	assert_int_equal(host_output(&h), 0);
+	host_fire(&h);
+	assert_segment(&h, host_output_one(&h), TCP_ACK | TCP_PSH, 1, 1, 110);
+}
+
 static void test_output_given_uncork_sends_tail(void **state)
 {
 	(void)state;
@@ -352,6 +365,7 @@ int main(void)
 		T(test_output_given_full_segments_in_flight_sends_tail),
 		T(test_output_given_nodelay_sends_all),
 		T(test_output_given_cork_sends_full_segments_until_200_ms),
+		T(test_output_given_cork_after_loss_retransmits),
 		T(test_output_given_uncork_sends_tail),
 		T(test_output_given_more_holds_until_last),
 		T(test_output_given_close_sends_tail_with_fin),
