@@ -250,18 +250,21 @@ static struct sock *take_queued(struct sock *l)
 	return s;
 }
 
-/* Sleeps until an answer has come. The listener's lock is dropped meanwhile. */
+/* Sleeps until an answer has come; other threads may have taken what it brought. `done` is false
+ * only while answers are due, so that nobody sleeps for one that somebody else has seen. The
+ * listener's lock is dropped meanwhile. */
 static int await_answer(struct sock *l)
 {
-	bool none;
+	bool none, any;
 
 	pthread_mutex_lock(&l->ev_lock);
 	none = !l->listener->outstanding;
-	atomic_store(&l->req.done, !TAILQ_EMPTY(&l->listener->queue));
+	any = !TAILQ_EMPTY(&l->listener->queue);
+	atomic_store(&l->req.done, none || any);
 	pthread_mutex_unlock(&l->ev_lock);
-	if (none || atomic_load(&l->req.done))
-		return none ? -EAGAIN : 0;
-	return sock_wait(l, WAKE_RESULT, MTCPI_FOREVER);
+	if (any)
+		return 0;
+	return none ? -EAGAIN : sock_wait(l, WAKE_RESULT, MTCPI_FOREVER);
 }
 
 /* Why an engine refused, told once. -EBADF means to our callers that the lock is gone. */

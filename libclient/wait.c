@@ -293,7 +293,8 @@ static int poll_set_make(struct poll_set *p, const struct pollfd *fds, nfds_t n)
 		if (!p->fds)
 			return -ENOMEM;
 	}
-	memcpy(p->fds, fds, n * sizeof(*fds));
+	if (n)
+		memcpy(p->fds, fds, n * sizeof(*fds));
 	return 0;
 }
 

@@ -1,0 +1,205 @@
+/* Listening and accepting; names. */
+#include "fake_daemon.h"
+
+#include <netinet/tcp.h>
+
+static void test_accept_given_connections_on_two_engines_expected_each_once(void **state)
+{
+	int l = fake_listening(8080, SOCK_NONBLOCK), c[40], s[40], n = 0;
+	struct sockaddr_in sa;
+	socklen_t len = sizeof(sa);
+	struct pollfd p = {.fd = l, .events = POLLIN};
+	char byte;
+
+	(void)state;
+	assert_errno(mtcp_accept(l, NULL, NULL), EAGAIN);
+	assert_int_equal(mtcp_poll(&p, 1, 10), 0);
+	for (int i = 0; i < 40; i++)
+		c[i] = fake_connected(8080, 0);
+	while (n < 40) {
+		assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+		s[n] = mtcp_accept4(l, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK);
+		assert_true(s[n] >= 0 || errno == EAGAIN);
+		n += s[n] >= 0;
+	}
+	assert_int_equal(len, sizeof(sa));
+	assert_int_equal(sa.sin_addr.s_addr, inet_addr("10.0.0.2"));
+	assert_errno(mtcp_accept(l, NULL, NULL), EAGAIN);
+	assert_int_equal(mtcp_fcntl(s[0], F_GETFL), O_RDWR | O_NONBLOCK);
+	for (int i = 0; i < 40; i++) {
+		byte = (char)i;
+		assert_int_equal(mtcp_send(c[i], &byte, 1, 0), 1);
+	}
+	for (uint64_t seen = 0; seen != (UINT64_C(1) << 40) - 1;)
+		for (int i = 0; i < 40; i++)
+			if (mtcp_recv(s[i], &byte, 1, 0) == 1)
+				seen |= UINT64_C(1) << byte;
+	for (int i = 0; i < 40; i++) {
+		mtcp_close(c[i]);
+		mtcp_close(s[i]);
+	}
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
+static void *connect_later(void *arg)
+{
+	usleep(30000);
+	*(int *)arg = fake_connected(8080, 0);
+	return NULL;
+}
+
+static void test_accept_given_blocking_expected_wakes_for_connection(void **state)
+{
+	int l = fake_listening(8080, 0), c = -1, s;
+	pthread_t t;
+
+	(void)state;
+	pthread_create(&t, NULL, connect_later, &c);
+	s = mtcp_accept(l, NULL, NULL);
+	assert_true(s >= 0);
+	pthread_join(t, NULL);
+	mtcp_close(s);
+	mtcp_close(c);
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
+static void *accept_loop(void *arg)
+{
+	int l = *(int *)arg, s;
+	intptr_t n = 0;
+
+	while ((s = mtcp_accept(l, NULL, NULL)) >= 0) {
+		n++;
+		mtcp_close(s);
+	}
+	return (void *)(errno == EINVAL ? n : -1);
+}
+
+static void test_accept_given_four_threads_expected_none_lost(void **state)
+{
+	enum { CONNECTIONS = 200 };
+	int l = fake_listening(8080, 0);
+	pthread_t t[4];
+	intptr_t total = 0;
+	void *n;
+	char c;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		pthread_create(&t[i], NULL, accept_loop, &l);
+	for (int i = 0; i < CONNECTIONS; i++) {
+		int sd = fake_connected(8080, 0);
+
+		assert_int_equal(mtcp_recv(sd, &c, 1, 0), 0);
+		mtcp_close(sd);
+	}
+	assert_int_equal(mtcp_shutdown(l, SHUT_RD), 0);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(t[i], &n);
+		assert_true((intptr_t)n >= 0);
+		total += (intptr_t)n;
+	}
+	assert_int_equal(total, CONNECTIONS);
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_close_given_unaccepted_connections_expected_reset(void **state)
+{
+	int l = fake_listening(8080, SOCK_NONBLOCK), c[20], s = -1;
+	char byte;
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		c[i] = fake_connected(8080, 0);
+	while (s < 0) /* the batch asks for more than one */
+		s = mtcp_accept(l, NULL, NULL);
+	mtcp_close(s);
+	mtcp_close(l);
+	for (int i = 0; i < 20; i++) {
+		ssize_t n = mtcp_recv(c[i], &byte, 1, 0);
+
+		assert_true(n == 0 || (n < 0 && errno == ECONNRESET));
+		mtcp_close(c[i]);
+	}
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_accept_given_daemon_refuses_expected_emfile_then_recovers(void **state)
+{
+	int l = fake_listening(8080, SOCK_NONBLOCK), c = fake_connected(8080, 0), s;
+	struct pollfd p = {.fd = l, .events = POLLIN};
+
+	(void)state;
+	fake->refuse_accept = true;
+	assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+	assert_errno(mtcp_accept(l, NULL, NULL), EMFILE);
+	fake->refuse_accept = false;
+	assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+	s = mtcp_accept(l, NULL, NULL);
+	assert_true(s >= 0);
+	mtcp_close(s);
+	mtcp_close(c);
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_names_given_bind_expected_linux_results(void **state)
+{
+	struct sockaddr_in sa = fake_addr(8080), got = {0};
+	socklen_t len = sizeof(got);
+	int l = fake_listening(8080, 0), s = mtcp_socket(AF_INET, SOCK_STREAM, 0), c;
+
+	(void)state;
+	assert_errno(mtcp_bind(s, (struct sockaddr *)&sa, sizeof(sa)), EADDRINUSE);
+	assert_errno(mtcp_bind(s, (struct sockaddr *)&sa, 4), EINVAL);
+	sa.sin_family = AF_INET6;
+	assert_errno(mtcp_bind(s, (struct sockaddr *)&sa, sizeof(sa)), EAFNOSUPPORT);
+	assert_int_equal(mtcp_listen(s, 1), 0); /* a name of its own */
+	assert_int_equal(mtcp_getsockname(s, (struct sockaddr *)&got, &len), 0);
+	assert_true(ntohs(got.sin_port) >= 50000);
+	assert_errno(mtcp_getpeername(s, (struct sockaddr *)&got, &len), ENOTCONN);
+	c = fake_connected(8080, 0);
+	assert_int_equal(mtcp_getpeername(c, (struct sockaddr *)&got, &len), 0);
+	assert_int_equal(ntohs(got.sin_port), 8080);
+	assert_int_equal(got.sin_addr.s_addr, inet_addr("10.0.0.2"));
+	assert_int_equal(mtcp_getsockname(c, (struct sockaddr *)&got, &len), 0);
+	assert_int_equal(got.sin_addr.s_addr, inet_addr("10.0.0.1"));
+	assert_errno(mtcp_accept(c, NULL, NULL), EINVAL);
+	mtcp_close(c);
+	mtcp_close(s);
+	mtcp_close(l);
+}
+
+static void test_listener_given_closed_and_reopened_expected_works(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 50; i++) {
+		int l = fake_listening(8080, 0), c = fake_connected(8080, 0);
+		int s = mtcp_accept(l, NULL, NULL);
+
+		assert_true(s >= 0);
+		mtcp_close(l);
+		mtcp_close(c);
+		mtcp_close(s);
+	}
+	assert_true(fake_is_clean(fake));
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_accept_given_connections_on_two_engines_expected_each_once),
+		T(test_accept_given_blocking_expected_wakes_for_connection),
+		T(test_accept_given_four_threads_expected_none_lost),
+		T(test_close_given_unaccepted_connections_expected_reset),
+		T(test_accept_given_daemon_refuses_expected_emfile_then_recovers),
+		T(test_names_given_bind_expected_linux_results),
+		T(test_listener_given_closed_and_reopened_expected_works),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

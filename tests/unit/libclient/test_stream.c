@@ -1,0 +1,346 @@
+/* One connection: connect, bytes both ways, ends, errors. */
+#include "fake_daemon.h"
+
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+
+static void test_echo_random_sizes_given_stream_expected_same_bytes(void **state)
+{
+	enum { TOTAL = 3 << 20 };
+	int sd = fake_connected(FAKE_ECHO, SOCK_NONBLOCK);
+	uint8_t buf[70000];
+	uint64_t sent = 0, got = 0;
+	unsigned int seed = 7;
+
+	(void)state;
+	fake->budget = 20000;
+	while (got < TOTAL) {
+		struct pollfd p = {.fd = sd, .events = POLLIN | (sent < TOTAL ? POLLOUT : 0)};
+		size_t n = 1 + (size_t)rand_r(&seed) % sizeof(buf);
+		ssize_t rc;
+
+		assert_int_equal(mtcp_poll(&p, 1, 10000), 1);
+		if (n > TOTAL - sent)
+			n = TOTAL - sent;
+		for (size_t i = 0; i < n; i++)
+			buf[i] = fake_byte(sent + i);
+		rc = n ? mtcp_send(sd, buf, n, MSG_NOSIGNAL) : 0;
+		assert_true(rc >= 0 || errno == EAGAIN);
+		sent += rc > 0 ? (uint64_t)rc : 0;
+		rc = mtcp_recv(sd, buf, 1 + (size_t)rand_r(&seed) % sizeof(buf), 0);
+		assert_true(rc > 0 || (rc < 0 && errno == EAGAIN));
+		for (ssize_t i = 0; i < rc; i++)
+			assert_int_equal(buf[i], fake_byte(got + (uint64_t)i));
+		got += rc > 0 ? (uint64_t)rc : 0;
+	}
+	assert_int_equal(mtcp_close(sd), 0);
+	assert_true(fake_is_clean(fake));
+}
+
+static void *blocking_writer(void *arg)
+{
+	int sd = *(int *)arg;
+	uint8_t buf[8192];
+
+	for (uint64_t pos = 0; pos < 2 << 20; pos += sizeof(buf)) {
+		for (size_t i = 0; i < sizeof(buf); i++)
+			buf[i] = fake_byte(pos + i);
+		if (mtcp_write(sd, buf, sizeof(buf)) != (ssize_t)sizeof(buf))
+			return arg;
+	}
+	return mtcp_shutdown(sd, SHUT_WR) ? arg : NULL;
+}
+
+static void test_blocking_halves_given_two_threads_expected_all_then_eof(void **state)
+{
+	int sd = fake_connected(FAKE_ECHO, 0);
+	uint8_t buf[5000];
+	uint64_t got = 0;
+	pthread_t t;
+	void *failed;
+	ssize_t n;
+
+	(void)state;
+	fake->budget = 30000;
+	pthread_create(&t, NULL, blocking_writer, &sd);
+	while ((n = mtcp_read(sd, buf, sizeof(buf))) > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			assert_int_equal(buf[i], fake_byte(got + (uint64_t)i));
+		got += (uint64_t)n;
+	}
+	assert_int_equal(n, 0);
+	assert_int_equal(got, 2 << 20);
+	pthread_join(t, &failed);
+	assert_null(failed);
+	assert_int_equal(mtcp_close(sd), 0);
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_idle_connection_given_all_read_expected_no_chunk_and_no_block(void **state)
+{
+	int sd = fake_connected(FAKE_ECHO, 0), left = 1;
+	char buf[10];
+
+	(void)state;
+	assert_int_equal(mtcp_send(sd, "0123456789", 10, 0), 10);
+	assert_int_equal(mtcp_recv(sd, buf, 10, MSG_WAITALL), 10);
+	assert_memory_equal(buf, "0123456789", 10);
+	for (int i = 0; i < 1000 && fake->chunks_used; i++)
+		usleep(1000);
+	assert_int_equal(fake->chunks_used, 0);
+	assert_int_equal(mtcp_ioctl(sd, TIOCOUTQ, &left), 0);
+	assert_int_equal(left, 0);
+	mtcp_close(sd);
+}
+
+static void test_flags_given_peek_waitall_trunc_expected_linux_results(void **state)
+{
+	int sd = fake_connected(FAKE_ECHO, 0), n = 0;
+	struct iovec out[3] = {{"ab", 2}, {"", 0}, {"cdef", 4}};
+	char a[3], b[9];
+	struct iovec in[2] = {{a, 3}, {b, 9}};
+
+	(void)state;
+	assert_int_equal(mtcp_writev(sd, out, 3), 6);
+	assert_int_equal(mtcp_send(sd, "ghij", 4, MSG_MORE), 4);
+	assert_int_equal(mtcp_recv(sd, b, 1, MSG_PEEK), 1);
+	assert_int_equal(b[0], 'a');
+	while (n < 10)
+		assert_int_equal(mtcp_ioctl(sd, FIONREAD, &n), 0);
+	assert_int_equal(mtcp_recv(sd, NULL, 2, MSG_TRUNC), 2);
+	assert_int_equal(mtcp_readv(sd, in, 2), 8);
+	assert_memory_equal(a, "cde", 3);
+	assert_memory_equal(b, "fghij", 5);
+	assert_errno(mtcp_recv(sd, b, 1, MSG_DONTWAIT), EAGAIN);
+	assert_errno(mtcp_recv(sd, b, 1, MSG_OOB), EINVAL);
+	assert_errno(mtcp_send(sd, b, 1, MSG_OOB), EOPNOTSUPP);
+	mtcp_close(sd);
+}
+
+static void test_messages_given_sendmsg_recvmsg_expected_bytes_and_empty_name(void **state)
+{
+	int sd = fake_connected(FAKE_ECHO, 0);
+	char buf[8], name[16], control[64];
+	struct iovec out = {"message", 7}, in = {buf, 8};
+	struct msghdr m = {.msg_iov = &out, .msg_iovlen = 1};
+
+	(void)state;
+	assert_int_equal(mtcp_sendmsg(sd, &m, 0), 7);
+	m = (struct msghdr){.msg_iov = &in,
+		.msg_iovlen = 1,
+		.msg_name = name,
+		.msg_namelen = 16,
+		.msg_control = control,
+		.msg_controllen = 64};
+	assert_int_equal(mtcp_recvmsg(sd, &m, 0), 7);
+	assert_memory_equal(buf, "message", 7);
+	assert_int_equal(m.msg_namelen, 0);
+	assert_int_equal(m.msg_controllen, 0);
+	mtcp_close(sd);
+}
+
+static void test_connect_given_refused_expected_error_then_fresh_socket(void **state)
+{
+	struct sockaddr_in sa = fake_addr(FAKE_REFUSED);
+	int sd = mtcp_socket(AF_INET, SOCK_STREAM, 0);
+
+	(void)state;
+	assert_errno(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), ECONNREFUSED);
+	assert_errno(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), ECONNREFUSED);
+	sa = fake_addr(FAKE_ECHO);
+	assert_int_equal(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_errno(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), EISCONN);
+	assert_int_equal(mtcp_send(sd, "x", 1, 0), 1);
+	mtcp_close(sd);
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_connect_given_nonblocking_expected_einprogress_then_writable(void **state)
+{
+	struct sockaddr_in sa = fake_addr(FAKE_SILENT);
+	int sd = mtcp_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), err = -1;
+	socklen_t len = sizeof(err);
+	struct pollfd p = {.fd = sd, .events = POLLOUT};
+	char c;
+
+	(void)state;
+	assert_errno(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), EINPROGRESS);
+	assert_errno(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), EALREADY);
+	assert_errno(mtcp_recv(sd, &c, 1, 0), EAGAIN);
+	assert_errno(mtcp_send(sd, &c, 1, 0), EAGAIN);
+	assert_int_equal(mtcp_poll(&p, 1, 20), 0);
+	mtcp_close(sd);
+
+	sd = p.fd = mtcp_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	sa = fake_addr(FAKE_REFUSED);
+	if (mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)) < 0 && errno == EINPROGRESS) {
+		assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+		assert_true(p.revents & POLLERR && p.revents & POLLOUT && p.revents & POLLHUP);
+		assert_int_equal(mtcp_getsockopt(sd, SOL_SOCKET, SO_ERROR, &err, &len), 0);
+		assert_int_equal(err, ECONNREFUSED);
+		assert_int_equal(mtcp_getsockopt(sd, SOL_SOCKET, SO_ERROR, &err, &len), 0);
+		assert_int_equal(err, 0);
+	}
+	mtcp_close(sd);
+
+	sd = p.fd = mtcp_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	sa = fake_addr(FAKE_ECHO);
+	if (mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
+		assert_int_equal(errno, EINPROGRESS);
+		assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+		assert_int_equal(p.revents, POLLOUT);
+		assert_int_equal(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	}
+	assert_errno(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), EISCONN);
+	mtcp_close(sd);
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_timeouts_given_rcvtimeo_sndtimeo_expected_eagain_in_time(void **state)
+{
+	struct timeval tv = {0, 30000};
+	int sd = fake_connected(FAKE_HOLD, 0);
+	struct sockaddr_in sa = fake_addr(FAKE_SILENT);
+	static char big[1 << 20];
+	char c;
+
+	(void)state;
+	assert_int_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)), 0);
+	assert_int_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)), 0);
+	assert_errno(mtcp_recv(sd, &c, 1, 0), EAGAIN);
+	assert_int_equal(mtcp_send(sd, big, sizeof(big), 0), 256 << 10);
+	assert_errno(mtcp_send(sd, big, 1, 0), EAGAIN);
+	mtcp_close(sd);
+	sd = mtcp_socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)), 0);
+	assert_errno(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), EINPROGRESS);
+	mtcp_close(sd);
+}
+
+static volatile sig_atomic_t signals;
+static void on_signal(int sig)
+{
+	(void)sig;
+	signals++;
+}
+
+static void test_write_given_closed_for_writing_expected_epipe_and_sigpipe(void **state)
+{
+	int sd = fake_connected(FAKE_ECHO, 0);
+	int fresh = mtcp_socket(AF_INET, SOCK_STREAM, 0);
+
+	(void)state;
+	signals = 0;
+	signal(SIGPIPE, on_signal);
+	assert_int_equal(mtcp_shutdown(sd, SHUT_WR), 0);
+	assert_errno(mtcp_send(sd, "x", 1, MSG_NOSIGNAL), EPIPE);
+	assert_int_equal(signals, 0);
+	assert_errno(mtcp_write(sd, "x", 1), EPIPE);
+	assert_int_equal(signals, 1);
+	assert_errno(mtcp_send(fresh, "x", 1, MSG_NOSIGNAL), EPIPE);
+	assert_errno(mtcp_recv(fresh, &sd, 1, 0), ENOTCONN);
+	assert_errno(mtcp_shutdown(fresh, SHUT_WR), ENOTCONN);
+	signal(SIGPIPE, SIG_DFL);
+	mtcp_close(sd);
+	mtcp_close(fresh);
+}
+
+static void test_read_given_reset_expected_data_then_error_then_eof(void **state)
+{
+	int l = fake_listening(8080, 0), c = fake_connected(8080, 0), s;
+	struct linger linger = {1, 0};
+	struct pollfd p = {.fd = c, .events = POLLRDHUP};
+	char buf[8];
+
+	(void)state;
+	s = mtcp_accept(l, NULL, NULL);
+	assert_true(s >= 0);
+	assert_int_equal(mtcp_send(s, "bye", 3, 0), 3);
+	assert_int_equal(mtcp_recv(c, buf, 1, MSG_PEEK), 1);
+	assert_int_equal(mtcp_setsockopt(s, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	assert_int_equal(mtcp_close(s), 0);
+	assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+	assert_true(p.revents & POLLERR && p.revents & POLLHUP && p.revents & POLLRDHUP);
+	assert_int_equal(mtcp_recv(c, buf, 8, 0), 3);
+	assert_errno(mtcp_recv(c, buf, 8, 0), ECONNRESET);
+	assert_int_equal(mtcp_recv(c, buf, 8, 0), 0);
+	assert_errno(mtcp_send(c, buf, 1, MSG_NOSIGNAL), EPIPE);
+	mtcp_close(c);
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_linger_given_unsent_bytes_expected_close_waits(void **state)
+{
+	int sd = fake_connected(FAKE_HOLD, 0);
+	struct linger linger = {1, 1};
+	struct timespec a, b;
+
+	(void)state;
+	assert_int_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	assert_int_equal(mtcp_send(sd, "abc", 3, 0), 3);
+	/* The fake ends a held connection only when released; a peerless one goes at once. */
+	fake->release = true;
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	assert_int_equal(mtcp_close(sd), 0);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	assert_true(b.tv_sec - a.tv_sec < 2);
+	assert_errno(mtcp_close(sd), EBADF);
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_signal_given_blocked_read_expected_eintr(void **state)
+{
+	struct sigaction sa = {.sa_handler = on_signal};
+	int sd = fake_connected(FAKE_ECHO, 0);
+	char c;
+
+	(void)state;
+	sigaction(SIGALRM, &sa, NULL);
+	alarm(1);
+	assert_errno(mtcp_recv(sd, &c, 1, 0), EINTR);
+	mtcp_close(sd);
+}
+
+static void *close_later(void *arg)
+{
+	usleep(50000);
+	mtcp_close(*(int *)arg);
+	return NULL;
+}
+
+static void test_close_given_blocked_read_expected_ebadf(void **state)
+{
+	int sd = fake_connected(FAKE_ECHO, 0);
+	pthread_t t;
+	char c;
+
+	(void)state;
+	pthread_create(&t, NULL, close_later, &sd);
+	assert_errno(mtcp_recv(sd, &c, 1, 0), EBADF);
+	pthread_join(t, NULL);
+	assert_true(fake_is_clean(fake));
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_echo_random_sizes_given_stream_expected_same_bytes),
+		T(test_blocking_halves_given_two_threads_expected_all_then_eof),
+		T(test_idle_connection_given_all_read_expected_no_chunk_and_no_block),
+		T(test_flags_given_peek_waitall_trunc_expected_linux_results),
+		T(test_messages_given_sendmsg_recvmsg_expected_bytes_and_empty_name),
+		T(test_connect_given_refused_expected_error_then_fresh_socket),
+		T(test_connect_given_nonblocking_expected_einprogress_then_writable),
+		T(test_timeouts_given_rcvtimeo_sndtimeo_expected_eagain_in_time),
+		T(test_write_given_closed_for_writing_expected_epipe_and_sigpipe),
+		T(test_read_given_reset_expected_data_then_error_then_eof),
+		T(test_linger_given_unsent_bytes_expected_close_waits),
+		T(test_signal_given_blocked_read_expected_eintr),
+		T(test_close_given_blocked_read_expected_ebadf),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
