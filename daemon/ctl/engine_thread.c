@@ -39,7 +39,8 @@ struct engine_thread {
 	_Atomic bool stop;
 	struct watch_set *watches;
 	/* the thread's own */
-	uint64_t idle_since_us; /* first turn without work; 0: busy */
+	bool spinning;	       /* the last turn found no work and we did not sleep */
+	uint64_t last_work_us; /* when a turn last found some */
 	uint64_t last_turn_us;
 	uint64_t peeked_us; /* when the descriptors were last looked at */
 	uint64_t no_spin_until_us;
@@ -129,21 +130,16 @@ static void poll_flooders(struct engine_thread *t, uint64_t now_us)
 
 /* -- idling ---------------------------------------------------------------------------------- */
 
-/* Whether to look for work once more rather than sleep. A turn without work takes a few
- * microseconds: when the last one seems to have taken far longer, somebody else had the core. */
+/* Whether to look for work once more rather than sleep: for a while after there was some. An
+ * idle turn takes a few microseconds: when the last one seems to have taken far longer,
+ * somebody else had the core. */
 static bool should_spin(struct engine_thread *t, uint64_t now_us)
 {
-	bool was_idle = t->idle_since_us != 0;
-
-	if (t->cfg.spin_us == 0)
-		return false;
-	if (!was_idle)
-		t->idle_since_us = now_us;
-	else if (now_us - t->last_turn_us > ENGINE_THREAD_LOST_US) {
+	if (t->spinning && now_us - t->last_turn_us > ENGINE_THREAD_LOST_US) {
 		count(&t->counters.contended);
 		t->no_spin_until_us = now_us + ENGINE_THREAD_LOST_HOLD_US;
 	}
-	return now_us >= t->no_spin_until_us && now_us - t->idle_since_us < t->cfg.spin_us;
+	return now_us >= t->no_spin_until_us && now_us - t->last_work_us < t->cfg.spin_us;
 }
 
 static uint64_t min_us(uint64_t a, uint64_t b)
@@ -180,7 +176,6 @@ static void sleep_until_work(struct engine_thread *t)
 		take_events(t, UINT64_MAX);
 	else
 		take_events(t, due_us > now_us ? due_us - now_us : 0);
-	t->idle_since_us = 0;
 }
 
 /* One turn and what follows from it. */
@@ -196,11 +191,14 @@ static void turn(struct engine_thread *t)
 		shm_doorbell_event_ring(t->cfg.main_fd);
 	judge_fired(t, work);
 	if (work > 0) {
-		t->idle_since_us = 0;
+		t->last_work_us = now_us;
+		t->spinning = false;
 		if (now_us - t->peeked_us >= ENGINE_THREAD_PEEK_US)
 			take_events(t, 0);
-	} else if (!should_spin(t, now_us)) {
-		sleep_until_work(t);
+	} else {
+		t->spinning = should_spin(t, now_us);
+		if (!t->spinning)
+			sleep_until_work(t);
 	}
 	t->last_turn_us = now_us;
 }

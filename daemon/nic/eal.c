@@ -38,7 +38,8 @@ bool nic_eal_huge(void)
 
 /* Errors of drivers that are none: what they then do without is not used here. */
 static const char *const harmless[] = {"Specified qdisc kind is unknown", "multiq qdisc",
-	"Disabling rte flow support", "req to secondary", "RING: Cannot reserve memory"};
+	"Disabling rte flow support", "req to secondary", "mp action callback",
+	"RING: Cannot reserve memory"};
 
 static bool is_harmless(const char *line)
 {
@@ -222,7 +223,7 @@ static int block_signals(void)
 	return -pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-/* The library makes a directory even for an environment in memory. */
+/* The library makes a directory even for an environment that puts nothing into it. */
 static void remove_runtime_dir(void)
 {
 	char *slash;
@@ -258,10 +259,10 @@ int eal_start(const struct eal_config *cfg, bool *huge)
 	err = rte_eal_init(eal.argc, argv) < 0 ? -rte_errno : 0;
 	snprintf(eal.runtime_dir, sizeof(eal.runtime_dir), "%s", rte_eal_get_runtime_dir());
 	*huge = eal.huge;
+	remove_runtime_dir(); /* at once, so that not even SIGKILL leaves it behind */
 	if (err == 0)
 		return 0;
 	nic_log(ERR, "DPDK does not start: %s\n", rte_strerror(-err));
-	remove_runtime_dir();
 	free_args();
 	return err;
 }
@@ -269,7 +270,6 @@ int eal_start(const struct eal_config *cfg, bool *huge)
 void eal_stop(void)
 {
 	rte_eal_cleanup();
-	remove_runtime_dir();
 	rte_openlog_stream(NULL);
 	if (eal.log_stream != NULL)
 		fclose(eal.log_stream);
