@@ -206,6 +206,8 @@ static int admit(struct server *s, struct ctl_session *c)
 		return r;
 	}
 	c->fds_held = fds;
+	if (s->sessions.count == 0)
+		server_tick_soon(s);
 	ctl_session_table_put(&s->sessions, c);
 	return 0;
 }

@@ -8,14 +8,22 @@
 #include <shm/doorbell.h>
 #include <shm/guard.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define SEGMENT_ROUND (UINT64_C(2) << 20) /* as shm_segment_create() rounds */
+
 uint32_t memory_fds(const struct proto_layout *l)
 {
 	return 2 + l->contexts + l->engines; /* segments, pipe write ends, eventfds */
+}
+
+static uint64_t round_up(uint64_t bytes)
+{
+	return (bytes + SEGMENT_ROUND - 1) & ~(SEGMENT_ROUND - 1);
 }
 
 static bool use_huge(const struct ctl_session *c)
@@ -28,20 +36,28 @@ static int segment_add(struct ctl_session *c, enum shm_direction direction, uint
 	bool up = direction == SHM_UP;
 	uint32_t *count = up ? &c->up_count : &c->down_count;
 	struct shm_segment *seg = up ? &c->up[*count] : &c->down[*count];
-	int r = shm_segment_create(seg, direction, bytes, use_huge(c));
+	int r;
 
+	bytes = round_up(bytes);
+	r = uid_memory_take(c->server->uids, c->peer.uid, bytes);
 	if (r < 0)
 		return r;
-	if (!up) {
+	r = shm_segment_create(seg, direction, bytes, use_huge(c));
+	if (r < 0)
+		goto out_give;
+	assert(seg->len_bytes == bytes);
+	if (!up)
 		r = shm_guard_add(seg->base, seg->len_bytes, &c->holed);
-		if (r < 0) {
-			shm_segment_destroy(seg);
-			return r;
-		}
-	}
+	if (r < 0)
+		goto out_destroy;
 	*(up ? &c->up_bytes : &c->down_bytes) += seg->len_bytes;
 	(*count)++;
 	return 0;
+out_destroy:
+	shm_segment_destroy(seg);
+out_give:
+	uid_memory_give(c->server->uids, c->peer.uid, bytes);
+	return r;
 }
 
 static int make_doorbells(struct ctl_session *c)
@@ -128,8 +144,11 @@ struct shm_segment *memory_grow(
 		return NULL;
 	if (bytes > MEMORY_GROW_MAX_BYTES)
 		bytes = MEMORY_GROW_MAX_BYTES;
+	bytes = round_up(bytes);
 	if (bytes > max - have)
-		bytes = max - have;
+		bytes = (max - have) & ~(SEGMENT_ROUND - 1);
+	if (bytes == 0)
+		return NULL;
 	if (server_fds_take(c->server, 1) < 0)
 		return NULL;
 	if (segment_add(c, direction, bytes) < 0) {
@@ -153,6 +172,8 @@ void memory_retire(struct ctl_session *c)
 		close(seg->fd);
 		seg->fd = -1;
 	}
+	uid_memory_give(c->server->uids, c->peer.uid, c->up_bytes);
+	c->up_bytes = 0;
 }
 
 void memory_release(struct ctl_session *c)
@@ -166,5 +187,7 @@ void memory_release(struct ctl_session *c)
 		shm_guard_remove(c->down[i].base);
 		shm_segment_destroy(&c->down[i]);
 	}
+	uid_memory_give(c->server->uids, c->peer.uid, c->up_bytes + c->down_bytes);
 	c->up_count = c->down_count = 0;
+	c->up_bytes = c->down_bytes = 0;
 }

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -84,6 +85,7 @@ void server_engines_posted(struct server *s)
 static void on_tick(void *arg, uint64_t now_us)
 {
 	struct server *s = arg;
+	uint64_t period_us;
 
 	ctl_session_tick(s, now_us);
 	if (now_us - s->swept_us >= SWEEP_US) {
@@ -91,7 +93,13 @@ static void on_tick(void *arg, uint64_t now_us)
 		uid_table_sweep(s->uids, now_us);
 		control_tick(s, now_us);
 	}
-	loop_timer_set(s->p.loop, &s->tick, now_us + SERVER_TICK_US, on_tick, s);
+	period_us = s->sessions.count ? SERVER_TICK_US : SERVER_IDLE_TICK_US;
+	loop_timer_set(s->p.loop, &s->tick, now_us + period_us, on_tick, s);
+}
+
+void server_tick_soon(struct server *s)
+{
+	loop_timer_set(s->p.loop, &s->tick, loop_now_us() + SERVER_TICK_US, on_tick, s);
 }
 
 /* -- start ---------------------------------------------------------------------------------- */
@@ -127,6 +135,13 @@ static void fds_plan(struct server *s)
 		s->p.cfg->limits.sessions);
 }
 
+static uint64_t memory_bytes(void)
+{
+	struct sysinfo info;
+
+	return sysinfo(&info) ? UINT64_MAX : (uint64_t)info.totalram * info.mem_unit;
+}
+
 static int make_tables(struct server *s)
 {
 	const struct config_limits *limits = &s->p.cfg->limits;
@@ -134,6 +149,8 @@ static int make_tables(struct server *s)
 		.sessions_max = limits->sessions_per_uid,
 		.pending_max = ATTACH_PENDING_PER_UID_MAX,
 		.attach_rate_per_s = limits->attach_rate_per_uid,
+		.memory_max_bytes = memory_bytes() / 4,
+		.memory_all_max_bytes = memory_bytes() / 2,
 	};
 	const struct names_config names_cfg = {
 		.port_owner = s->p.port_owner,
@@ -215,7 +232,7 @@ int server_create(struct server **out, const struct server_params *params)
 		return r;
 	}
 	fds_plan(s);
-	loop_timer_set(s->p.loop, &s->tick, s->started_us + SERVER_TICK_US, on_tick, s);
+	server_tick_soon(s);
 	*out = s;
 	return 0;
 }

@@ -19,7 +19,8 @@
 
 enum {
 	SERVER_TICK_US = 50000,
-	SERVER_FDS_RESERVE = 256, /* for files of a moment: exports, /proc, logs, libraries */
+	SERVER_IDLE_TICK_US = 5000000, /* while there is no session */
+	SERVER_FDS_RESERVE = 256,      /* for files of a moment: exports, /proc, logs, libraries */
 };
 
 struct server {
@@ -39,6 +40,9 @@ struct server {
 	bool has_uffd;
 	struct ctl_counters counters;
 };
+
+/* Ticks at SERVER_TICK_US from now on; there is a session. */
+void server_tick_soon(struct server *s);
 
 /* Takes n descriptors of the budget. 0 or -EMFILE. */
 static inline int server_fds_take(struct server *s, uint32_t n)

@@ -33,7 +33,7 @@ static json_t *session_json(const struct ctl_session *c, uint64_t now_us)
 		return NULL;
 	add_int(obj, "age_us", now_us - c->attached_us);
 	add_int(obj, "contexts", c->layout.contexts);
-	add_int(obj, "up_bytes", c->state == SESSION_PINNED ? 0 : c->up_bytes);
+	add_int(obj, "up_bytes", c->up_bytes);
 	add_int(obj, "down_bytes", c->down_bytes);
 	add_int(obj, "names", c->names.names);
 	add_int(obj, "listeners", c->names.listeners);

@@ -17,6 +17,7 @@ struct entry {
 	uint32_t uid;
 	uint32_t sessions;
 	uint32_t pending;
+	uint64_t memory_bytes;
 	uint64_t tokens; /* in millionths */
 	uint64_t filled_us;
 };
@@ -24,6 +25,7 @@ struct entry {
 struct uid_table {
 	struct uid_limits limits;
 	uint32_t count;
+	uint64_t memory_bytes;
 	struct entry *bucket[BUCKETS];
 };
 
@@ -155,6 +157,28 @@ void uid_session_end(struct uid_table *t, uint32_t uid)
 
 	assert(e && e->sessions > 0);
 	e->sessions--;
+}
+
+int uid_memory_take(struct uid_table *t, uint32_t uid, uint64_t bytes)
+{
+	struct entry *e = find(t, uid);
+
+	assert(e && e->sessions > 0);
+	if (bytes > t->limits.memory_max_bytes - e->memory_bytes ||
+		bytes > t->limits.memory_all_max_bytes - t->memory_bytes)
+		return -ENOMEM;
+	e->memory_bytes += bytes;
+	t->memory_bytes += bytes;
+	return 0;
+}
+
+void uid_memory_give(struct uid_table *t, uint32_t uid, uint64_t bytes)
+{
+	struct entry *e = find(t, uid);
+
+	assert(e && e->memory_bytes >= bytes);
+	e->memory_bytes -= bytes;
+	t->memory_bytes -= bytes;
 }
 
 uint32_t uid_sessions(const struct uid_table *t, uint32_t uid)

@@ -1,4 +1,5 @@
-/* What each user has and may have: sessions, connections not yet attached, attach rate.
+/* What each user has and may have: sessions and their memory, connections not yet attached,
+ * attach rate.
  *
  * An entry exists while its user holds something or has spent tokens that have not come back;
  * uid_table_sweep() drops the others. The number of entries is bounded: a user with a range of
@@ -16,7 +17,9 @@ enum {
 struct uid_limits {
 	uint32_t sessions_max;
 	uint32_t pending_max;
-	uint32_t attach_rate_per_s; /* also how many may come at once */
+	uint32_t attach_rate_per_s;    /* also how many may come at once */
+	uint64_t memory_max_bytes;     /* of segments, of one user */
+	uint64_t memory_all_max_bytes; /* of all users */
 };
 
 struct uid_table;
@@ -35,6 +38,10 @@ int uid_rate_take(struct uid_table *t, uint32_t uid, uint64_t now_us);
 /* A session, from attach until its memory is released. 0, -EDQUOT, -ENOMEM. */
 int uid_session_begin(struct uid_table *t, uint32_t uid, uint64_t now_us);
 void uid_session_end(struct uid_table *t, uint32_t uid);
+
+/* Segments of a user that has a session. 0, or -ENOMEM: it, or all together, have enough. */
+int uid_memory_take(struct uid_table *t, uint32_t uid, uint64_t bytes);
+void uid_memory_give(struct uid_table *t, uint32_t uid, uint64_t bytes);
 
 uint32_t uid_sessions(const struct uid_table *t, uint32_t uid);
 

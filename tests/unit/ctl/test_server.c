@@ -5,9 +5,12 @@
 
 #include <ctl/memory.h>
 
+#include <linux/capability.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #define OPTIONAL_ROOT()                                                                            \
 	do {                                                                                       \
@@ -670,6 +673,39 @@ static void test_bind_address_not_ours_is_not_available(void **state)
 	close(fd);
 }
 
+/* In a user namespace of its own anybody has every capability: it must not count here. */
+static int body_low_port_in_own_namespace(void)
+{
+	union proto_msg m = name_msg(PROTO_MSG_BIND, 80);
+	struct received r;
+	int fd;
+
+	if (unshare(CLONE_NEWUSER))
+		return 0; /* not allowed here: nothing to fear */
+	fd = child_attach(&r, 1);
+	CHECK(1, fd >= 0 && r.m.h.result == 0);
+	CHECK(2, child_request(fd, &m, &r) == -EACCES);
+	return 0;
+}
+
+/* Nobody, but with CAP_NET_BIND_SERVICE. */
+static int body_low_port_with_capability(void)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2] = {0};
+	union proto_msg m = name_msg(PROTO_MSG_BIND, 80);
+	struct received r;
+	int fd;
+
+	CHECK(1, prctl(PR_SET_KEEPCAPS, 1) == 0 && setgid(STRANGER) == 0 && setuid(STRANGER) == 0);
+	data[0].effective = data[0].permitted = 1u << CAP_NET_BIND_SERVICE;
+	CHECK(2, syscall(SYS_capset, &head, data) == 0);
+	fd = child_attach(&r, 1);
+	CHECK(3, fd >= 0 && r.m.h.result == 0);
+	CHECK(4, child_request(fd, &m, &r) == 0);
+	return 0;
+}
+
 static int body_low_port(void)
 {
 	union proto_msg m = name_msg(PROTO_MSG_BIND, 80);
@@ -689,11 +725,18 @@ static void test_bind_reserved_port_takes_privilege(void **state)
 {
 	union proto_msg m = name_msg(PROTO_MSG_BIND, 80);
 	struct received r;
+	pid_t pid;
 	int fd;
 
 	(void)state;
 	OPTIONAL_ROOT();
 	assert_int_equal(run_child(stranger(body_low_port)), 0);
+	assert_int_equal(run_child(stranger(body_low_port_in_own_namespace)), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(body_low_port_with_capability());
+	assert_int_equal(run_child(pid), 0);
+	run_us(20000); /* they are gone, and the port is free */
 	assert_int_equal(client_attach(&fd, &r), 0);
 	client_close(&r);
 	assert_int_equal(client_request(fd, &m, &r), 0); /* root may */

@@ -10,8 +10,11 @@
 
 #include <errno.h>
 
-static const struct uid_limits limits = {
-	.sessions_max = 2, .pending_max = 3, .attach_rate_per_s = 4};
+static const struct uid_limits limits = {.sessions_max = 2,
+	.pending_max = 3,
+	.attach_rate_per_s = 4,
+	.memory_max_bytes = 100,
+	.memory_all_max_bytes = 150};
 
 static int setup(void **state)
 {
@@ -35,6 +38,23 @@ static void test_uid_session_at_limit_refuses_that_user_alone(void **state)
 	uid_session_end(t, 1);
 	assert_int_equal(uid_sessions(t, 1), 1);
 	assert_int_equal(uid_session_begin(t, 1, 0), 0);
+}
+
+static void test_uid_memory_is_bounded_for_one_and_for_all(void **state)
+{
+	struct uid_table *t = *state;
+
+	assert_int_equal(uid_session_begin(t, 1, 0), 0);
+	assert_int_equal(uid_session_begin(t, 2, 0), 0);
+	assert_int_equal(uid_memory_take(t, 1, 60), 0);
+	assert_int_equal(uid_memory_take(t, 1, 41), -ENOMEM);
+	assert_int_equal(uid_memory_take(t, 1, UINT64_MAX), -ENOMEM);
+	assert_int_equal(uid_memory_take(t, 1, 40), 0);
+	assert_int_equal(uid_memory_take(t, 2, 51), -ENOMEM);
+	assert_int_equal(uid_memory_take(t, 2, 50), 0);
+	uid_memory_give(t, 1, 100);
+	assert_int_equal(uid_memory_take(t, 2, 50), 0);
+	uid_memory_give(t, 2, 100);
 }
 
 static void test_uid_pending_at_limit_refuses(void **state)
@@ -83,6 +103,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			test_uid_session_at_limit_refuses_that_user_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_uid_memory_is_bounded_for_one_and_for_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_uid_pending_at_limit_refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_uid_rate_spent_comes_back_with_time, setup, teardown),
