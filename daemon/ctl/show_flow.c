@@ -97,27 +97,43 @@ static bool parse_int(const json_t *v, json_int_t max, json_int_t *out)
 	return json_is_integer(v) && *out >= 1 && *out <= max;
 }
 
+static struct show_prefix *prefix_of(struct show_filter *f, const char *key)
+{
+	return strcmp(key, "src") == 0	  ? &f->src
+	       : strcmp(key, "dst") == 0  ? &f->dst
+	       : strcmp(key, "addr") == 0 ? &f->addr
+					  : NULL;
+}
+
+static uint16_t *port_of(struct show_filter *f, const char *key)
+{
+	return strcmp(key, "sport") == 0   ? &f->sport
+	       : strcmp(key, "dport") == 0 ? &f->dport
+	       : strcmp(key, "port") == 0  ? &f->port
+					   : NULL;
+}
+
 static const char *parse_key(struct show *w, const char *key, const json_t *v)
 {
 	struct show_filter *f = &w->filter;
 	const char *text = json_string_value(v);
+	struct show_prefix *prefix;
+	uint16_t *port;
 	json_int_t n;
 
 	if (strcmp(key, "cmd") == 0)
 		return NULL;
-	if (strcmp(key, "src") == 0 || strcmp(key, "dst") == 0)
-		return text && parse_prefix(text, key[0] == 's' ? &f->src : &f->dst)
+	if ((prefix = prefix_of(f, key)))
+		return text && parse_prefix(text, prefix)
 			       ? NULL
-			       : "src, dst: an address, or address/bits";
+			       : "src, dst, addr: an address, or address/bits";
 	if (strcmp(key, "state") == 0) {
 		f->states = text ? parse_states(text) : 0;
 		return f->states ? NULL : "state: no such state";
 	}
-	if (strcmp(key, "sport") == 0 || strcmp(key, "dport") == 0) {
-		if (!parse_int(v, 65535, &n))
-			return "sport, dport: a port";
-		*(key[0] == 's' ? &f->sport : &f->dport) = (uint16_t)n;
-		return NULL;
+	if ((port = port_of(f, key))) {
+		*port = parse_int(v, 65535, &n) ? (uint16_t)n : 0;
+		return *port ? NULL : "sport, dport, port: a port";
 	}
 	if (strcmp(key, "pid") == 0) {
 		f->pid = parse_int(v, INT32_MAX, &n) ? (int32_t)n : 0;
@@ -155,6 +171,8 @@ const char *show_filter_parse(struct show *w, const json_t *request)
 bool show_filter_match(const struct show_filter *f, const struct engine_flow_info *flow)
 {
 	return in_prefix(&f->src, &flow->key.local) && in_prefix(&f->dst, &flow->key.remote) &&
+	       (in_prefix(&f->addr, &flow->key.local) || in_prefix(&f->addr, &flow->key.remote)) &&
+	       (!f->port || f->port == flow->key.lport || f->port == flow->key.rport) &&
 	       (!f->sport || f->sport == flow->key.lport) &&
 	       (!f->dport || f->dport == flow->key.rport) &&
 	       (!f->states || f->states & (1u << flow->state)) &&

@@ -14,8 +14,8 @@ struct show_filter {
 	struct show_prefix {
 		struct net_addr addr;
 		uint8_t bits; /* of 128; 0: any */
-	} src, dst;
-	uint16_t sport, dport;
+	} src, dst, addr;     /* addr, port: of either end */
+	uint16_t sport, dport, port;
 	uint32_t states; /* bits of 1 << enum tcp_state; 0: any */
 	uint32_t session;
 	int32_t pid;

@@ -29,8 +29,10 @@ static const char help[] =
 	"FILTERS of flow; all given must match\n"
 	"       src ADDRESS[/BITS]    local address\n"
 	"       dst ADDRESS[/BITS]    peer's address\n"
+	"       addr ADDRESS[/BITS]   of either end\n"
 	"       sport PORT            local port\n"
 	"       dport PORT            peer's port\n"
+	"       port PORT             of either end\n"
 	"       state STATE[,STATE]   as ss names them: established, syn-sent, syn-recv,\n"
 	"                             fin-wait-1, fin-wait-2, time-wait, close-wait, last-ack,\n"
 	"                             closing; or connected, synchronized, all\n"
@@ -96,8 +98,8 @@ static int add_number(struct options *o, const char *key, const char *text, FILE
 
 static int add_filter(struct options *o, const char *key, const char *value, FILE *err)
 {
-	static const char *const texts[] = {"src", "dst", "state", NULL};
-	static const char *const numbers[] = {"sport", "dport", "pid", "session", NULL};
+	static const char *const texts[] = {"src", "dst", "addr", "state", NULL};
+	static const char *const numbers[] = {"sport", "dport", "port", "pid", "session", NULL};
 
 	if (json_object_get(o->request, key))
 		return usage(err, "given twice: ", key);

@@ -62,7 +62,7 @@ static void flow_info(FILE *out, const json_t *item)
 	fprintf(out, " mss:%lld", mss);
 	if (mss)
 		fprintf(out, " cwnd:%lld", view_int(item, "cwnd_bytes") / mss);
-	if (mss && ssthresh && ssthresh < INT32_MAX)
+	if (mss && ssthresh && ssthresh < 1 << 30)
 		fprintf(out, " ssthresh:%lld", ssthresh / mss);
 	info_number(out, item, "bytes_acked");
 	info_number(out, item, "bytes_received");

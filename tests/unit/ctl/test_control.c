@@ -112,10 +112,10 @@ static void test_control_bad_requests_are_answered_with_errors(void **state)
 	expect_error(fd, "{\"cmd\": \"reboot\"}\n", "unknown command");
 	expect_error(fd, "{\"cmd\": \"port\", \"x\": 1}\n", "unknown key");
 	expect_error(fd, "{\"cmd\": \"flow\", \"x\": 1}\n", "unknown key");
-	expect_error(fd, "{\"cmd\": \"flow\", \"sport\": 65536}\n", "sport, dport: a port");
+	expect_error(fd, "{\"cmd\": \"flow\", \"sport\": 65536}\n", "sport, dport, port: a port");
 	expect_error(fd, "{\"cmd\": \"flow\", \"state\": \"GONE\"}\n", "state: no such state");
 	expect_error(fd, "{\"cmd\": \"flow\", \"src\": \"10.0.0.0/33\"}\n",
-		"src, dst: an address, or address/bits");
+		"src, dst, addr: an address, or address/bits");
 	expect_error(fd, "{\"cmd\": \"flow\", \"max\": 0}\n", "max: a number above 0");
 	assert_int_equal(fx.server->counters.control_errors, 11);
 	assert_int_equal(count_of(fd, "{\"cmd\": \"version\"}\n"), 1); /* it goes on serving */
@@ -165,6 +165,10 @@ static void test_control_flow_fields_and_filters(void **state)
 	assert_int_equal(count_of(fd, "{\"cmd\": \"flow\", \"src\": \"10.0.3.231\"}\n"), 1);
 	assert_int_equal(count_of(fd, "{\"cmd\": \"flow\", \"dst\": \"192.0.2.2\"}\n"), 0);
 	assert_int_equal(count_of(fd, "{\"cmd\": \"flow\", \"dport\": 40001}\n"), 2);
+	assert_int_equal(count_of(fd, "{\"cmd\": \"flow\", \"port\": 40001}\n"), 2);
+	assert_int_equal(count_of(fd, "{\"cmd\": \"flow\", \"port\": 1000}\n"), 1010);
+	assert_int_equal(count_of(fd, "{\"cmd\": \"flow\", \"addr\": \"192.0.2.0/24\"}\n"), 1010);
+	assert_int_equal(count_of(fd, "{\"cmd\": \"flow\", \"addr\": \"10.0.0.1\"}\n"), 2);
 	assert_int_equal(count_of(fd, "{\"cmd\": \"flow\", \"sport\": 1000}\n"), 1010);
 	snprintf(request, sizeof(request), "{\"cmd\": \"flow\", \"pid\": %d}\n", getpid());
 	assert_int_equal(count_of(fd, request), 505);
