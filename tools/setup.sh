@@ -66,15 +66,16 @@ install_packages()
 	apt_install "${missing[@]}" || die "apt-get could not install ${missing[*]}"
 }
 
-# build PRESET: into build/PRESET.
+# build PRESET [TARGET...]: into build/PRESET, all targets or those given.
 build()
 {
-	local log=$SRC/build/$1.log
+	local preset=$1 log=$SRC/build/$1.log
 
+	shift
 	mkdir -p "$SRC/build"
-	say "Building preset $1 into build/$1"
-	if ! (cd "$SRC" && cmake --preset "$1" && cmake --build --preset "$1" -j "$(nproc)") \
-		>"$log" 2>&1; then
+	say "Building preset $preset into build/$preset"
+	if ! (cd "$SRC" && cmake --preset "$preset" &&
+		cmake --build --preset "$preset" -j "$(nproc)" ${1:+--target} "$@") >"$log" 2>&1; then
 		tail -n 40 "$log" >&2
 		return 1
 	fi

@@ -60,15 +60,12 @@ skip()
 
 e2e_cleanup()
 {
-	local status=$? pid ns log
+	local status=$? i ns log
 
 	trap - EXIT
-	for pid in "${PIDS[@]}"; do
-		kill "$pid" 2>/dev/null
-	done
-	wait_until 3 none_alive "${PIDS[@]}"
-	for pid in "${PIDS[@]}"; do
-		kill -9 "$pid" 2>/dev/null
+	for ((i = ${#PIDS[@]} - 1; i >= 0; i--)); do # clients before their daemon
+		kill "${PIDS[i]}" 2>/dev/null && wait_until 3 none_alive "${PIDS[i]}" ||
+			kill -9 "${PIDS[i]}" 2>/dev/null
 	done
 	if [ "$FAILED" -gt 0 ] || [ "$status" -ne 0 ]; then
 		for log in "$T"/*.log; do
@@ -83,12 +80,13 @@ e2e_cleanup()
 	exit "$status"
 }
 
+# A process that ended but was not waited for counts as ended.
 none_alive()
 {
 	local pid
 
 	for pid in "$@"; do
-		! kill -0 "$pid" 2>/dev/null || return 1
+		! grep -qs '^State:[^A-Z]*[^ZX]' "/proc/$pid/status" || return 1
 	done
 }
 
@@ -301,16 +299,34 @@ ctl()
 	"$BIN/mtcpctl" --socket "$T/${DAEMON:-d}/mtcpctl.sock" "$@"
 }
 
-# counter NAME: the sum over engines and groups; 0 if it is not there.
+# counter GROUP.NAME: the sum over engines; "none" if there is no such counter.
 counter()
 {
-	ctl -j counters | jq -s --arg n "$1" '[.. | objects | select(.name == $n) | .value] | add // 0'
+	ctl -j counters | jq --arg n "$1" \
+		'[.[] | select(.group + "." + .name == $n) | .value] | add // "none"'
 }
 
 # flows [FILTER...]: how many.
 flows()
 {
-	ctl -j flow "$@" | jq -s 'flatten | length'
+	ctl -j flow "$@" | jq length
+}
+
+# live_flows: how many are neither in TIME-WAIT nor about to be.
+live_flows()
+{
+	ctl -j flow | jq '[.[] | select(.state | test("^time.wait$"; "i") | not)] | length'
+}
+
+no_flows()
+{
+	[ "$(live_flows)" = 0 ]
+}
+
+# listening PORT: on mtcpd.
+listening()
+{
+	ctl listen | grep -q ":$1 "
 }
 
 alive()

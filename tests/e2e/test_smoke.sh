@@ -3,8 +3,13 @@
 . "$(dirname "$0")/lib.sh"
 e2e_begin curl lighttpd ping
 
+pings()
+{
+	kernel ping -q -c 3 -i 0.05 -W 1 $MTCPD_IP >/dev/null
+}
+
 daemon_veth
-check "ping mtcpd" kernel ping -q -c 3 -i 0.05 -W 1 $MTCPD_IP
+check "ping mtcpd" pings
 start_lighttpd
 check_equal "curl fetches 64 bytes" "$(cat "$T/www/64")" \
 	"$(kernel curl -s -m 5 http://$MTCPD_IP/64)"
@@ -13,7 +18,7 @@ check_equal "curl of nothing" 404 \
 check_equal "a port without a listener refuses (curl's status)" 7 \
 	"$(kernel curl -s -m 5 http://$MTCPD_IP:81/; echo $?)"
 check_equal "listeners shown" 1 "$(ctl -j listen | jq -s 'flatten | length')"
-check_more "frames counted" 20 "$(counter rx_frames)"
+check_more "frames counted" 20 "$(counter engine.rx_frames)"
 stop "$DAEMON_PID"
 check_equal "exit status on SIGTERM" 0 "$STATUS"
 e2e_end
