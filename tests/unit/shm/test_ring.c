@@ -120,7 +120,7 @@ static void test_ring_phase_in_pushed_head_is_ignored(void **state)
 {
 	struct shm_ring_prod p;
 	struct shm_ring_cons c;
-	struct shm_slot_copy s = {.word[0] = UINT64_MAX}, out;
+	struct shm_slot_copy s = {.word[0] = UINT64_MAX}, out = {0};
 
 	(void)state;
 	start(&p, &c, 0);
