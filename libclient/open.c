@@ -52,7 +52,8 @@ static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port)
 	int err;
 
 	sock_reset_flow(s);
-	s->engine = (uint16_t)next_engine();
+	/* A bound port belongs to the engine of its number, see PROTO_OP_CONNECT. */
+	s->engine = (uint16_t)(s->bound ? s->lport % ses.engines : next_engine());
 	memcpy(s->raddr, addr, 16);
 	s->rport = port;
 	atomic_store(&s->ev.error, 0);
@@ -171,8 +172,10 @@ static uint32_t best_engine(const struct listener *l, uint32_t *credit)
 	return best;
 }
 
-/* A socket for a connection to come; it belongs to nobody, and inherits as in Linux. */
-static int make_pending(struct sock *l, uint32_t ctx, uint32_t engine, struct sock **out)
+/* A socket for a connection to come, waiting for the answer to request *id; it belongs to nobody,
+ * and inherits as in Linux. */
+static int make_pending(
+	struct sock *l, uint32_t ctx, uint32_t engine, struct sock **out, uint32_t *id)
 {
 	struct sock *s;
 	int err = sock_alloc(KIND_PENDING, &s);
@@ -187,7 +190,9 @@ static int make_pending(struct sock *l, uint32_t ctx, uint32_t engine, struct so
 	s->rcvbuf_bytes = l->rcvbuf_bytes;
 	s->linger = l->linger;
 	s->pending_of = l;
-	s->req.id = sock_request_id(s);
+	pthread_mutex_lock(&s->ev_lock); /* pairs with claim_pending(): what it reads is above */
+	*id = s->req.id = sock_request_id(s);
+	pthread_mutex_unlock(&s->ev_lock);
 	pthread_mutex_unlock(&s->lock);
 	*out = s;
 	return 0;
@@ -209,7 +214,7 @@ static int ask_one(struct sock *l, uint32_t ctx)
 {
 	struct proto_slot slot = {0};
 	struct listener *x = l->listener;
-	uint32_t credit, engine;
+	uint32_t credit, engine, id;
 	struct sock *s;
 	int err;
 
@@ -218,7 +223,7 @@ static int ask_one(struct sock *l, uint32_t ctx)
 	pthread_mutex_unlock(&l->ev_lock);
 	if (!credit)
 		return -EAGAIN;
-	err = make_pending(l, ctx, engine, &s);
+	err = make_pending(l, ctx, engine, &s, &id);
 	if (err)
 		return err;
 	pthread_mutex_lock(&l->ev_lock);
@@ -226,7 +231,7 @@ static int ask_one(struct sock *l, uint32_t ctx)
 	x->outstanding++;
 	x->engine[engine].outstanding++;
 	pthread_mutex_unlock(&l->ev_lock);
-	slot.head = proto_head_make(PROTO_OP_ACCEPT, s->req.id);
+	slot.head = proto_head_make(PROTO_OP_ACCEPT, id);
 	slot.body.accept.listener = x->handle;
 	slot.body.accept.cookie = s->idx;
 	err = ctx_push(ctx, engine, &slot);

@@ -60,7 +60,8 @@ enum proto_op {
 struct proto_connect {
 	uint8_t laddr[16]; /* all zero: the daemon chooses */
 	uint8_t raddr[16];
-	uint16_t lport; /* 0: the daemon chooses; else bound by this session (PROTO_MSG_BIND) */
+	uint16_t lport; /* 0: the daemon chooses; else bound by this session (PROTO_MSG_BIND), and
+			 * sent to engine `lport mod engines`, which is where answers are handed */
 	uint16_t rport;
 	uint32_t cookie;       /* comes back in every event of this socket */
 	uint32_t options;      /* enum proto_option_bit */

@@ -97,8 +97,8 @@ unsigned int config_load(
 struct net_iface;
 int config_iface(const struct config *c, struct net_iface *iface);
 
-/* The slice of ephemeral ports that belongs to an engine (index 0..engine_count-1) or to the
- * main thread, for bind(0) (index engine_count). Slices are disjoint. */
+/* One of engine_count + 1 disjoint slices of the ephemeral ports. The last (index engine_count) is
+ * the main thread's, for bind(0); the others are the engines', who share them out themselves. */
 void config_port_slice(
 	const struct config *c, uint32_t index, uint16_t *port_first, uint16_t *port_last);
 

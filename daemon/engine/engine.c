@@ -188,6 +188,7 @@ static void init_lists(struct engine *e, uint64_t now_us)
 	e->due = e->neigh_waiters = (struct conn_list){.head = NONE, .tail = NONE};
 	cds_wfcq_init(&e->inbox.head, &e->inbox.tail);
 	cds_wfcq_init(&e->outbox.head, &e->outbox.tail);
+	cds_wfcq_init(&e->handover.head, &e->handover.tail);
 	net_ratelimit_init(&e->icmp_limit, ICMP_ECHO_PER_S, ICMP_ECHO_PER_S, now_us);
 	memcpy(&e->rng, e->cfg.secret + 40, sizeof(e->rng));
 	e->rng |= 1;
@@ -243,6 +244,7 @@ void engine_destroy(struct engine *e)
 	for (uint32_t i = 0; e->sessions && i < e->session_capacity; i++)
 		session_destroy(e, i);
 	command_fini(e);
+	handover_fini(e);
 	tcp_table_fini(&e->table);
 	for (size_t i = 0; i < sizeof(arenas) / sizeof(arenas[0]); i++)
 		shm_arena_fini(arenas[i]);
@@ -280,6 +282,7 @@ unsigned int engine_turn(struct engine *e, uint64_t now_us)
 		e->now_us = now_us;
 	work = command_run(e);
 	work += engine_rx(e);
+	work += handover_run(e);
 	work += gate_poll(e);
 	work += flow_timers(e);
 	housekeeping(e);
@@ -316,7 +319,7 @@ bool engine_sleep_prepare(struct engine *e)
 {
 	bool idle = true;
 
-	if (e->due.head != NONE || !command_empty(e))
+	if (e->due.head != NONE || !command_empty(e) || !handover_empty(e))
 		return false;
 	while (e->active)
 		gate_sleep(e, e->active);

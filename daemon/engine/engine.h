@@ -13,7 +13,7 @@
  * Files: engine.c the turn; rx.c frames in; tx.c frames out; flow.c connections and compact
  * entries from birth to death; listener.c; sock.c the daemon's socket objects and their
  * published state; gate.c the trust boundary to clients; rxq.c receive chunks; txq.c send
- * descriptors; command.c messages.
+ * descriptors; command.c messages; handover.c frames for another engine's flows.
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -56,7 +56,12 @@ struct engine_config {
 	struct net_neigh_table *neigh;
 	struct tcp_config tcp;
 	struct engine_limits limits;
-	uint16_t port_first, port_last;	    /* this engine's ephemeral ports */
+	/* All engines, by id, and how to wake one; NULL where there is only this one. */
+	struct engine *const *peers;
+	void (*wake)(void *arg, uint16_t engine);
+	void *wake_arg;
+	uint16_t port_first, port_last;	    /* ephemeral ports of all engines: each takes those
+					     * whose number mod `count` is its id (handover.c) */
 	const _Atomic uint32_t *port_owner; /* [65536]: session that bound the port, 0 none;
 					     * written by the main thread */
 	uint8_t secret[48];		    /* isn, cookie and timestamp keys */

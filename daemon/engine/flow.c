@@ -238,8 +238,8 @@ void flow_after_output(struct engine *e, struct tcp_conn *c)
 /* -- birth: active
  * --------------------------------------------------------------------------------- */
 
-/* An ephemeral port of this engine's that is free for the tuple, from a random start
- * (RFC 6056 section 3.3.1). 0 if there is none. */
+/* An ephemeral port of this engine's (handover.c) that is free for the tuple, from a random
+ * start (RFC 6056 section 3.3.1). 0 if there is none. */
 static uint16_t choose_port(struct engine *e, struct net_tuple *key)
 {
 	uint32_t n = e->cfg.port_last - e->cfg.port_first + 1u;
@@ -248,7 +248,8 @@ static uint16_t choose_port(struct engine *e, struct net_tuple *key)
 	for (uint32_t i = 0; i < n; i++) {
 		uint16_t port = (uint16_t)(e->cfg.port_first + (start + i) % n);
 
-		if (atomic_load_explicit(&e->cfg.port_owner[port], memory_order_relaxed))
+		if (handover_owner(e, port) != e->cfg.id ||
+			atomic_load_explicit(&e->cfg.port_owner[port], memory_order_relaxed))
 			continue;
 		key->lport = port;
 		if (tcp_table_lookup(&e->table, hash_of(e, key), key) == (tcp_ref)TCP_REF_NONE)
@@ -287,8 +288,9 @@ static int connect_key(struct engine *e, const struct session *s, const struct p
 		e->counters.ports_exhausted++;
 		return -EADDRNOTAVAIL;
 	}
-	if (atomic_load_explicit(&e->cfg.port_owner[key->lport], memory_order_relaxed) !=
-		s->desc.session)
+	if (handover_owner(e, key->lport) != e->cfg.id ||
+		atomic_load_explicit(&e->cfg.port_owner[key->lport], memory_order_relaxed) !=
+			s->desc.session)
 		return -EADDRNOTAVAIL;
 	return 0;
 }
@@ -470,11 +472,12 @@ static void listen_segment(struct engine *e, struct listener *l, const struct tc
 static void nobody_segment(struct engine *e, const struct tcp_segment *seg)
 {
 	struct listener *l = listener_lookup(e, &seg->key);
+	uint16_t owner = handover_owner(e, seg->key.lport);
 	struct tcp_out reply;
 
 	if (l)
 		listen_segment(e, l, seg);
-	else
+	else if (owner == e->cfg.id || !handover_send(e, owner))
 		reply_if(e, tcp_closed_input(&e->tcp, seg, &reply), &reply);
 }
 

@@ -158,7 +158,7 @@ struct ring {
 	struct ring *active_next, *active_prev; /* watched rings */
 	struct ring *slept_next;
 	struct ring *publish_next, *publish_prev; /* rings with something to tell */
-	struct shm_slot_copy stash; /* taken, but its answer has no room yet */
+	struct shm_slot_copy stash;		  /* taken, but its answer has no room yet */
 	bool stashed;
 	uint32_t dirty_head, dirty_tail; /* socks */
 	uint32_t idle_turns;
@@ -269,7 +269,9 @@ struct engine {
 	struct {
 		struct cds_wfcq_head head;
 		struct cds_wfcq_tail tail;
-	} inbox, outbox;
+	} inbox, outbox, handover;
+	_Atomic uint32_t handover_depth;
+	const struct nic_frame *frame; /* being received */
 
 	struct nic_frame frames[NIC_BURST_MAX];
 	struct tcp_counters tcp_counters;
@@ -314,6 +316,15 @@ static inline uint32_t engine_gen(struct engine *e)
 
 /* rx.c: takes one burst; returns the number of frames. */
 unsigned int engine_rx(struct engine *e);
+
+void rx_frame(struct engine *e, const struct nic_frame *f);
+
+/* handover.c */
+uint16_t handover_owner(const struct engine *e, uint16_t lport);
+bool handover_send(struct engine *e, uint16_t owner);
+unsigned int handover_run(struct engine *e);
+bool handover_empty(struct engine *e);
+void handover_fini(struct engine *e);
 
 /* tx.c */
 void engine_tx_reply(struct engine *e, const struct tcp_out *out); /* no payload */

@@ -83,7 +83,7 @@ static void rx_tcp(struct engine *e, const struct net_ip4 *ip)
 	flow_segment(e, &seg);
 }
 
-static void rx_frame(struct engine *e, const struct nic_frame *f)
+static void rx_packet(struct engine *e, const struct nic_frame *f)
 {
 	uint8_t flags =
 		f->checksum == NIC_CHECKSUM_GOOD ? NET_RX_IP4_CSUM_OK | NET_RX_L4_CSUM_OK : 0;
@@ -105,6 +105,13 @@ static void rx_frame(struct engine *e, const struct nic_frame *f)
 		rx_tcp(e, &ip);
 	else
 		rx_icmp(e, &p, &ip);
+}
+
+void rx_frame(struct engine *e, const struct nic_frame *f)
+{
+	e->frame = f;
+	rx_packet(e, f);
+	e->frame = NULL;
 }
 
 unsigned int engine_rx(struct engine *e)
