@@ -1,3 +1,4 @@
+/* Congestion control: what all algorithms share. The theory is in cc.h. */
 #include <tcp/cc.h>
 
 static const struct tcp_cc_ops *const algorithms[TCP_CC_COUNT] = {

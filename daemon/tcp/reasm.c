@@ -1,3 +1,5 @@
+/* Out-of-order ranges. The theory is in reasm.h; 32 ranges are searched one by one, since a list
+ * that short fits a few cache lines and is nearly always empty. */
 #include <tcp/reasm.h>
 
 #include <string.h>
