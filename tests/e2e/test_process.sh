@@ -36,7 +36,12 @@ hold_connection()
 {
 	spawn_kernel holder bash -c "exec 3<>/dev/tcp/$MTCPD_IP/80; exec sleep 60"
 	HOLDER=$LAST
-	wait_until 5 test "$(live_flows)" -gt 0 || sleep 0.2
+	wait_until 5 held || fail "a connection is held"
+}
+
+held()
+{
+	[ "$(live_flows)" -gt 0 ]
 }
 
 # -- command line
@@ -64,8 +69,9 @@ check "WATCHDOG=1 goes on while engines sleep" wait_until 5 told WATCHDOG=1 4
 kill -HUP "$DAEMON_PID"
 sleep 0.3
 check "SIGHUP is survived" alive
-"$BIN/mtcpd" --config "$T/d.conf" >"$T/second.log" 2>&1
+in_ns "$M" "$BIN/mtcpd" --config "$T/d.conf" >"$T/second.log" 2>&1
 check_equal "a second daemon on the same directory (status)" 1 $?
+check "and why" grep -q "$T/d" "$T/second.log"
 check "the first one goes on" ctl version
 
 before=$(cpu_ticks "$DAEMON_PID")
