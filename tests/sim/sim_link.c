@@ -1,0 +1,184 @@
+#include "sim_link.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	ETHERTYPE_AT = 12,
+	ETH_HLEN = 14,
+};
+
+void sim_link_init(struct sim_link *l, uint64_t seed, const struct sim_profile *profile)
+{
+	*l = (struct sim_link){.rng = {.state = seed}};
+	l->way[0].profile = l->way[1].profile = *profile;
+}
+
+void sim_link_fini(struct sim_link *l)
+{
+	for (int side = 0; side < 2; side++) {
+		for (uint32_t i = 0; i < l->way[side].count; i++)
+			free(l->way[side].heap[i]);
+		free(l->way[side].heap);
+	}
+}
+
+/* -- a heap by arrival ----------------------------------------------------------------------- */
+
+static bool is_before(const struct sim_frame *a, const struct sim_frame *b)
+{
+	return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
+}
+
+static void heap_push(struct sim_way *w, struct sim_frame *f)
+{
+	uint32_t i = w->count++;
+
+	if (w->count > w->capacity) {
+		w->capacity = w->capacity ? w->capacity * 2 : 64;
+		w->heap = realloc(w->heap, w->capacity * sizeof(struct sim_frame *));
+		assert(w->heap);
+	}
+	for (; i && is_before(f, w->heap[(i - 1) / 2]); i = (i - 1) / 2)
+		w->heap[i] = w->heap[(i - 1) / 2];
+	w->heap[i] = f;
+}
+
+static struct sim_frame *heap_pop(struct sim_way *w)
+{
+	struct sim_frame *top = w->heap[0];
+	struct sim_frame *last = w->heap[--w->count];
+	uint32_t i = 0;
+
+	for (;;) {
+		uint32_t child = 2 * i + 1;
+
+		if (child + 1 < w->count && is_before(w->heap[child + 1], w->heap[child]))
+			child++;
+		if (child >= w->count || !is_before(w->heap[child], last))
+			break;
+		w->heap[i] = w->heap[child];
+		i = child;
+	}
+	w->heap[i] = last;
+	return top;
+}
+
+/* -- what happens to a frame --------------------------------------------------------------------
+ */
+
+static bool is_arp(const uint8_t *frame, uint32_t len)
+{
+	return len > ETH_HLEN && frame[ETHERTYPE_AT] == 0x08 && frame[ETHERTYPE_AT + 1] == 0x06;
+}
+
+static void corrupt(struct sim_link *l, struct sim_frame *f)
+{
+	l->stats.corrupted++;
+	if (sim_rng_below(&l->rng, 8) == 0) {
+		f->len_bytes = (uint32_t)sim_rng_below(&l->rng, f->len_bytes);
+		return;
+	}
+	f->data[sim_rng_below(&l->rng, f->len_bytes)] ^= (uint8_t)(1u << sim_rng_below(&l->rng, 8));
+}
+
+static struct sim_frame *copy(struct sim_link *l, const uint8_t *frame, uint32_t len)
+{
+	struct sim_frame *f = malloc(sizeof(*f) + len);
+
+	assert(f);
+	f->order = l->next_order++;
+	f->len_bytes = len;
+	memcpy(f->data, frame, len);
+	return f;
+}
+
+/* A truncated frame gets a block of its new size, for the sanitizer's sake. */
+static struct sim_frame *damaged_copy(struct sim_link *l, const uint8_t *frame, uint32_t len)
+{
+	struct sim_frame *f = copy(l, frame, len);
+	struct sim_frame *shorter;
+
+	corrupt(l, f);
+	if (f->len_bytes == len)
+		return f;
+	shorter = copy(l, f->data, f->len_bytes);
+	free(f);
+	return shorter;
+}
+
+/* When a frame handed over now has left the sender. */
+static uint64_t serialise(struct sim_link *l, struct sim_way *w, uint32_t len)
+{
+	uint64_t start = w->busy_until_us > l->now_us ? w->busy_until_us : l->now_us;
+
+	if (w->profile.rate_bytes_s)
+		start += (uint64_t)len * 1000000 / w->profile.rate_bytes_s;
+	w->busy_until_us = start;
+	return start;
+}
+
+static void deliver(
+	struct sim_link *l, struct sim_way *w, const uint8_t *frame, uint32_t len, bool spared)
+{
+	const struct sim_profile *p = &w->profile;
+	bool damage = !spared && sim_rng_chance(&l->rng, p->corrupt_ppm);
+	struct sim_frame *f = damage ? damaged_copy(l, frame, len) : copy(l, frame, len);
+
+	f->at_us = w->busy_until_us + p->delay_us;
+	if (!spared && p->reorder_us && sim_rng_chance(&l->rng, p->reorder_ppm)) {
+		l->stats.reordered++;
+		f->at_us += sim_rng_range(&l->rng, 1, p->reorder_us);
+	}
+	w->queued_bytes += f->len_bytes;
+	heap_push(w, f);
+}
+
+void sim_link_send(struct sim_link *l, int side, const uint8_t *frame, uint32_t len)
+{
+	struct sim_way *w = &l->way[side];
+	bool spared = w->profile.spare_arp && is_arp(frame, len);
+
+	if (l->tap)
+		l->tap(l->tap_arg, l->now_us, side, frame, len);
+	l->stats.sent++;
+	if (w->profile.queue_max_bytes && w->queued_bytes + len > w->profile.queue_max_bytes &&
+		!spared) {
+		l->stats.overflowed++;
+		return;
+	}
+	serialise(l, w, len);
+	if (w->cut || (!spared && sim_rng_chance(&l->rng, w->profile.loss_ppm))) {
+		l->stats.lost++;
+		return;
+	}
+	deliver(l, w, frame, len, spared);
+	if (!spared && sim_rng_chance(&l->rng, w->profile.duplicate_ppm)) {
+		l->stats.duplicated++;
+		deliver(l, w, frame, len, spared);
+	}
+}
+
+struct sim_frame *sim_link_receive(struct sim_link *l, int side)
+{
+	struct sim_way *w = &l->way[!side];
+	struct sim_frame *f;
+
+	if (!w->count || w->heap[0]->at_us > l->now_us)
+		return NULL;
+	f = heap_pop(w);
+	w->queued_bytes -= f->len_bytes;
+	l->stats.delivered++;
+	return f;
+}
+
+uint64_t sim_link_next_us(const struct sim_link *l)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (int side = 0; side < 2; side++)
+		if (l->way[side].count && l->way[side].heap[0]->at_us < next)
+			next = l->way[side].heap[0]->at_us;
+	return next;
+}

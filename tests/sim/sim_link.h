@@ -1,0 +1,74 @@
+/* A link between two ports, with everything that links do to frames.
+ *
+ * Frames are copied in and handed out as blocks of exactly their size, so that a sanitizer sees
+ * a read past one. Each direction has its own profile, and a queue ordered by the time of
+ * arrival: serialisation at the rate, then delay, then for some frames a further delay, by
+ * which they fall behind their successors. ARP is spared (profile.spare_arp): a connection that
+ * fails because three requests were lost tells nothing about TCP.
+ *
+ * Damage is one flipped bit, or an end cut off: what the checksums of IPv4 and TCP are sure to
+ * notice. More flips can cancel out in a 16-bit sum, which on a real link the frame check
+ * sequence would catch.
+ */
+#ifndef SIM_LINK_H
+#define SIM_LINK_H
+
+#include "sim_rng.h"
+
+#include <stddef.h>
+
+struct sim_profile {
+	uint32_t loss_ppm;
+	uint32_t duplicate_ppm;
+	uint32_t reorder_ppm;
+	uint32_t corrupt_ppm;
+	uint32_t delay_us;
+	uint32_t reorder_us;	  /* at most so much further delay */
+	uint64_t rate_bytes_s;	  /* 0: infinite */
+	uint64_t queue_max_bytes; /* tail drop; 0: no limit */
+	bool spare_arp;
+};
+
+struct sim_frame {
+	uint64_t at_us;
+	uint64_t order; /* of frames that arrive at the same time */
+	uint32_t len_bytes;
+	uint8_t data[];
+};
+
+struct sim_way {
+	struct sim_profile profile;
+	struct sim_frame **heap; /* earliest first */
+	uint32_t count, capacity;
+	uint64_t busy_until_us; /* when the last frame has left the sender */
+	uint64_t queued_bytes;	/* not yet arrived */
+	bool cut;		/* all frames are lost */
+};
+
+struct sim_link_stats {
+	uint64_t sent, lost, overflowed, duplicated, reordered, corrupted, delivered;
+};
+
+/* Sees every frame as its sender hands it over, before anything happens to it. */
+typedef void sim_tap_fn(void *arg, uint64_t now_us, int side, const uint8_t *frame, uint32_t len);
+
+struct sim_link {
+	struct sim_rng rng;
+	uint64_t now_us; /* moved by the owner */
+	uint64_t next_order;
+	struct sim_way way[2]; /* from side i */
+	struct sim_link_stats stats;
+	sim_tap_fn *tap;
+	void *tap_arg;
+};
+
+void sim_link_init(struct sim_link *l, uint64_t seed, const struct sim_profile *profile);
+void sim_link_fini(struct sim_link *l);
+
+void sim_link_send(struct sim_link *l, int side, const uint8_t *frame, uint32_t len);
+/* The next frame that has arrived at `side` by now, or NULL. The caller frees it. */
+struct sim_frame *sim_link_receive(struct sim_link *l, int side);
+/* When the next frame arrives anywhere; UINT64_MAX: nothing is under way. */
+uint64_t sim_link_next_us(const struct sim_link *l);
+
+#endif

@@ -1,0 +1,299 @@
+/* Draws a scenario from a seed and runs it to its end.
+ *
+ * A run has four acts: connections come, send, stall, close or crash until each is over; then
+ * silence until the last TIME-WAIT is gone; then what the engines hold must be nothing; then
+ * the sessions end, and their memory must be let go of at once.
+ */
+#include "sim_scenario.h"
+
+#include "sim_app.h"
+#include "sim_fail.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	HOURS_MAX = 6, /* of virtual time: more is no progress */
+	QUIET_S = 600, /* to the end of the last TIME-WAIT */
+	PORT_FIRST = 5000,
+	CRASHES_MAX = 3,
+};
+
+struct crash {
+	struct sim_client *client;
+	uint64_t at_us;
+};
+
+struct scenario {
+	uint64_t seed;
+	struct sim_rng rng;
+	struct sim_world_config cfg;
+	struct sim_client_config client;
+	struct sim_world world;
+	struct sim_app app;
+	struct sim_client *clients[2][3];
+	uint32_t client_count[2];
+	struct crash crash[CRASHES_MAX];
+	uint32_t crash_count;
+	uint64_t size_max;
+};
+
+static uint64_t below(struct scenario *s, uint64_t n)
+{
+	return sim_rng_below(&s->rng, n);
+}
+
+static bool one_in(struct scenario *s, uint64_t n)
+{
+	return below(s, n) == 0;
+}
+
+/* -- drawing --------------------------------------------------------------------------------------
+ */
+
+static void draw_link(struct scenario *s)
+{
+	struct sim_profile *p = &s->cfg.profile;
+
+	p->delay_us = (uint32_t)sim_rng_log(&s->rng, 10, 100000);
+	if (one_in(s, 4))
+		return; /* a perfect link, now and then */
+	p->loss_ppm = one_in(s, 3) ? 0 : (uint32_t)below(s, 100001);
+	p->duplicate_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 50001);
+	p->corrupt_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 30001);
+	p->reorder_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 200001);
+	p->reorder_us = (uint32_t)sim_rng_range(&s->rng, 1, 4 * (uint64_t)p->delay_us);
+	if (one_in(s, 2))
+		p->rate_bytes_s = sim_rng_log(&s->rng, 125000, 1250000000);
+	if (p->rate_bytes_s && one_in(s, 2))
+		p->queue_max_bytes = sim_rng_range(&s->rng, 20000, 500000);
+}
+
+static void draw_host(struct scenario *s, struct sim_host_config *h, uint16_t mtu)
+{
+	h->mtu_bytes = mtu;
+	h->tcp.mss_max_bytes = mtu - 40u;
+	h->tcp.tso_max_bytes = one_in(s, 2) ? 0 : (uint32_t)sim_rng_range(&s->rng, mtu, 65535);
+	h->tcp.timestamps = !one_in(s, 4);
+	h->tcp.window_scale = !one_in(s, 4);
+	h->tcp.syn_retries = 12; /* ten per cent of loss are no reason to fail */
+	h->tcp.synack_retries = 12;
+	h->limits.rcvbuf_bytes = (uint32_t)sim_rng_log(&s->rng, 4096, 1 << 20);
+	h->limits.sndbuf_bytes = (uint32_t)sim_rng_log(&s->rng, 4096, 1 << 20);
+	h->tcp.rcvbuf_bytes = h->limits.rcvbuf_bytes;
+	h->limits.slots_per_turn = (uint32_t)sim_rng_range(&s->rng, 1, 64);
+	h->limits.halves_max = one_in(s, 4) ? 1 : 64; /* 1: cookies */
+	h->limits.orphan_timeout_s = (uint32_t)sim_rng_range(&s->rng, 1, 120);
+	h->limits.uid_orphans_max = (uint32_t)sim_rng_range(&s->rng, 0, 8);
+}
+
+static void draw_clients(struct scenario *s)
+{
+	struct sim_client_config *c = &s->client;
+
+	sim_client_config_default(c);
+	c->contexts = (uint32_t)sim_rng_range(&s->rng, 1, 3);
+	c->ring_order_log2 = (uint32_t)sim_rng_range(&s->rng, 4, 8);
+	c->up_bytes = (one_in(s, 3) ? 5 : sim_rng_range(&s->rng, 8, 64)) * 32768;
+	c->up_max_bytes = c->up_bytes * sim_rng_range(&s->rng, 1, 8) + 65536;
+	c->down_bytes = sim_rng_range(&s->rng, 4, 128) * SIM_BLOCK_BYTES;
+	c->down_max_bytes = c->down_bytes * sim_rng_range(&s->rng, 1, 4) + 65536;
+}
+
+static void draw(struct scenario *s)
+{
+	static const uint16_t mtus[] = {1500, 1500, 1500, 576, 9000};
+	uint16_t mtu = mtus[below(s, sizeof(mtus) / sizeof(mtus[0]))];
+
+	sim_world_config_default(&s->cfg, s->seed);
+	draw_link(s);
+	for (int side = 0; side < 2; side++)
+		draw_host(s, &s->cfg.host[side], mtu);
+	draw_clients(s);
+	s->size_max = one_in(s, 20) ? 4 << 20 : one_in(s, 3) ? 1 << 19 : 1 << 17;
+}
+
+static void draw_end(struct scenario *s, struct sim_end_spec *x)
+{
+	*x = (struct sim_end_spec){
+		.tx_bytes = one_in(s, 6)   ? 0
+			    : one_in(s, 2) ? sim_rng_log(&s->rng, 1, s->size_max)
+					   : below(s, s->size_max),
+		.abort_at_pos = SIM_APP_NEVER,
+		.write_max_bytes = (uint32_t)sim_rng_log(&s->rng, 64, SIM_BLOCK_BYTES),
+		.read_max_bytes = (uint32_t)sim_rng_log(&s->rng, 512, SIM_BLOCK_BYTES),
+		.consume_step_bytes = (uint32_t)sim_rng_log(&s->rng, 1, 4096),
+		.shutdown = !one_in(s, 3),
+		.nodelay = one_in(s, 3),
+		.more = one_in(s, 4),
+	};
+	if (one_in(s, 6)) {
+		x->stall_us = sim_rng_log(&s->rng, 1000, 10 * SIM_SECOND);
+		x->stall_at_pos = below(s, s->size_max);
+	}
+	if (one_in(s, 30))
+		x->abort_at_pos = below(s, x->tx_bytes + 1);
+}
+
+/* One of the two ends must begin to close. With cookies, or a full accept queue, the one that
+ * connects must say something, or the other may never hear that it is connected. */
+static void draw_leaving(struct scenario *s, struct sim_flow_spec *f)
+{
+	(void)s;
+	if (f->end[0].tx_bytes == 0)
+		f->end[0].shutdown = true;
+	if (!f->end[0].shutdown && f->end[1].tx_bytes)
+		f->end[1].shutdown = true;
+	if (!f->end[1].shutdown && f->end[0].tx_bytes && !f->end[0].shutdown)
+		f->end[0].shutdown = true;
+}
+
+static void add_flow(struct scenario *s, uint32_t i)
+{
+	struct sim_flow_spec f = {
+		.side = (int)below(s, 2),
+		.port = (uint16_t)(PORT_FIRST + below(s, 2)),
+		.start_us = one_in(s, 3) ? 0 : below(s, 2 * SIM_SECOND),
+		.simultaneous = one_in(s, 20),
+	};
+	int other = !f.side;
+	struct sim_client *from = s->clients[f.side][below(s, s->client_count[f.side])];
+	struct sim_client *to = s->clients[other][0];
+
+	draw_end(s, &f.end[0]);
+	draw_end(s, &f.end[1]);
+	draw_leaving(s, &f);
+	if (f.simultaneous)
+		f.port = (uint16_t)(6000 + 2 * i);
+	sim_app_flow(&s->app, &f, from, to);
+}
+
+static void begin(struct scenario *s)
+{
+	uint32_t flows = (uint32_t)sim_rng_range(&s->rng, 1, one_in(s, 2) ? 4 : 20);
+
+	for (int side = 0; side < 2; side++) {
+		s->client_count[side] = 1 + one_in(s, 3) + one_in(s, 3);
+		for (uint32_t i = 0; i < s->client_count[side]; i++)
+			s->clients[side][i] = sim_client_new(&s->world.host[side], &s->client);
+		for (uint16_t i = 0; i < 2; i++)
+			sim_client_listen(s->clients[side][0],
+				(uint32_t)below(s, s->client.contexts), PORT_FIRST + i,
+				(uint32_t)sim_rng_range(&s->rng, 1, 16));
+	}
+	for (uint32_t i = 0; i < flows; i++)
+		add_flow(s, i);
+	if (!one_in(s, 8))
+		return;
+	s->crash_count = (uint32_t)sim_rng_range(&s->rng, 1, CRASHES_MAX);
+	for (uint32_t i = 0; i < s->crash_count; i++) {
+		int side = (int)below(s, 2);
+
+		s->crash[i].client = s->clients[side][below(s, s->client_count[side])];
+		s->crash[i].at_us = SIM_START_US + sim_rng_log(&s->rng, 100, 5 * SIM_SECOND);
+	}
+}
+
+/* -- running --------------------------------------------------------------------------------------
+ */
+
+static void crash_due(struct scenario *s)
+{
+	for (uint32_t i = 0; i < s->crash_count; i++)
+		if (s->crash[i].at_us <= s->world.now_us && !s->crash[i].client->dead)
+			sim_app_crash(&s->app, s->crash[i].client);
+}
+
+static uint64_t next_crash(const struct scenario *s, uint64_t until_us)
+{
+	for (uint32_t i = 0; i < s->crash_count; i++)
+		if (!s->crash[i].client->dead && s->crash[i].at_us < until_us)
+			until_us = s->crash[i].at_us;
+	return until_us;
+}
+
+static bool is_quiet(void *arg)
+{
+	struct sim_world *w = arg;
+
+	return sim_check_is_quiet(&w->host[0]) && sim_check_is_quiet(&w->host[1]);
+}
+
+static void run_flows(struct scenario *s)
+{
+	uint64_t limit_us = SIM_START_US + HOURS_MAX * 3600 * SIM_SECOND;
+
+	for (;;) {
+		crash_due(s);
+		sim_world_settle(&s->world);
+		if (sim_app_is_done(&s->app))
+			return;
+		SIM_CHECK(s->world.now_us < limit_us, "no progress in %d hours", HOURS_MAX);
+		sim_world_step(&s->world, next_crash(s, limit_us));
+	}
+}
+
+static void run_out(struct scenario *s)
+{
+	SIM_CHECK(sim_world_until(&s->world, QUIET_S * SIM_SECOND, is_quiet, &s->world),
+		"something is left after %d s of silence", QUIET_S);
+	for (int side = 0; side < 2; side++) {
+		sim_check_clean(&s->world.host[side]);
+		SIM_CHECK(!s->world.host[side].condemned, "an honest session was condemned");
+	}
+}
+
+static void end_sessions(struct scenario *s)
+{
+	for (int side = 0; side < 2; side++)
+		for (uint32_t i = 0; i < s->client_count[side]; i++)
+			sim_client_crash(s->clients[side][i]);
+	sim_world_settle(&s->world);
+	for (int side = 0; side < 2; side++) {
+		struct engine_gauges g;
+
+		for (uint32_t i = 0; i < s->client_count[side]; i++)
+			SIM_CHECK(s->clients[side][i]->gone, "a session's memory is still held");
+		engine_gauges(s->world.host[side].engine, &g);
+		SIM_CHECK(!g.sessions && !g.listeners, "sessions or listeners are left");
+		sim_check_clean(&s->world.host[side]);
+	}
+}
+
+static void describe(const struct scenario *s)
+{
+	const struct sim_profile *p = &s->cfg.profile;
+
+	printf("seed %llu: %u flows, delay %u us, loss %u reorder %u duplicate %u corrupt %u ppm, "
+	       "rate %llu B/s, mtu %u; %llu frames, %llu bytes in %.3f s\n",
+		(unsigned long long)s->seed, s->app.flow_count, p->delay_us, p->loss_ppm,
+		p->reorder_ppm, p->duplicate_ppm, p->corrupt_ppm,
+		(unsigned long long)p->rate_bytes_s, s->cfg.host[0].mtu_bytes,
+		(unsigned long long)s->world.wire.frames, (unsigned long long)s->app.bytes,
+		(double)(s->world.now_us - SIM_START_US) / 1e6);
+}
+
+void sim_scenario_run(uint64_t seed, const struct sim_scenario_options *options)
+{
+	static struct scenario s;
+
+	memset(&s, 0, sizeof(s));
+	s.seed = seed;
+	s.rng.state = seed;
+	draw(&s);
+	sim_world_init(&s.world, &s.cfg);
+	if (options->trace)
+		s.world.wire.trace = stdout;
+	if (options->pcap)
+		SIM_CHECK(!sim_wire_pcap(&s.world.wire, options->pcap), "%s: %m", options->pcap);
+	sim_app_init(&s.app, &s.world, sim_rng_next(&s.rng));
+	begin(&s);
+	run_flows(&s);
+	sim_app_verify(&s.app);
+	run_out(&s);
+	end_sessions(&s);
+	if (options->describe)
+		describe(&s);
+	sim_app_fini(&s.app);
+	sim_world_fini(&s.world);
+}

@@ -1,0 +1,233 @@
+#include "sim_wire.h"
+
+#include "sim_fail.h"
+
+#include <tcp/options.h>
+#include <tcp/seq.h>
+#include <tcp/tcp.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	ETH_HLEN = 14,
+	PCAP_SNAP = 65535,
+	PCAP_ETHERNET = 1,
+};
+
+/* A TCP frame as read from its bytes. */
+struct view {
+	uint16_t sport, dport;
+	uint32_t seq, ack, wnd, len;
+	uint8_t flags;
+	int8_t wscale;
+};
+
+static uint16_t get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+	return (uint32_t)get16(p) << 16 | get16(p + 2);
+}
+
+/* -- files ---------------------------------------------------------------------------------------
+ */
+
+void sim_wire_init(struct sim_wire *w)
+{
+	*w = (struct sim_wire){.judge = true};
+	w->flows = calloc(SIM_WIRE_FLOWS, sizeof(*w->flows));
+	SIM_CHECK(w->flows, "no memory");
+}
+
+void sim_wire_fini(struct sim_wire *w)
+{
+	if (w->pcap)
+		fclose(w->pcap);
+	free(w->flows);
+}
+
+int sim_wire_pcap(struct sim_wire *w, const char *path)
+{
+	const struct {
+		uint32_t magic;
+		uint16_t major, minor;
+		uint32_t zone, accuracy, snap, type;
+	} head = {0xa1b2c3d4, 2, 4, 0, 0, PCAP_SNAP, PCAP_ETHERNET};
+
+	w->pcap = fopen(path, "wb");
+	if (!w->pcap)
+		return -errno;
+	fwrite(&head, sizeof(head), 1, w->pcap);
+	return 0;
+}
+
+static void write_pcap(struct sim_wire *w, uint64_t now_us, const uint8_t *frame, uint32_t len)
+{
+	const uint32_t head[4] = {
+		(uint32_t)(now_us / 1000000), (uint32_t)(now_us % 1000000), len, len};
+
+	fwrite(head, sizeof(head), 1, w->pcap);
+	fwrite(frame, len, 1, w->pcap);
+}
+
+/* -- reading --------------------------------------------------------------------------------------
+ */
+
+/* The shift of a SYN's window scale option, -1 if it has none. */
+static int8_t find_wscale(const uint8_t *opt, const uint8_t *end)
+{
+	while (opt < end && *opt) {
+		if (*opt == 1) {
+			opt++;
+			continue;
+		}
+		if (end - opt < 2 || opt[1] < 2 || opt[1] > end - opt)
+			return -1;
+		if (*opt == 3 && opt[1] == 3)
+			return (int8_t)opt[2];
+		opt += opt[1];
+	}
+	return -1;
+}
+
+static bool read_tcp(struct view *v, const uint8_t *frame, uint32_t len)
+{
+	const uint8_t *ip = frame + ETH_HLEN;
+	const uint8_t *tcp;
+	uint32_t ip_hlen, tcp_hlen, total;
+
+	if (len < ETH_HLEN + 40 || get16(frame + 12) != 0x0800 || ip[9] != 6)
+		return false;
+	ip_hlen = (uint32_t)(ip[0] & 15) * 4;
+	total = get16(ip + 2);
+	tcp = ip + ip_hlen;
+	tcp_hlen = (uint32_t)(tcp[12] >> 4) * 4;
+	if (total > len - ETH_HLEN || ip_hlen + tcp_hlen > total)
+		return false;
+	*v = (struct view){
+		.sport = get16(tcp),
+		.dport = get16(tcp + 2),
+		.seq = get32(tcp + 4),
+		.ack = get32(tcp + 8),
+		.flags = tcp[13],
+		.wnd = get16(tcp + 14),
+		.len = total - ip_hlen - tcp_hlen,
+		.wscale = find_wscale(tcp + 20, tcp + tcp_hlen),
+	};
+	return true;
+}
+
+/* -- judging
+ * --------------------------------------------------------------------------------------- */
+
+static struct sim_wire_flow *find_flow(struct sim_wire *w, int side, const struct view *v)
+{
+	uint32_t ports =
+		side ? (uint32_t)v->dport << 16 | v->sport : (uint32_t)v->sport << 16 | v->dport;
+	uint32_t i = (uint32_t)(ports * UINT32_C(2654435761)) % SIM_WIRE_FLOWS;
+
+	if (!ports)
+		return NULL;
+	for (; w->flows[i].ports && w->flows[i].ports != ports; i = (i + 1) % SIM_WIRE_FLOWS)
+		;
+	if (w->flows[i].ports)
+		return &w->flows[i];
+	if (w->flow_count + 1 == SIM_WIRE_FLOWS)
+		return NULL;
+	w->flow_count++;
+	w->flows[i].ports = ports;
+	return &w->flows[i];
+}
+
+static void note_syn(struct sim_wire_way *mine, struct sim_wire_way *other, const struct view *v)
+{
+	if (mine->syn && mine->isn == v->seq)
+		return;
+	*mine = (struct sim_wire_way){
+		.syn = true, .isn = v->seq, .seq_end = v->seq + 1, .wscale = v->wscale};
+	other->edge_valid = false;
+}
+
+/* The edge counts only from an ACK of this connection: one that acknowledges what the other
+ * side has sent of it. (An old TIME-WAIT may answer a new SYN with numbers of its own.) */
+static void judge_edge(
+	struct sim_wire_way *mine, const struct sim_wire_way *other, const struct view *v, int side)
+{
+	bool scaled = !(v->flags & TCP_SYN) && mine->wscale >= 0 && other->wscale >= 0;
+	uint32_t edge = v->ack + (v->wnd << (scaled ? mine->wscale : 0));
+
+	if (!mine->syn || !other->syn || !tcp_seq_gt(v->ack, other->isn) ||
+		tcp_seq_gt(v->ack, other->seq_end))
+		return;
+	SIM_CHECK(!mine->edge_valid || tcp_seq_geq(edge, mine->edge),
+		"side %d, port %u to %u: right edge moved left by %u", side, v->sport, v->dport,
+		mine->edge - edge);
+	mine->edge = edge;
+	mine->edge_valid = true;
+}
+
+static void judge_data(
+	struct sim_wire_way *mine, const struct sim_wire_way *other, const struct view *v, int side)
+{
+	uint32_t end = v->seq + v->len;
+
+	SIM_CHECK(!v->len || !other->edge_valid || tcp_seq_leq(end, other->edge + 1),
+		"side %d, port %u to %u: %u bytes past the window", side, v->sport, v->dport,
+		end - other->edge);
+	end += (v->flags & TCP_FIN) != 0;
+	if (tcp_seq_gt(end, mine->seq_end))
+		mine->seq_end = end;
+}
+
+static void judge(struct sim_wire *w, int side, const struct view *v)
+{
+	struct sim_wire_flow *f = find_flow(w, side, v);
+	struct sim_wire_way *mine, *other;
+
+	if (!f || v->flags & TCP_RST)
+		return;
+	mine = &f->way[side];
+	other = &f->way[!side];
+	if (v->flags & TCP_SYN)
+		note_syn(mine, other, v);
+	else if (mine->syn)
+		judge_data(mine, other, v, side);
+	if (v->flags & TCP_ACK)
+		judge_edge(mine, other, v, side);
+}
+
+static void print(struct sim_wire *w, uint64_t now_us, int side, const struct view *v)
+{
+	const struct sim_wire_flow *f = find_flow(w, side, v);
+	uint32_t isn = f ? f->way[side].isn : 0;
+	uint32_t other_isn = f ? f->way[!side].isn : 0;
+
+	fprintf(w->trace, "%12.6f %s %5u %5u %s%s%s%s%s seq %u:%u ack %u wnd %u\n",
+		(double)now_us / 1e6, side ? "<" : ">", side ? v->dport : v->sport,
+		side ? v->sport : v->dport, v->flags & TCP_SYN ? "S" : "",
+		v->flags & TCP_FIN ? "F" : "", v->flags & TCP_RST ? "R" : "",
+		v->flags & TCP_PSH ? "P" : "", v->flags & TCP_ACK ? "A" : "", v->seq - isn,
+		v->seq - isn + v->len, v->ack - other_isn, v->wnd);
+}
+
+void sim_wire_tap(void *arg, uint64_t now_us, int side, const uint8_t *frame, uint32_t len)
+{
+	struct sim_wire *w = arg;
+	struct view v;
+
+	w->frames++;
+	if (w->pcap)
+		write_pcap(w, now_us, frame, len);
+	if (!read_tcp(&v, frame, len))
+		return;
+	w->data_bytes += v.len;
+	if (w->judge)
+		judge(w, side, &v);
+	if (w->trace)
+		print(w, now_us, side, &v);
+}

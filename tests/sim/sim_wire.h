@@ -1,0 +1,48 @@
+/* What can be judged from the frames alone, as their sender hands them to the link.
+ *
+ * For each connection and direction: the right edge of the window, decoded with the scale that
+ * both SYNs agreed on, never moves left (RFC 9293 section 3.8.6.2.1, RFC 7323 section 2.4); and
+ * data never lies past the edge that the other side has sent, but for one byte of a probe.
+ * Frames are also what --trace prints and --pcap writes.
+ */
+#ifndef SIM_WIRE_H
+#define SIM_WIRE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum {
+	SIM_WIRE_FLOWS = 4096, /* more are not followed */
+};
+
+/* One direction. */
+struct sim_wire_way {
+	uint32_t isn;
+	uint32_t seq_end; /* behind the highest byte sent */
+	uint32_t edge;	  /* right edge that it has promised */
+	int8_t wscale;	  /* -1: no option in its SYN */
+	bool syn, edge_valid;
+};
+struct sim_wire_flow {
+	uint32_t ports; /* of side 0 above, of side 1 below; 0: free */
+	struct sim_wire_way way[2];
+};
+
+struct sim_wire {
+	struct sim_wire_flow *flows;
+	uint32_t flow_count;
+	bool judge;
+	FILE *trace;
+	FILE *pcap;
+	uint64_t frames, data_bytes;
+};
+
+void sim_wire_init(struct sim_wire *w);
+void sim_wire_fini(struct sim_wire *w);
+/* Writes the file's head; the file is closed by sim_wire_fini(). 0 or -errno. */
+int sim_wire_pcap(struct sim_wire *w, const char *path);
+/* A sim_tap_fn. */
+void sim_wire_tap(void *arg, uint64_t now_us, int side, const uint8_t *frame, uint32_t len);
+
+#endif
