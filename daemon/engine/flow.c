@@ -305,13 +305,9 @@ static void connect_options(
 	if (req->options & PROTO_OPTION_KEEPALIVE)
 		tcp_setopt(&e->tcp, c, TCP_OPT_KEEPALIVE, true, e->now_us);
 	if (req->sndbuf_bytes)
-		sk->sndbuf_bytes = req->sndbuf_bytes < lim->sndbuf_max_bytes
-					   ? req->sndbuf_bytes
-					   : lim->sndbuf_max_bytes;
+		sk->sndbuf_bytes = sock_clamp_buffer(req->sndbuf_bytes, lim->sndbuf_max_bytes);
 	if (req->rcvbuf_bytes)
-		sk->rcvbuf_bytes = req->rcvbuf_bytes < lim->rcvbuf_max_bytes
-					   ? req->rcvbuf_bytes
-					   : lim->rcvbuf_max_bytes;
+		sk->rcvbuf_bytes = sock_clamp_buffer(req->rcvbuf_bytes, lim->rcvbuf_max_bytes);
 }
 
 /* A client's connect. 0 and *out, or -errno: as connect(2) would report it. */

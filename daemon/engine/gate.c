@@ -316,11 +316,6 @@ static enum proto_condemned op_close(struct engine *e, struct ring *r, const str
 	return PROTO_OK;
 }
 
-static uint32_t clamp_buffer(uint64_t value, uint32_t max)
-{
-	return value < 4096 ? 4096 : value > max ? max : (uint32_t)value;
-}
-
 static int set_option(
 	struct engine *e, struct tcp_conn *c, struct sock *sk, uint32_t option, uint64_t value)
 {
@@ -337,11 +332,11 @@ static int set_option(
 		flow_events(e, c, tcp_setopt(&e->tcp, c, tcp_name[option], value != 0, e->now_us));
 		return 0;
 	case PROTO_SET_SNDBUF:
-		sk->sndbuf_bytes = clamp_buffer(value, e->cfg.limits.sndbuf_max_bytes);
+		sk->sndbuf_bytes = sock_clamp_buffer(value, e->cfg.limits.sndbuf_max_bytes);
 		sock_mark(e, sk);
 		return 0;
 	case PROTO_SET_RCVBUF:
-		sk->rcvbuf_bytes = clamp_buffer(value, e->cfg.limits.rcvbuf_max_bytes);
+		sk->rcvbuf_bytes = sock_clamp_buffer(value, e->cfg.limits.rcvbuf_max_bytes);
 		return 0;
 	default:
 		return -ENOPROTOOPT;

@@ -50,6 +50,7 @@ enum {
 	LISTENER_BUCKETS = 256,
 	BACKLOG_MAX = 4096,
 	SESSION_BUCKETS = 1024,
+	SOCK_BUFFER_MIN_BYTES = 4096, /* a receive window below 536 bytes would never reopen */
 	PENDING_RCVBUF_BYTES = 65535, /* window of a connection not yet accepted */
 	PENDING_POOL_BYTES = 64 << 20,
 	COOKIE_LIFE_US = 128 * 1000000,
@@ -376,6 +377,12 @@ unsigned int txq_gather(struct engine *e, struct tcp_conn *c, uint64_t pos, uint
 	struct nic_gather *gather, unsigned int max);
 
 /* sock.c */
+static inline uint32_t sock_clamp_buffer(uint64_t value, uint32_t max)
+{
+	return value < SOCK_BUFFER_MIN_BYTES ? SOCK_BUFFER_MIN_BYTES
+	       : value > max		     ? max
+					     : (uint32_t)value;
+}
 struct sock *sock_new(struct engine *e, struct session *s, uint16_t ctx, uint32_t cookie);
 struct sock *sock_lookup(struct engine *e, const struct session *s, struct proto_handle h);
 void sock_mark(struct engine *e, struct sock *sk); /* something to publish has changed */
