@@ -312,10 +312,12 @@ struct sock {
  * dead session. */
 int sock_get(int sd, struct sock **out);
 int sock_get_any(int sd, struct sock **out);
-void sock_put(struct sock *s);				/* unlocks and does what drainers left */
-struct sock *sock_at(uint32_t idx);			/* NULL: never used */
-int sock_alloc(enum sock_kind kind, struct sock **out); /* locked; 0, -EMFILE, -ENOMEM */
-void sock_free(struct sock *s);				/* locked by the caller; unlocks */
+void sock_put(struct sock *s);	    /* unlocks and does what drainers left */
+struct sock *sock_at(uint32_t idx); /* NULL: never used */
+/* A fresh entry, not locked; it comes to life when the caller sets its kind, last of all. 0,
+ * -EMFILE, -ENOMEM. */
+int sock_alloc(enum sock_kind kind, struct sock **out);
+void sock_free(struct sock *s); /* locked by the caller; unlocks */
 void sock_reset_flow(struct sock *s);
 bool sock_dead(const struct sock *s);
 uint32_t sock_count(void);			       /* in use, epoll instances aside */

@@ -25,9 +25,8 @@ int mtcp_socket(int domain, int type, int protocol)
 	s->nonblock = type & SOCK_NONBLOCK;
 	s->cloexec = type & SOCK_CLOEXEC;
 	s->ctx = (uint16_t)(ses.contexts ? w->ctx % ses.contexts : 0);
-	err = (int)s->idx;
-	sock_put(s);
-	return err;
+	s->kind = KIND_TCP;
+	return (int)s->idx;
 }
 
 /* -- shutdown ------------------------------------------------------------------------------ */

@@ -58,9 +58,8 @@ int mtcp_epoll_create1(int flags)
 	TAILQ_INIT(&ep->all);
 	TAILQ_INIT(&ep->waiters);
 	s->epoll = ep;
-	err = (int)s->idx;
-	pthread_mutex_unlock(&s->lock);
-	return err;
+	s->kind = KIND_EPOLL;
+	return (int)s->idx;
 }
 
 /* Keeps the instance from being freed until epoll_put(). 0, -EBADF, -EINVAL (a socket). */

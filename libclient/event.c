@@ -158,21 +158,29 @@ static void settle(struct sock *l, const struct sock *s, uint32_t pending)
 	atomic_store(&l->req.done, true);
 }
 
-/* Whether s waits for the answer to its ACCEPT number id. It is nobody's yet: no lock. */
-static bool awaits_accept(const struct sock *s, uint32_t id)
+/* Whether id is the ACCEPT that s waits for; then s is the caller's, and nobody else's yet. */
+static bool claim_pending(struct sock *s, uint32_t id)
 {
-	return s && s->kind == KIND_PENDING && s->req.id == id;
+	bool ours;
+
+	if (!s || s->kind != KIND_PENDING)
+		return false;
+	pthread_mutex_lock(&s->ev_lock);
+	ours = s->req.id == id;
+	if (ours)
+		s->req.id = 0;
+	pthread_mutex_unlock(&s->ev_lock);
+	return ours;
 }
 
 static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accepted *m)
 {
 	struct sock *s = sock_at(id % SOCKS_MAX), *l;
 
-	if (!awaits_accept(s, id)) {
+	if (!claim_pending(s, id)) {
 		stale(c);
 		return;
 	}
-	s->req.id = 0;
 	s->handle = m->handle;
 	memcpy(s->laddr, m->laddr, 16);
 	memcpy(s->raddr, m->raddr, 16);
@@ -199,7 +207,6 @@ static void apply_refused(struct sock *s, int32_t result)
 {
 	struct sock *l = s->pending_of;
 
-	s->req.id = 0;
 	s->kind = KIND_ZOMBIE;
 	pthread_mutex_lock(&l->ev_lock);
 	settle(l, s, result == -EAGAIN ? 0 : l->listener->engine[s->engine].pending);
@@ -218,7 +225,7 @@ static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *
 {
 	struct sock *s = sock_at(id % SOCKS_MAX);
 
-	if (awaits_accept(s, id)) {
+	if (claim_pending(s, id)) {
 		apply_refused(s, m->result);
 		return;
 	}

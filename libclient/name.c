@@ -1,6 +1,7 @@
 /* Names: bind and listen, which the daemon's main thread keeps (control socket). */
 #include <libclient/client.h>
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,6 +102,15 @@ static struct sock *queue_pop(struct sock *s)
 	return c;
 }
 
+/* Locks a socket of the queue. Only a drainer may hold it, briefly, and it waits for nobody; not
+ * a plain lock, for the same two entries may have been listener and queued the other way round
+ * in an earlier life. */
+static void lock_queued(struct sock *c)
+{
+	while (pthread_mutex_trylock(&c->lock))
+		sched_yield();
+}
+
 /* Stops listening and resets what was not accepted. May be called again for what comes late. */
 void listener_close(struct sock *s)
 {
@@ -115,7 +125,7 @@ void listener_close(struct sock *s)
 		pthread_mutex_unlock(&s->ev_lock);
 	}
 	while ((c = queue_pop(s))) {
-		pthread_mutex_lock(&c->lock);
+		lock_queued(c);
 		sock_close_locked(c, true);
 		sock_put(c);
 	}

@@ -192,8 +192,8 @@ static int make_pending(
 	s->pending_of = l;
 	pthread_mutex_lock(&s->ev_lock); /* pairs with claim_pending(): what it reads is above */
 	*id = s->req.id = sock_request_id(s);
+	s->kind = KIND_PENDING;
 	pthread_mutex_unlock(&s->ev_lock);
-	pthread_mutex_unlock(&s->lock);
 	*out = s;
 	return 0;
 }

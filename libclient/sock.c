@@ -96,7 +96,8 @@ void sock_reset_flow(struct sock *s)
 	atomic_store(&s->nospace, false);
 }
 
-static void sock_init(struct sock *s, enum sock_kind kind)
+/* Nobody else looks at it while it is KIND_FREE. */
+static void sock_init(struct sock *s)
 {
 	uint8_t *cold = (uint8_t *)&s->pending_of;
 
@@ -118,7 +119,6 @@ static void sock_init(struct sock *s, enum sock_kind kind)
 	atomic_store(&s->acceptable, 0);
 	atomic_store(&s->ev.error, 0);
 	sock_reset_flow(s);
-	s->kind = kind;
 }
 
 int sock_alloc(enum sock_kind kind, struct sock **out)
@@ -136,8 +136,7 @@ int sock_alloc(enum sock_kind kind, struct sock **out)
 	pthread_mutex_unlock(&table_lock);
 	if (!s)
 		return err ? err : -EMFILE;
-	pthread_mutex_lock(&s->lock);
-	sock_init(s, kind);
+	sock_init(s);
 	*out = s;
 	return 0;
 }
@@ -484,15 +483,16 @@ static void request_begin(struct sock *s)
  * interruptible: engines answer at once. The result, or -ENETDOWN. */
 int sock_request(struct sock *s, struct proto_slot *slot, struct tcp_info *info)
 {
+	uint32_t id;
 	int err;
 
 	request_begin(s);
 	pthread_mutex_lock(&s->ev_lock);
-	s->req.id = sock_request_id(s);
+	id = s->req.id = sock_request_id(s);
 	s->req.info = info;
 	atomic_store(&s->req.done, false);
 	pthread_mutex_unlock(&s->ev_lock);
-	slot->head = proto_head_make(proto_head_op(slot->head), s->req.id);
+	slot->head = proto_head_make(proto_head_op(slot->head), id);
 	err = ctx_push(s->ctx, s->engine, slot);
 	if (!err)
 		err = wait_on(s, WAKE_RESULT, MTCPI_FOREVER);
