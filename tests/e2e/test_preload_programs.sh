@@ -11,7 +11,7 @@ try()
 	local what=$1 pattern=$2
 
 	shift 2
-	if timeout 60 "$@" >"$T/out" 2>&1 && grep -Eq -- "$pattern" "$T/out"; then
+	if timeout 60 "$@" 2>&1 | tr '\r' '\n' >"$T/out" && grep -Eq -- "$pattern" "$T/out"; then
 		pass "$what: $(grep -E -m1 -- "$pattern" "$T/out")"
 	else
 		fail "$what: wanted /$pattern/"
@@ -22,6 +22,16 @@ try()
 # Under mtcp-run and on the kernel, as try() can run them.
 M_RUN="env MTCPD_SOCKET=$T/d/mtcpd.sock ip netns exec $M $BIN/mtcp-run"
 K_RUN="ip netns exec $H"
+
+listens()
+{
+	ctl listen | grep -q ":$1 "
+}
+
+kernel_listens()
+{
+	kernel ss -Hltn "sport = :$1" | grep -q .
+}
 
 web_clients()
 {
@@ -41,11 +51,11 @@ redis_clients()
 
 	try "redis-cli $who" '^value$' sh -c "$run redis-cli -h $ip set key value &&
 		$run redis-cli -h $ip get key"
-	try "redis-benchmark $who" '^GET.*requests per second' \
+	try "redis-benchmark $who" 'GET: .*requests per second' \
 		$run redis-benchmark -h "$ip" -n 10000 -q -t set,get
-	try "redis-benchmark --threads 2 $who" '^GET.*requests per second' \
+	try "redis-benchmark --threads 2 $who" 'GET: .*requests per second' \
 		$run redis-benchmark -h "$ip" -n 10000 -q -t get --threads 2
-	try "redis-benchmark -P 16 -d 4096 $who" '^SET.*requests per second' \
+	try "redis-benchmark -P 16 -d 4096 $who" 'SET: .*requests per second' \
 		$run redis-benchmark -h "$ip" -n 10000 -q -t set -P 16 -d 4096
 }
 
@@ -63,32 +73,30 @@ stop "$NGINX"
 
 spawn_mtcp redis redis-server --bind $MTCPD_IP --save '' --protected-mode no --dir "$T"
 REDIS=$LAST
-wait_until 5 kernel redis-cli -h $MTCPD_IP ping >/dev/null
+wait_until 5 kernel redis-cli -h $MTCPD_IP ping >/dev/null 2>&1
 redis_clients "of redis-server on mtcpd" "$K_RUN" $MTCPD_IP
-try "redis INFO sees its clients" '^connected_clients:' kernel redis-cli -h $MTCPD_IP info clients
+try "redis INFO sees its clients" '^connected_clients:' $K_RUN redis-cli -h $MTCPD_IP info clients
 stop "$REDIS"
 spawn_kernel redis-kernel redis-server --bind $KERNEL_IP --save '' --protected-mode no --dir "$T"
-wait_until 5 kernel redis-cli -h $KERNEL_IP ping >/dev/null
+wait_until 5 kernel redis-cli -h $KERNEL_IP ping >/dev/null 2>&1
 redis_clients "on mtcpd of redis-server" "$M_RUN" $KERNEL_IP
 
 spawn_mtcp iperf3 iperf3 -4 -s
-wait_until 5 kernel nc -z $MTCPD_IP 5201
-sleep 0.2
-try "iperf3 into mtcpd" 'receiver$' kernel iperf3 -4 -c $MTCPD_IP -t 1
-try "iperf3 -R out of mtcpd" 'receiver$' kernel iperf3 -4 -c $MTCPD_IP -t 1 -R
-try "iperf3 -P 4" 'SUM.*receiver$' kernel iperf3 -4 -c $MTCPD_IP -t 1 -P 4
+wait_until 5 listens 5201
+try "iperf3 into mtcpd" 'receiver$' $K_RUN iperf3 -4 -c $MTCPD_IP -t 1
+try "iperf3 -R out of mtcpd" 'receiver$' $K_RUN iperf3 -4 -c $MTCPD_IP -t 1 -R
+try "iperf3 -P 4" 'SUM.*receiver$' $K_RUN iperf3 -4 -c $MTCPD_IP -t 1 -P 4
 spawn_kernel iperf3-kernel iperf3 -4 -s
-wait_until 5 kernel nc -z $KERNEL_IP 5201
-sleep 0.2
+wait_until 5 kernel_listens 5201
 try "iperf3 from mtcpd" 'receiver$' $M_RUN iperf3 -4 -c $KERNEL_IP -t 1
 try "iperf3 -R to mtcpd" 'receiver$' $M_RUN iperf3 -4 -c $KERNEL_IP -t 1 -R
 
 spawn_mtcp nc nc -4 -l 7777
-wait_until 5 sh -c "$BIN/mtcpctl --socket $T/d/mtcpctl.sock listen | grep -q 7777"
+wait_until 5 listens 7777
 check "nc to mtcpd" sh -c "echo to mtcpd | $K_RUN nc -N -w 5 $MTCPD_IP 7777"
 check "nc on mtcpd received it" wait_until 5 grep -qx 'to mtcpd' "$T/nc.log"
 spawn_kernel nc-kernel nc -4 -l 7778
-sleep 0.2
+wait_until 5 kernel_listens 7778
 check "nc from mtcpd" sh -c "echo from mtcpd | $M_RUN nc -N -w 5 $KERNEL_IP 7778"
 check "nc on the kernel received it" wait_until 5 grep -qx 'from mtcpd' "$T/nc-kernel.log"
 
