@@ -23,9 +23,10 @@ enum {
 	NIC_POOL_CACHE = 256,
 	NIC_MBUFS_HUGE = 16384,
 	NIC_MBUFS_PLAIN = 8192,
-	NIC_DATA_ROOM_MIN = 2048, /* without headroom */
-	NIC_ETH_OVERHEAD = 18,	  /* header and a VLAN tag */
-	NIC_DEVICE_MAX = 512,	  /* of the device string, with what we add */
+	NIC_DATA_ROOM_MIN = 2048,  /* without headroom */
+	NIC_ETH_OVERHEAD = 18,	   /* header and a VLAN tag */
+	NIC_TPACKET_OVERHEAD = 96, /* the kernel's header in a slot of a packet socket's ring */
+	NIC_DEVICE_MAX = 512,	   /* of the device string, with what we add */
 };
 
 /* One writer, the engine's thread; read by others, relaxed. */

@@ -48,7 +48,8 @@ static int add_argument(char *device, size_t size, const char *key, uint32_t val
 
 static int complete_af_packet(char *device, size_t size, const struct nic_port_config *cfg)
 {
-	uint32_t frame = cfg->mtu_bytes > 1900 ? 16384 : 2048; /* with tpacket's header */
+	uint32_t slot = nic_data_room(cfg->mtu_bytes); /* no more: a slot must fit an mbuf */
+	uint32_t block = slot > 4096 ? slot : 65536;
 	int err = add_argument(device, size, "qpairs", cfg->queues);
 
 	if (err == 0)
@@ -56,9 +57,9 @@ static int complete_af_packet(char *device, size_t size, const struct nic_port_c
 	if (err < 0 || has_argument(device, "framesz") || has_argument(device, "blocksz") ||
 		has_argument(device, "framecnt"))
 		return err;
-	err = add_argument(device, size, "blocksz", 65536);
+	err = add_argument(device, size, "blocksz", block);
 	if (err == 0)
-		err = add_argument(device, size, "framesz", frame);
+		err = add_argument(device, size, "framesz", slot);
 	if (err == 0)
 		err = add_argument(device, size, "framecnt", 2048);
 	return err;

@@ -20,11 +20,23 @@ static const uint64_t rx_wanted_offloads =
 	RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 static const uint64_t rss_wanted = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_IPV4;
 
+/* Whole pages for jumbo frames: net_af_packet makes its ring of slots of this size. */
 uint32_t nic_data_room(uint16_t mtu_bytes)
 {
-	uint32_t room = mtu_bytes + NIC_ETH_OVERHEAD;
+	uint32_t room = mtu_bytes + NIC_ETH_OVERHEAD + NIC_TPACKET_OVERHEAD;
 
-	return room <= NIC_DATA_ROOM_MIN ? NIC_DATA_ROOM_MIN : RTE_ALIGN_CEIL(room, 1024u);
+	return room <= NIC_DATA_ROOM_MIN ? NIC_DATA_ROOM_MIN : RTE_ALIGN_CEIL(room, 4096u);
+}
+
+/* The MTU to tell the library. net_af_packet says that it takes no jumbo frames, but takes
+ * what its ring's slots hold: it is told its own limit, and the interface keeps its MTU. */
+static uint16_t library_mtu(const struct nic_port_config *cfg, const struct rte_eth_dev_info *info)
+{
+	uint32_t frame = cfg->mtu_bytes + NIC_ETH_OVERHEAD;
+
+	if (frame <= info->max_rx_pktlen || strcmp(info->driver_name, "net_af_packet") != 0)
+		return cfg->mtu_bytes;
+	return RTE_ETHER_MTU;
 }
 
 uint32_t nic_mbufs(uint32_t configured)
@@ -63,7 +75,7 @@ static int configure(struct nic_port *port, const struct nic_port_config *cfg,
 	const struct rte_eth_dev_info *info)
 {
 	struct rte_eth_conf conf = {
-		.rxmode = {.mtu = cfg->mtu_bytes, .offloads = port->rx_offloads},
+		.rxmode = {.mtu = library_mtu(cfg, info), .offloads = port->rx_offloads},
 		.txmode = {.offloads = port->tx_offloads},
 	};
 	uint64_t rss = info->flow_type_rss_offloads & rss_wanted;
@@ -163,13 +175,19 @@ static int setup_queues(struct nic_port *port, const struct nic_fd_set *before_p
 	return err;
 }
 
-static int set_mtu(const struct nic_port *port, uint16_t mtu_bytes)
+static int set_mtu(const struct nic_port *port, uint16_t library, uint16_t wanted)
 {
-	int err = rte_eth_dev_set_mtu(port->id, mtu_bytes);
+	int err;
 
+	if (library != wanted) {
+		nic_log(NOTICE, "%s: its interface must have an MTU of %u already\n", port->name,
+			wanted);
+		return 0;
+	}
+	err = rte_eth_dev_set_mtu(port->id, wanted);
 	if (err == 0 || err == -ENOTSUP)
 		return 0;
-	nic_log(ERR, "%s: no MTU of %u: %s\n", port->name, mtu_bytes, rte_strerror(-err));
+	nic_log(ERR, "%s: no MTU of %u: %s\n", port->name, wanted, rte_strerror(-err));
 	return err;
 }
 
@@ -224,7 +242,7 @@ int nic_setup(struct nic_port *port, const struct nic_port_config *cfg,
 	if (err == 0)
 		err = setup_queues(port, before_probe);
 	if (err == 0)
-		err = set_mtu(port, cfg->mtu_bytes);
+		err = set_mtu(port, library_mtu(cfg, &info), cfg->mtu_bytes);
 	if (err == 0)
 		err = choose_mac(port, cfg);
 	if (err == 0)

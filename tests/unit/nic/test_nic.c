@@ -604,6 +604,11 @@ static void test_device_given_strings_completes_and_names(void **state)
 			"net_af_packet1,iface=x,qpairs=2,qdisc_bypass=1,blocksz=65536,framesz=2048,"
 			"framecnt=2048",
 			"net_af_packet1"},
+		{"net_af_packet1,iface=x", 1, 9000,
+			"net_af_packet1,iface=x,qpairs=1,qdisc_bypass=1,blocksz=12288,framesz="
+			"12288,"
+			"framecnt=2048",
+			"net_af_packet1"},
 		{"net_af_packet1,iface=x,qpairs=3,framesz=4096", 2, 9000,
 			"net_af_packet1,iface=x,qpairs=3,framesz=4096,qdisc_bypass=1",
 			"net_af_packet1"},
