@@ -28,6 +28,11 @@ listens()
 	ctl listen | grep -q ":$1 "
 }
 
+no_listener()
+{
+	! ctl listen | grep -q LISTEN
+}
+
 kernel_listens()
 {
 	kernel ss -Hltn "sport = :$1" | grep -q .
@@ -67,6 +72,15 @@ SUM=$(sha256sum <"$T/www/big" | cut -d' ' -f1)
 start_lighttpd
 web_clients "of lighttpd on mtcpd" "$K_RUN" "http://$MTCPD_IP"
 stop "$LIGHTTPD"
+
+# It listens, forks, and its parent exits: the child listens anew.
+echo "server.pid-file = \"$T/lighttpd.pid\"" >>"$T/lighttpd.conf"
+mtcp lighttpd -f "$T/lighttpd.conf" >>"$T/lighttpd.log" 2>&1
+wait_until 5 test -s "$T/lighttpd.pid" && PIDS+=("$(cat "$T/lighttpd.pid")")
+check "lighttpd that becomes a daemon serves" wait_until 5 serves "http://$MTCPD_IP/64"
+kill "$(cat "$T/lighttpd.pid")"
+check "its listener goes with it" wait_until 5 no_listener
+
 start_nginx
 web_clients "on mtcpd of nginx" "$M_RUN" "http://$KERNEL_IP"
 stop "$NGINX"
@@ -102,4 +116,13 @@ check "nc on the kernel received it" wait_until 5 grep -qx 'from mtcpd' "$T/nc-k
 
 check_equal "loopback stays the kernel's" 7 "$($M_RUN curl -s http://127.0.0.1:1/; echo $?)"
 check "the daemon lives" alive
+
+spawn_kernel nc-wait nc -4 -l 7779
+wait_until 5 kernel_listens 7779
+spawn_mtcp nc-client nc -4 $KERNEL_IP 7779
+sleep 0.5
+check "a client waits" kill -0 "$LAST"
+kill -9 "$DAEMON_PID"
+check "a client whose daemon was killed ends" wait_until 5 none_alive "$LAST"
+check_equal "without a daemon mtcp-run refuses" 69 "$($M_RUN -s "$T/none.sock" true 2>/dev/null; echo $?)"
 e2e_end
