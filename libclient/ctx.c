@@ -4,9 +4,10 @@
  * The producer lock covers the submission rings, the consumer lock the completion rings. Both
  * are adaptive mutexes: they spin briefly, then sleep. Any thread may drain any context.
  *
- * A full submission ring is waited for, never dropped: engines take from it without regard to
- * what we do with our completions, so that the wait cannot be a circle. It is made of rings of
- * the doorbell and short sleeps, and ends when the session does.
+ * A full submission ring is waited for, never dropped. The engine stops at an operation whose
+ * answer has no room in the completion ring, so whoever waits for room to submit takes in
+ * completions meanwhile, and what was taken in is published slot by slot: else the two waits
+ * could close a circle. The wait ends when the session does.
  */
 #include <libclient/client.h>
 
@@ -68,10 +69,10 @@ static uint32_t drain_ring(struct ctx *c, uint32_t engine)
 	uint32_t n = 0;
 
 	while (n <= ring->mask && shm_ring_cons_pop(ring, &copy)) {
+		shm_ring_cons_publish(ring); /* before: what is applied may submit, and wait */
 		event_apply(c, engine, &copy);
 		n++;
 	}
-	shm_ring_cons_publish(ring);
 	return n;
 }
 
@@ -158,7 +159,8 @@ int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot)
 		count(&counters.ring_full_waits);
 		if (!session_check())
 			return -ENETDOWN;
-		nanosleep(&pause, NULL);
+		if (!ctx_drain(c, false))
+			nanosleep(&pause, NULL);
 	}
 	if (err == -EPROTO) {
 		session_lost();

@@ -10,9 +10,9 @@ enum {
 
 static struct engine_msg *dequeue(struct cds_wfcq_head *head, struct cds_wfcq_tail *tail)
 {
-	struct cds_wfcq_node *node = __cds_wfcq_dequeue_nonblocking(head, tail);
+	struct cds_wfcq_node *node = queue_take(head, tail);
 
-	if (!node || node == CDS_WFCQ_WOULDBLOCK)
+	if (!node)
 		return NULL;
 	return caa_container_of(node, struct engine_msg, node);
 }

@@ -8,7 +8,7 @@
  * does condemns the session, and nothing else.
  *
  * Answers go out at once: a slot that has one is executed only while the completion ring has
- * room for the longest; until then it stays in the ring's stash, and a client that does not
+ * room for it; until then it stays in the ring's stash, and a client that does not
  * read its completions is not heard either. Slots without an answer never wait, so that a
  * client may wait for room to submit. Events wait in the dirty list of their ring. The engine
  * never waits for a client: a full ring is tried again later, at growing intervals.
@@ -25,7 +25,7 @@
 #include <string.h>
 
 enum {
-	ANSWER_SLOTS_MAX = 8, /* INFO: struct tcp_info in pieces, then RESULT */
+	INFO_PARTS_MAX = 7, /* struct tcp_info in pieces */
 };
 
 /* -- lists of rings ------------------------------------------------------------------------ */
@@ -231,6 +231,13 @@ static enum proto_condemned op_accept(
 	return PROTO_OK;
 }
 
+/* The daemon is going down and has closed the connection for its client, who cannot know: what
+ * it still sends has no place, and its positions run ahead of ours. */
+static bool shut_by_us(const struct tcp_conn *c, const struct sock *sk)
+{
+	return c->flags & TCP_F_SHUT && !sk->flow_shut;
+}
+
 static enum proto_condemned op_send(struct engine *e, struct ring *r, const struct proto_slot *req)
 {
 	const struct proto_send *m = &req->body.send;
@@ -243,14 +250,14 @@ static enum proto_condemned op_send(struct engine *e, struct ring *r, const stru
 		return PROTO_CONDEMNED_RANGE;
 	if (!c || c->state == TCP_CLOSED)
 		return PROTO_OK;
+	if (shut_by_us(c, sk))
+		return PROTO_OK;
 	if (end < m->pos || m->pos > c->snd_end_pos)
 		return PROTO_CONDEMNED_POSITION;
 	if (end <= c->snd_end_pos)
 		return PROTO_OK; /* repeated */
 	if (sk->flow_shut)
 		return PROTO_CONDEMNED_POSITION;
-	if (c->flags & TCP_F_SHUT)
-		return PROTO_OK; /* the daemon is shutting down */
 	if (end - c->snd_una_pos > (uint64_t)e->cfg.limits.sndbuf_max_bytes * 2)
 		return PROTO_CONDEMNED_LIMIT;
 	skip = c->snd_end_pos - m->pos;
@@ -289,6 +296,8 @@ static enum proto_condemned op_shutdown(
 	struct tcp_conn *c = find(e, r, m->handle, &sk);
 
 	if (!c)
+		return PROTO_OK;
+	if (shut_by_us(c, sk))
 		return PROTO_OK;
 	if (m->pos != c->snd_end_pos)
 		return PROTO_CONDEMNED_POSITION;
@@ -359,7 +368,7 @@ static enum proto_condemned op_info(struct engine *e, struct ring *r, const stru
 	struct proto_slot slot = {
 		.head = proto_head_make(PROTO_EV_INFO, proto_head_request(req->head))};
 	struct proto_info_part *part = &slot.body.info_part;
-	uint8_t info[(ANSWER_SLOTS_MAX - 1) * sizeof(part->bytes)];
+	uint8_t info[INFO_PARTS_MAX * sizeof(part->bytes)];
 	struct sock *sk;
 	struct tcp_conn *c = find(e, r, req->body.info.handle, &sk);
 	uint32_t total, parts = 0;
@@ -397,20 +406,31 @@ static enum proto_condemned (*const operation[PROTO_OP_COUNT])(
 
 /* -- polling ----------------------------------------------------------------------------------- */
 
-static bool has_answer(uint8_t op)
+/* How many slots the answer to an operation takes. */
+static int answer_slots(uint8_t op)
 {
-	return op == PROTO_OP_CONNECT || op == PROTO_OP_ACCEPT || op == PROTO_OP_SETOPT ||
-	       op == PROTO_OP_INFO;
+	static const uint8_t slots[PROTO_OP_COUNT] = {
+		[PROTO_OP_CONNECT] = 1,
+		[PROTO_OP_ACCEPT] = 1,
+		[PROTO_OP_SETOPT] = 1,
+		[PROTO_OP_INFO] = INFO_PARTS_MAX + 1,
+	};
+
+	return slots[op];
 }
 
-/* Whether an answer fits into the completion ring. */
+/* Whether the answer to the operation in the stash (of known kind) fits. */
 static bool has_room(struct engine *e, struct ring *r)
 {
-	int room = shm_ring_prod_room(&r->completions, ANSWER_SLOTS_MAX);
+	int want = answer_slots(proto_head_op(r->stash.word[0]));
+	int room;
 
+	if (!want)
+		return true;
+	room = shm_ring_prod_room(&r->completions, (uint32_t)want);
 	if (room < 0)
 		session_condemn(e, r->session, PROTO_CONDEMNED_INDEX);
-	return room >= ANSWER_SLOTS_MAX;
+	return room >= want;
 }
 
 /* The next slot into r->stash, where it stays until it is executed. */
@@ -435,7 +455,7 @@ static bool take_one(struct engine *e, struct ring *r)
 	if (!fetch(e, r))
 		return false;
 	reason = proto_op_decode(&r->stash, &slot);
-	if (reason == PROTO_OK && has_answer(proto_head_op(slot.head)) && !has_room(e, r)) {
+	if (reason == PROTO_OK && !has_room(e, r)) {
 		gate_publish_later(e, r);
 		return false;
 	}

@@ -60,10 +60,9 @@ out_full:
 
 static struct handover *take(struct engine *e)
 {
-	struct cds_wfcq_node *node =
-		__cds_wfcq_dequeue_nonblocking(&e->handover.head, &e->handover.tail);
+	struct cds_wfcq_node *node = queue_take(&e->handover.head, &e->handover.tail);
 
-	if (!node || node == CDS_WFCQ_WOULDBLOCK)
+	if (!node)
 		return NULL;
 	atomic_fetch_sub_explicit(&e->handover_depth, 1, memory_order_relaxed);
 	return caa_container_of(node, struct handover, node);

@@ -315,6 +315,17 @@ static inline uint32_t engine_gen(struct engine *e)
 	return e->next_gen;
 }
 
+/* The next node of a queue that only this thread takes from; NULL if there is none, or if its
+ * sender is just between the two steps of adding it. */
+static inline struct cds_wfcq_node *queue_take(
+	struct cds_wfcq_head *head, struct cds_wfcq_tail *tail)
+{
+	struct cds_wfcq_node *node = __cds_wfcq_dequeue_nonblocking(head, tail);
+
+	/* CDS_WFCQ_WOULDBLOCK is all ones; its macro casts away const. */
+	return (uintptr_t)node == UINTPTR_MAX ? NULL : node;
+}
+
 /* rx.c: takes one burst; returns the number of frames. */
 unsigned int engine_rx(struct engine *e);
 

@@ -178,17 +178,20 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 	return stored;
 }
 
-/* tcp_ops.rx_limit: consumed + buffer; stands still while chunks are scarce. */
+/* tcp_ops.rx_limit: consumed + buffer; stands still while chunks are scarce. A buffer below two
+ * segments would never let a closed window open again: tcp/window.c moves the edge by whole
+ * segments only. */
 uint64_t rxq_limit(void *arg, const struct tcp_conn *c)
 {
 	struct engine *e = arg;
 	struct sock *sk = conn_sock(e, c);
+	uint32_t least = 2 * e->cfg.tcp.mss_max_bytes;
 
 	if (!sk)
 		return PENDING_RCVBUF_BYTES;
 	if (chunk_pool_low(&e->sessions[sk->session]->chunks) && c->rxq_head != NONE)
 		return c->rcv_edge_pos;
-	return sk->consumed_pos + sk->rcvbuf_bytes;
+	return sk->consumed_pos + (sk->rcvbuf_bytes > least ? sk->rcvbuf_bytes : least);
 }
 
 static void free_head(struct engine *e, struct tcp_conn *c, struct sock *sk)
