@@ -123,11 +123,14 @@ unsigned int command_run(struct engine *e)
 	return n;
 }
 
-/* Frees notes that nobody took. Commands belong to the sender. */
+/* At the end: notes that nobody took, and commands that were not executed, which nobody will
+ * ask for any more. Commands in the outbox belong to the sender. */
 void command_fini(struct engine *e)
 {
 	struct engine_msg *m;
 
+	while ((m = dequeue(&e->inbox.head, &e->inbox.tail)))
+		free(m);
 	while ((m = dequeue(&e->outbox.head, &e->outbox.tail)))
 		if (m->free_after)
 			free(m);

@@ -54,6 +54,7 @@ enum {
 	PENDING_RCVBUF_BYTES = 65535, /* window of a connection not yet accepted */
 	PENDING_POOL_BYTES = 64 << 20,
 	COOKIE_LIFE_US = 128 * 1000000,
+	NEED_UP_AGAIN_US = 1000000, /* the main thread may have refused */
 	PUBLISH_RETRY_MIN_US = 200,
 	PUBLISH_RETRY_MAX_US = 50000,
 };
@@ -183,7 +184,7 @@ struct session {
 	uint32_t idx;
 	bool dying; /* ENGINE_CMD_SESSION_DEL has come */
 	bool condemned;
-	bool need_up_asked;
+	uint64_t need_up_us; /* not to ask for memory again before */
 	uint32_t segments_up;
 	struct segment_map down[PROTO_SEGMENTS_MAX];
 	struct chunk_pool chunks;

@@ -116,7 +116,7 @@ int session_segment(struct engine *e, const struct engine_segment_desc *d)
 		s->down[d->index] = (struct segment_map){.base = d->base, .bytes = d->bytes};
 		return 0;
 	}
-	s->need_up_asked = false;
+	s->need_up_us = 0;
 	s->segments_up++;
 	s->up_bytes += d->bytes;
 	return chunk_pool_add(&s->chunks, d->index, d->base, 0, d->bytes);
@@ -137,9 +137,9 @@ const uint8_t *session_down(const struct session *s, proto_ref ref, uint32_t len
 
 void session_need_up(struct engine *e, struct session *s)
 {
-	if (s->need_up_asked || s->dying || s->up_bytes >= s->desc.up_max_bytes)
+	if (e->now_us < s->need_up_us || s->dying || s->up_bytes >= s->desc.up_max_bytes)
 		return;
-	s->need_up_asked = true;
+	s->need_up_us = e->now_us + NEED_UP_AGAIN_US;
 	command_note(e, ENGINE_NOTE_NEED_UP, s->desc.session, (uint32_t)s->up_bytes);
 }
 
