@@ -2,6 +2,7 @@
 
 #include "sim_fail.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -365,6 +366,49 @@ bool sim_app_is_done(void *app)
 			if (!end_is_over(&a->flows[i], &a->flows[i].end[end]))
 				return false;
 	return true;
+}
+
+static void report_end(const struct sim_end *x)
+{
+	const struct sim_sock *sk = x->sk;
+
+	fprintf(stderr, "  phase %d", x->phase);
+	if (!sk)
+		return;
+	fprintf(stderr,
+		" ports %u %u flags %x error %u sent %llu of %llu acked %llu read %llu of %llu",
+		sk->key.lport, sk->key.rport, sk->flags, sk->error,
+		(unsigned long long)sk->sent_pos, (unsigned long long)x->spec.tx_bytes,
+		(unsigned long long)sk->acked_pos, (unsigned long long)sk->read_pos,
+		(unsigned long long)sk->received_pos);
+}
+
+static void report_listeners(const struct sim_host *h, int side)
+{
+	for (uint32_t i = 1; i <= h->last_session; i++)
+		for (uint32_t k = 0; h->clients[i] && k < h->clients[i]->listener_count; k++) {
+			const struct sim_listener *l = h->clients[i]->listeners[k];
+
+			fprintf(stderr, "side %d listener %u: pending %u accepting %u seq %u\n",
+				side, k, l->pending, l->accepting, l->seq);
+		}
+}
+
+void sim_app_report(const struct sim_app *a)
+{
+	for (uint32_t i = 0; i < a->flow_count; i++) {
+		const struct sim_flow *f = &a->flows[i];
+
+		if (f->end[0].phase >= SIM_END_DONE && f->end[1].phase >= SIM_END_DONE)
+			continue;
+		fprintf(stderr, "flow %u%s:\n", i, f->tainted ? " (tainted)" : "");
+		report_end(&f->end[0]);
+		fputc('\n', stderr);
+		report_end(&f->end[1]);
+		fputc('\n', stderr);
+	}
+	for (int side = 0; side < 2; side++)
+		report_listeners(&a->world->host[side], side);
 }
 
 static void verify_end(const struct sim_flow *f, uint32_t i, int end)

@@ -84,6 +84,8 @@ struct sim_flow *sim_app_flow(struct sim_app *a, const struct sim_flow_spec *spe
 void sim_app_crash(struct sim_app *a, struct sim_client *c);
 /* Every end is done, failed or crashed. */
 bool sim_app_is_done(void *app);
+/* Where each flow stands that is not done, for whoever has to find out why. */
+void sim_app_report(const struct sim_app *a);
 /* Untainted flows: all bytes arrived, FINs seen, no error. */
 void sim_app_verify(const struct sim_app *a);
 
