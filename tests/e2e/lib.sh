@@ -273,13 +273,18 @@ daemon_conf()
 	} >"$T/$name.conf"
 }
 
+answers()
+{
+	DAEMON=$1 ctl version >/dev/null 2>&1
+}
+
 # daemon_start NAME [NAMESPACE]: waits until it serves; its pid is in $LAST.
 daemon_start()
 {
 	local name=$1 ns=${2:-$M}
 
 	spawn "$name" ip netns exec "$ns" "$BIN/mtcpd" --config "$T/$name.conf"
-	if ! wait_until 15 test -S "$T/$name/mtcpctl.sock" || ! kill -0 "$LAST"; then
+	if ! wait_until 15 answers "$name" || ! kill -0 "$LAST"; then
 		fail "mtcpd $name starts"
 		exit 1
 	fi
