@@ -114,7 +114,7 @@ const struct option option_table[] = {
 	{"tcp", "rto_max_s", OPTION_NUMBER, FIELD(tcp.rto_max_us), .min = 10, .max = 600,
 	 .scale = 1000000, .value = "60", .text = "Longest retransmission time-out."},
 	{"tcp", "keepalive_idle_s", OPTION_NUMBER, FIELD(tcp.keepalive_idle_us), .min = 1,
-	 .max = 4294, .scale = 1000000, .value = "4294",
+	 .max = 2592000, .scale = 1000000, .value = "7200",
 	 .text = "With SO_KEEPALIVE, idle time before the first probe."},
 	{"tcp", "keepalive_interval_s", OPTION_NUMBER, FIELD(tcp.keepalive_intvl_us), .min = 1,
 	 .max = 3600, .scale = 1000000, .value = "75", .text = "Time between probes."},

@@ -18,6 +18,7 @@ void tcp_config_default(struct tcp_config *cfg)
 		.delack_us = 40 * MS,	 /* RFC 9293 3.8.6.3 */
 		.msl_us = 30 * S,	 /* RFC 9293 3.4.2 says 2 min; as Linux does */
 		.fin_wait_2_us = 60 * S,
+		.keepalive_idle_us = UINT64_C(7200) * S, /* RFC 9293 3.8.4 */
 		.keepalive_intvl_us = 75 * S,
 		.keepalive_probes = 9,
 		.syn_retries = 6, /* RFC 9293 3.8.3: at least 3 min for a SYN */
