@@ -403,8 +403,9 @@ static bool cookies_valid(const struct engine *e)
 	return e->cookie_us && e->now_us - e->cookie_us < COOKIE_LIFE_US;
 }
 
-/* While cookies are out, an ACK with data may be that of a connection of which the very first
- * segment was lost: only that one proves the cookie, and a RST would forestall its repetition. */
+/* While cookies are out, an ACK with data or a FIN may be that of a connection of which the very
+ * first segment was lost: only that one proves the cookie, and a RST would forestall its
+ * repetition. */
 static void listen_cookie(struct engine *e, struct listener *l, const struct tcp_segment *seg)
 {
 	struct tcp_out reply;
@@ -416,7 +417,7 @@ static void listen_cookie(struct engine *e, struct listener *l, const struct tcp
 		reply_if(e, tcp_cookie_reply(&e->tcp, seg, e->now_us, &reply), &reply);
 	} else if (tcp_cookie_input(&e->tcp, &h, seg, e->now_us) & TCP_EV_PROMOTE) {
 		promote(e, l, &h, (tcp_ref)TCP_REF_NONE, seg);
-	} else if (!seg->len || !cookies_valid(e)) {
+	} else if (!(seg->len || seg->flags & TCP_FIN) || !cookies_valid(e)) {
 		reply_if(e, tcp_closed_input(&e->tcp, seg, &reply), &reply);
 	}
 }

@@ -110,7 +110,7 @@ static void draw(struct scenario *s)
 	for (int side = 0; side < 2; side++)
 		draw_host(s, &s->cfg.host[side], mtu);
 	draw_clients(s);
-	s->size_max = one_in(s, 20) ? 4 << 20 : one_in(s, 3) ? 1 << 19 : 1 << 17;
+	s->size_max = one_in(s, 30) ? 4 << 20 : one_in(s, 6) ? 1 << 19 : 1 << 16;
 }
 
 static void draw_end(struct scenario *s, struct sim_end_spec *x)
