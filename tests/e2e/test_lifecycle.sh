@@ -41,7 +41,12 @@ check_equal "a file that is not there (status)" 1 \
 	"$("$BIN/mtcpd" -t -c "$T/none.conf" >/dev/null 2>&1; echo $?)"
 check_equal "the example is a configuration without mistakes but what it must leave open" 2 \
 	"$("$BIN/mtcpd" -t -c "$SRC/docs/mtcpd.conf.example" 2>&1 | grep -c 'must be set\|required')"
-check "--help lists every key" grep -q slots_per_turn <("$BIN/mtcpd" --help)
+keys=$("$BIN/mtcpd" --help | sed -n 's/^#*\([a-z_0-9]*\) =.*/\1/p' | sort -u)
+check_more "keys that --help lists" 50 "$(wc -l <<<"$keys")"
+check_equal "keys missing in mtcpd.conf(5)" "" "$(comm -23 <(echo "$keys") \
+	<(sed -n 's/^\.B \([a-z_0-9]*\)$/\1/p' "$SRC/docs/man/mtcpd.conf.5" | sort -u))"
+check_equal "keys missing in the example" "" "$(comm -23 <(echo "$keys") \
+	<(sed -n 's/^#*\([a-z_0-9]*\) =.*/\1/p' "$SRC/docs/mtcpd.conf.example" | sort -u))"
 
 # -- mtcpctl's exit codes ------------------------------------------------------------------------
 check_equal "mtcpctl without a daemon (status)" 3 \
