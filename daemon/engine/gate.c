@@ -549,7 +549,19 @@ static void ring_doorbell(struct engine *e, struct ring *r)
 	e->counters.doorbells++;
 }
 
-/* Publishes what changed; returns how many events went out. */
+static void publish_ring(struct engine *e, struct ring *r, unsigned int *work)
+{
+	if (!publish_dirty(e, r, work) || (r->stashed && !has_room(e, r))) {
+		publish_retry(e, r);
+		return;
+	}
+	publish_done(e, r);
+	if (r->stashed)
+		gate_watch(e, r);
+}
+
+/* Publishes what changed; returns how many events went out. Answers may have gone out even
+ * while events wait to be tried again: their reader is rung at once. */
 unsigned int gate_publish(struct engine *e)
 {
 	unsigned int work = 0;
@@ -561,25 +573,19 @@ unsigned int gate_publish(struct engine *e)
 			publish_done(e, r);
 			continue;
 		}
-		if (r->retry_at_us > e->now_us)
-			continue;
-		if (!publish_dirty(e, r, &work) || (r->stashed && !has_room(e, r))) {
-			publish_retry(e, r);
-		} else {
-			publish_done(e, r);
-			if (r->stashed)
-				gate_watch(e, r);
-		}
+		if (r->retry_at_us <= e->now_us)
+			publish_ring(e, r, &work);
 		if (r->pushed)
 			ring_doorbell(e, r);
 	}
 	return work;
 }
 
-/* When the next full ring is looked at again. */
+/* When the next full ring is looked at again. A listener is dirty between turns only because
+ * its ring was full. */
 uint64_t gate_next_us(const struct engine *e)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t next = e->listeners_dirty ? e->now_us + PUBLISH_RETRY_MAX_US : UINT64_MAX;
 
 	for (const struct ring *r = e->publish; r; r = r->publish_next)
 		if (r->retry_at_us < next)
