@@ -84,22 +84,32 @@ static unsigned int open_end(struct sim_app *a, struct sim_flow *f, int end)
 	return 1;
 }
 
-/* The flow that a socket got by accept belongs to. */
+static bool fits(const struct sim_flow *f, const struct sim_sock *sk)
+{
+	const struct sim_sock *peer = f->end[0].sk;
+
+	return !f->spec.simultaneous && f->end[1].phase == SIM_END_WAIT && peer &&
+	       f->end[1].client == sk->client && peer->key.lport == sk->key.rport &&
+	       peer->key.rport == sk->key.lport;
+}
+
+/* The flow that a socket got by accept belongs to. A port may have been used before, by a flow
+ * that was aborted and never accepted: one that lives goes first. */
 static void match(struct sim_app *a, struct sim_sock *sk)
 {
+	struct sim_flow *found = NULL;
+
 	for (uint32_t i = 0; i < a->flow_count; i++) {
 		struct sim_flow *f = &a->flows[i];
-		const struct sim_sock *peer = f->end[0].sk;
 
-		if (f->spec.simultaneous || f->end[1].phase != SIM_END_WAIT || !peer ||
-			f->end[1].client != sk->client || peer->key.lport != sk->key.rport ||
-			peer->key.rport != sk->key.lport)
-			continue;
-		sk->app = &f->end[1];
-		f->end[1].sk = sk;
-		f->end[1].phase = SIM_END_OPEN;
-		return;
+		if (fits(f, sk) && (!found || f->end[0].phase == SIM_END_OPEN))
+			found = f;
 	}
+	if (!found)
+		return;
+	sk->app = &found->end[1];
+	found->end[1].sk = sk;
+	found->end[1].phase = SIM_END_OPEN;
 }
 
 /* What nobody waits for any more, because the other end crashed before it was known. */

@@ -149,7 +149,7 @@ void sim_link_send(struct sim_link *l, int side, const uint8_t *frame, uint32_t 
 		return;
 	}
 	serialise(l, w, len);
-	if (w->cut || (!spared && sim_rng_chance(&l->rng, w->profile.loss_ppm))) {
+	if (!spared && (w->cut || sim_rng_chance(&l->rng, w->profile.loss_ppm))) {
 		l->stats.lost++;
 		return;
 	}

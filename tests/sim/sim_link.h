@@ -42,7 +42,7 @@ struct sim_way {
 	uint32_t count, capacity;
 	uint64_t busy_until_us; /* when the last frame has left the sender */
 	uint64_t queued_bytes;	/* not yet arrived */
-	bool cut;		/* all frames are lost */
+	bool cut;		/* all frames but the spared are lost */
 };
 
 struct sim_link_stats {

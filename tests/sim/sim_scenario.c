@@ -16,12 +16,24 @@ enum {
 	HOURS_MAX = 1, /* of virtual time: more is no progress */
 	QUIET_S = 600, /* to the end of the last TIME-WAIT */
 	PORT_FIRST = 5000,
-	CRASHES_MAX = 3,
+	EVENTS_MAX = 6,
 };
 
-struct crash {
+/* What befalls a host beside its traffic. */
+enum event_kind {
+	EVENT_CRASH,  /* a client's process ends */
+	EVENT_DEAF,   /* a client does not read its completions for a while */
+	EVENT_REFUSE, /* the port takes no frames for a while */
+	EVENT_CUT,    /* the link loses everything for a while */
+	EVENT_LIST,   /* mtcpctl asks for everything */
+	EVENT_KINDS
+};
+struct event {
+	enum event_kind kind;
+	int side;
 	struct sim_client *client;
-	uint64_t at_us;
+	uint64_t at_us, until_us; /* until_us 0: over at once */
+	bool begun, ended;
 };
 
 struct scenario {
@@ -33,8 +45,8 @@ struct scenario {
 	struct sim_app app;
 	struct sim_client *clients[2][3];
 	uint32_t client_count[2];
-	struct crash crash[CRASHES_MAX];
-	uint32_t crash_count;
+	struct event event[EVENTS_MAX];
+	uint32_t event_count;
 	uint64_t size_max;
 };
 
@@ -168,6 +180,21 @@ static void add_flow(struct scenario *s, uint32_t i)
 	sim_app_flow(&s->app, &f, from, to);
 }
 
+static void draw_events(struct scenario *s)
+{
+	s->event_count = one_in(s, 3) ? (uint32_t)sim_rng_range(&s->rng, 1, EVENTS_MAX) : 0;
+	for (uint32_t i = 0; i < s->event_count; i++) {
+		struct event *v = &s->event[i];
+
+		v->kind = (enum event_kind)below(s, EVENT_KINDS);
+		v->side = (int)below(s, 2);
+		v->client = s->clients[v->side][below(s, s->client_count[v->side])];
+		v->at_us = SIM_START_US + sim_rng_log(&s->rng, 100, 5 * SIM_SECOND);
+		if (v->kind != EVENT_CRASH && v->kind != EVENT_LIST)
+			v->until_us = v->at_us + sim_rng_log(&s->rng, 1000, 3 * SIM_SECOND);
+	}
+}
+
 static void begin(struct scenario *s)
 {
 	uint32_t flows = (uint32_t)sim_rng_range(&s->rng, 1, one_in(s, 2) ? 4 : 20);
@@ -183,33 +210,76 @@ static void begin(struct scenario *s)
 	}
 	for (uint32_t i = 0; i < flows; i++)
 		add_flow(s, i);
-	if (!one_in(s, 8))
-		return;
-	s->crash_count = (uint32_t)sim_rng_range(&s->rng, 1, CRASHES_MAX);
-	for (uint32_t i = 0; i < s->crash_count; i++) {
-		int side = (int)below(s, 2);
-
-		s->crash[i].client = s->clients[side][below(s, s->client_count[side])];
-		s->crash[i].at_us = SIM_START_US + sim_rng_log(&s->rng, 100, 5 * SIM_SECOND);
-	}
+	draw_events(s);
 }
 
 /* -- running --------------------------------------------------------------------------------------
  */
 
-static void crash_due(struct scenario *s)
+static void post_lists(struct sim_host *h)
 {
-	for (uint32_t i = 0; i < s->crash_count; i++)
-		if (s->crash[i].at_us <= s->world.now_us && !s->crash[i].client->dead)
-			sim_app_crash(&s->app, s->crash[i].client);
+	sim_host_post(h, sim_host_msg(ENGINE_CMD_LIST_FLOWS));
+	sim_host_post(h, sim_host_msg(ENGINE_CMD_LIST_LISTENERS));
+	sim_host_post(h, sim_host_msg(ENGINE_CMD_LIST_SESSIONS));
 }
 
-static uint64_t next_crash(const struct scenario *s, uint64_t until_us)
+/* `on`: it begins; else it ends. */
+static void apply(struct scenario *s, struct event *v, bool on)
 {
-	for (uint32_t i = 0; i < s->crash_count; i++)
-		if (!s->crash[i].client->dead && s->crash[i].at_us < until_us)
-			until_us = s->crash[i].at_us;
+	switch (v->kind) {
+	case EVENT_CRASH:
+		sim_app_crash(&s->app, v->client);
+		break;
+	case EVENT_DEAF:
+		v->client->deaf = on;
+		break;
+	case EVENT_REFUSE:
+		sim_nic_refuse(s->world.host[v->side].port, on);
+		break;
+	case EVENT_CUT:
+		s->world.link.way[v->side].cut = on;
+		break;
+	default:
+		post_lists(&s->world.host[v->side]);
+		break;
+	}
+}
+
+static void run_events(struct scenario *s)
+{
+	for (uint32_t i = 0; i < s->event_count; i++) {
+		struct event *v = &s->event[i];
+
+		if (!v->begun && v->at_us <= s->world.now_us) {
+			v->begun = true;
+			v->ended = !v->until_us;
+			apply(s, v, true);
+		}
+		if (v->begun && !v->ended && v->until_us <= s->world.now_us) {
+			v->ended = true;
+			apply(s, v, false);
+		}
+	}
+}
+
+static uint64_t next_event(const struct scenario *s, uint64_t until_us)
+{
+	for (uint32_t i = 0; i < s->event_count; i++) {
+		const struct event *v = &s->event[i];
+		uint64_t at_us = !v->begun ? v->at_us : v->until_us;
+
+		if (!v->ended && at_us < until_us)
+			until_us = at_us;
+	}
 	return until_us;
+}
+
+static bool events_are_over(const struct scenario *s)
+{
+	for (uint32_t i = 0; i < s->event_count; i++)
+		if (!s->event[i].ended)
+			return false;
+	return true;
 }
 
 static bool is_quiet(void *arg)
@@ -230,13 +300,13 @@ static void run_flows(struct scenario *s)
 	uint64_t limit_us = SIM_START_US + HOURS_MAX * 3600 * SIM_SECOND;
 
 	for (;;) {
-		crash_due(s);
+		run_events(s);
 		sim_world_settle(&s->world);
-		if (sim_app_is_done(&s->app))
+		if (sim_app_is_done(&s->app) && events_are_over(s))
 			return;
 		if (s->world.now_us >= limit_us)
 			no_progress(s);
-		sim_world_step(&s->world, next_crash(s, limit_us));
+		sim_world_step(&s->world, next_event(s, limit_us));
 	}
 }
 
