@@ -1,0 +1,123 @@
+"""Medians, spread and ratios, as JSON (keys: compare --help) and as a table."""
+import statistics
+
+FIGURES = ("rate", "p50_us", "p99_us", "server_cpu_us", "client_cpu_us", "ksoftirqd_cpu_us",
+           "other_cpu_percent")
+QUIET_PERCENT = 5
+
+
+def spread(runs, key):
+    values = [run[key] for run in runs if run.get(key) is not None]
+    if not values:
+        return None
+    return {"median": statistics.median(values), "min": min(values), "max": max(values),
+            "runs": values}
+
+
+def variant_summary(runs):
+    good = [run for run in runs if "error" not in run]
+    summary = {key: spread(good, key) for key in FIGURES}
+    summary["failed"] = len(runs) - len(good)
+    summary["errors"] = [run["error"] for run in runs if "error" in run]
+    return summary
+
+
+def ratio(variant, base):
+    """Median over median of what both have; null where there is nothing to divide by."""
+    result = {}
+    for key in FIGURES[:-1]:
+        a, b = variant[key], base[key]
+        result[key] = a["median"] / b["median"] if a and b and b["median"] else None
+    return result
+
+
+def bench_summary(bench, results):
+    variants = {name: variant_summary(runs) for name, runs in results.items()}
+    base = variants.get("kernel")
+    ratios = {name: ratio(v, base) for name, v in variants.items() if base and name != "kernel"}
+    return {"title": bench.title, "unit": bench.unit, "op": bench.op, "variants": variants,
+            "ratio": ratios}
+
+
+def summary(environment, settings, benches, results):
+    return {"schema": 1, "environment": environment, "settings": settings,
+            "benches": {b.name: bench_summary(b, results[b.name]) for b in benches}}
+
+
+# -- text -----------------------------------------------------------------------------------------
+
+def number(value):
+    if value is None:
+        return "-"
+    if value >= 1000:
+        return "%d" % round(value)
+    return "%.3g" % value if value < 10 else "%.1f" % value
+
+
+def one_line(bench, result):
+    """Progress: one run."""
+    if "error" in result:
+        return "failed: " + result["error"]
+    return "%s %s, p50 %s us, p99 %s us, others' CPU %.0f%%" % (
+        number(result["rate"]), bench.unit, number(result["p50_us"]), number(result["p99_us"]),
+        result["other_cpu_percent"])
+
+
+def cell(figure):
+    if figure is None:
+        return "-"
+    return "%s (%s..%s)" % tuple(number(figure[k]) for k in ("median", "min", "max"))
+
+
+def median(figure):
+    return number(figure["median"]) if figure else "-"
+
+
+def ratio_cell(bench, name):
+    value = bench["ratio"].get(name, {}).get("rate")
+    return "%.2f" % value if value is not None else ""
+
+
+def row(bench_name, bench, name):
+    v = bench["variants"][name]
+    return (bench_name, name, cell(v["rate"]), ratio_cell(bench, name), cell(v["p50_us"]),
+            cell(v["p99_us"]), median(v["server_cpu_us"]), median(v["client_cpu_us"]),
+            "%.0f" % v["other_cpu_percent"]["median"] if v["other_cpu_percent"] else "-",
+            str(v["failed"]) if v["failed"] else "")
+
+
+HEAD = ("bench", "variant", "rate: median (min..max)", "ratio", "p50 us", "p99 us",
+        "server CPU", "client CPU", "others %", "failed")
+
+
+def notes(report):
+    env, settings = report["environment"], report["settings"]
+    yield ("%(date)s, commit %(commit)s, Linux %(kernel)s, %(cpu)s, %(cpus)d CPUs, "
+           "%(hugepages)d free hugepages" % env)
+    yield ("%d rounds of %d s, alternated; server and engine on CPU %d, client on CPU %d; "
+           "kernel sockets use %s; load %.1f before, %.1f after"
+           % (settings["rounds"], settings["seconds"], env["server_cpu"], env["client_cpu"],
+              env["congestion_control"], env["load_before"], env["load_after"]))
+    yield "rate in requests/s, of iperf in Gbit/s; CPU in us a request, of iperf a MB; " \
+        "ratio is to the kernel's median"
+    others = [v["other_cpu_percent"]["median"] for b in report["benches"].values()
+              for v in b["variants"].values() if v["other_cpu_percent"]]
+    if others and max(others) > QUIET_PERCENT:
+        yield "NOT QUIET: other processes took up to %.0f%% of the two CPUs" % max(others)
+    for name, bench in report["benches"].items():
+        for variant, v in bench["variants"].items():
+            for error in v["errors"]:
+                yield "FAILED %s on %s: %s" % (name, variant, error)
+
+
+def table(report):
+    """Markdown that reads as plain text."""
+    rows = [row(name, bench, variant) for name, bench in report["benches"].items()
+            for variant in bench["variants"]]
+    widths = [max(len(r[i]) for r in [HEAD] + rows) for i in range(len(HEAD))]
+
+    def line(cells):
+        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths)) + " |"
+
+    rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
+    return "\n".join(list(notes(report)) + ["", line(HEAD), rule] + [line(r) for r in rows])
