@@ -361,12 +361,15 @@ static void put_stream(struct batch *b)
 
 /* -- the whole ------------------------------------------------------------------------------ */
 
+/* In SYN-RECEIVED an ACK goes out as the SYN|ACK again. A plain one could promise more than the
+ * unscaled window of a SYN|ACK can, whose repetition would then take the promise back; and a
+ * peer in SYN-SENT has no use for it. */
 static void output_opening(struct batch *b)
 {
 	if (b->c->owe & TCP_OWE_SYN)
 		put_syn(b);
 	if ((b->c->owe & TCP_OWE_ACK) && b->n < b->max && b->c->state == TCP_SYN_RECEIVED)
-		put_ack(b, b->c->iss + 1, 0);
+		put_ack(b, b->c->iss, TCP_SYN);
 }
 
 /* RFC 5681 section 4.2: each segment out of order has its duplicate ACK, since a peer without

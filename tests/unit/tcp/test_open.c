@@ -183,6 +183,23 @@ static void test_open_given_crossing_syns_opens_simultaneously(void **state)
 	assert_int_equal(h.c.snd_wnd, 4000);
 }
 
+/* A plain ACK could promise more than the next SYN|ACK, whose window is not scaled. */
+static void test_open_given_repeated_syn_in_syn_received_repeats_synack(void **state)
+{
+	uint64_t edge_pos;
+
+	(void)state;
+	host_connect(&h);
+	host_output_one(&h);
+	host_input(&h, TCP_SYN, 0, 0, 3000, 0);
+	host_output_one(&h);
+	edge_pos = h.c.rcv_edge_pos;
+	host_input(&h, TCP_SYN, 0, 0, 3000, 0);
+	assert_int_equal(h.c.state, TCP_SYN_RECEIVED);
+	assert_segment(&h, host_output_one(&h), TCP_SYN | TCP_ACK, 0, 1, 0);
+	assert_int_equal(h.c.rcv_edge_pos, edge_pos);
+}
+
 static void test_open_given_bad_ack_in_syn_received_sends_rst(void **state)
 {
 	(void)state;
@@ -289,6 +306,7 @@ int main(void)
 		T(test_open_given_silence_backs_off_and_times_out),
 		T(test_open_given_lost_syn_starts_carefully),
 		T(test_open_given_crossing_syns_opens_simultaneously),
+		T(test_open_given_repeated_syn_in_syn_received_repeats_synack),
 		T(test_open_given_bad_ack_in_syn_received_sends_rst),
 		T(test_open_given_data_in_synack_leaves_it),
 		T(test_open_given_early_send_and_close_waits_for_established),
