@@ -1,6 +1,7 @@
 /* honest_client: somebody who does nothing wrong, and measures what others make him suffer.
  *
  *	honest_client serve ADDR PORT             echoes
+ *	honest_client mute ADDR PORT              listens, but accepts nothing
  *	honest_client ask ADDR PORT PERIOD_US     one connection, a request of 64 bytes a period
  *	honest_client open ADDR PORT PERIOD_US    the same, with a new connection each
  *
@@ -99,7 +100,7 @@ static void accept_all(int ep, int lfd)
 	}
 }
 
-static int serve(char **argv)
+static int serve(char **argv, bool mute)
 {
 	struct sockaddr_in sa = address(argv);
 	int lfd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), ep = epoll_create1(0), on = 1;
@@ -109,6 +110,8 @@ static int serve(char **argv)
 	if (bind(lfd, (struct sockaddr *)&sa, sizeof(sa)) || listen(lfd, BACKLOG) ||
 		epoll_ctl(ep, EPOLL_CTL_ADD, lfd, ev))
 		die("listen");
+	while (!done && mute)
+		pause();
 	while (!done) {
 		int n = epoll_wait(ep, ev, EVENTS, -1);
 
@@ -271,11 +274,13 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &sa, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 4 && strcmp(argv[1], "serve") == 0)
-		return serve(argv + 2);
+		return serve(argv + 2, false);
+	if (argc == 4 && strcmp(argv[1], "mute") == 0)
+		return serve(argv + 2, true);
 	if (argc == 5 && strcmp(argv[1], "ask") == 0)
 		return measure(argv + 2, false);
 	if (argc == 5 && strcmp(argv[1], "open") == 0)
 		return measure(argv + 2, true);
-	fprintf(stderr, "usage: honest_client serve|ask|open ADDR PORT [PERIOD_US]\n");
+	fprintf(stderr, "usage: honest_client serve|mute|ask|open ADDR PORT [PERIOD_US]\n");
 	return 2;
 }
