@@ -159,8 +159,12 @@ static void sleep_until_work(struct engine_thread *t)
 {
 	uint64_t due_us, now_us;
 
-	if (!engine_sleep_prepare(t->cfg.engine))
+	if (!engine_sleep_prepare(t->cfg.engine)) {
+		/* somebody has work, which may not be such that a turn can do it: hear the others,
+		 * whose rings are no longer watched */
+		take_events(t, 0);
 		return;
+	}
 	due_us = engine_next_us(t->cfg.engine);
 	now_us = clock_us();
 	if (t->cfg.drain != NULL && t->cfg.drain(t->cfg.drain_arg))

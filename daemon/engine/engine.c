@@ -328,7 +328,7 @@ bool engine_sleep_prepare(struct engine *e)
 		struct ring *r = e->slept;
 
 		e->slept = r->slept_next;
-		if (!shm_ring_cons_ready(&r->submissions))
+		if (!r->stashed && !shm_ring_cons_ready(&r->submissions))
 			continue;
 		gate_watch(e, r);
 		idle = false;

@@ -55,7 +55,7 @@ void gate_watch(struct engine *e, struct ring *r)
 {
 	if (r->active || r->session->condemned || r->session->dying)
 		return;
-	atomic_store_explicit(&r->line->unwatched, 0, memory_order_relaxed);
+	shm_sleep_cancel(&r->line->unwatched);
 	r->active = true;
 	r->idle_turns = 0;
 	active_add(&e->active, r);
@@ -67,7 +67,7 @@ void gate_unwatch(struct engine *e, struct ring *r)
 		return;
 	r->active = false;
 	active_del(&e->active, r);
-	atomic_store_explicit(&r->line->unwatched, 1, memory_order_relaxed);
+	shm_sleep_set(&r->line->unwatched);
 }
 
 /* Unwatches a ring for the engine's sleep; the caller fences and looks at it once more. */
@@ -171,6 +171,7 @@ static int accept_one(struct engine *e, struct ring *r, const struct proto_accep
 	struct listener *l, struct sock **out)
 {
 	struct session *s = r->session;
+	int rc;
 
 	if (!l || l->session != s->idx)
 		return -EBADF;
@@ -183,8 +184,10 @@ static int accept_one(struct engine *e, struct ring *r, const struct proto_accep
 	*out = sock_new(e, s, r->ctx, req->cookie);
 	if (!*out)
 		return -ENFILE;
-	flow_accept(e, listener_pop(e, l), *out);
-	return 0;
+	rc = flow_accept(e, l, *out);
+	if (rc)
+		sock_free(e, *out);
+	return rc;
 }
 
 static void accept_failed(
@@ -477,6 +480,8 @@ static unsigned int poll_ring(struct engine *e, struct ring *r)
 	if (n) {
 		shm_ring_cons_publish(&r->submissions);
 		r->idle_turns = 0;
+	} else if (r->stashed) {
+		gate_unwatch(e, r); /* until there is room: gate_publish() */
 	} else if (r->active && ++r->idle_turns > RING_IDLE_TURNS_MAX) {
 		gate_unwatch(e, r);
 		atomic_thread_fence(memory_order_seq_cst); /* pairs with shm_sleep_check */
@@ -542,7 +547,7 @@ static bool publish_dirty(struct engine *e, struct ring *r, unsigned int *work)
 static void ring_doorbell(struct engine *e, struct ring *r)
 {
 	r->pushed = false;
-	if (!shm_sleep_check(&r->ctx_line->sleeping))
+	if (!shm_sleep_check_once(&r->ctx_line->sleeping, &r->rung))
 		return;
 	shm_doorbell_pipe_ring(r->doorbell_fd);
 	r->session->doorbells++;
