@@ -14,7 +14,7 @@ static struct engine_msg *dequeue(struct cds_wfcq_head *head, struct cds_wfcq_ta
 
 	if (!node)
 		return NULL;
-	return caa_container_of(node, struct engine_msg, node);
+	return (struct engine_msg *)(void *)((uint8_t *)node - offsetof(struct engine_msg, node));
 }
 
 static void enqueue(struct cds_wfcq_head *head, struct cds_wfcq_tail *tail, struct engine_msg *m)

@@ -65,7 +65,7 @@ static struct handover *take(struct engine *e)
 	if (!node)
 		return NULL;
 	atomic_fetch_sub_explicit(&e->handover_depth, 1, memory_order_relaxed);
-	return caa_container_of(node, struct handover, node);
+	return (struct handover *)(void *)((uint8_t *)node - offsetof(struct handover, node));
 }
 
 /* Receives what other engines have handed over, a bounded number; returns how many. */
