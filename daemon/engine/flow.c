@@ -217,7 +217,8 @@ void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
 		bury(e, c);
 		return;
 	}
-	if (events & TCP_EV_TIME_WAIT && !(events & TCP_EV_OUTPUT) && may_shrink(e, c)) {
+	if (events & TCP_EV_TIME_WAIT && !(c->due_flags & (CONN_DUE | CONN_WAITS_NEIGH)) &&
+		may_shrink(e, c)) {
 		become_timewait(e, c);
 		return;
 	}
@@ -403,9 +404,8 @@ static bool cookies_valid(const struct engine *e)
 	return e->cookie_us && e->now_us - e->cookie_us < COOKIE_LIFE_US;
 }
 
-/* While cookies are out, an ACK with data or a FIN may be that of a connection of which the very
- * first segment was lost: only that one proves the cookie, and a RST would forestall its
- * repetition. */
+/* While cookies are out, an ACK without one may be that of a connection whose first segments were
+ * lost: only the very first proves the cookie, and a RST would forestall its repetition. */
 static void listen_cookie(struct engine *e, struct listener *l, const struct tcp_segment *seg)
 {
 	struct tcp_out reply;
@@ -417,7 +417,7 @@ static void listen_cookie(struct engine *e, struct listener *l, const struct tcp
 		reply_if(e, tcp_cookie_reply(&e->tcp, seg, e->now_us, &reply), &reply);
 	} else if (tcp_cookie_input(&e->tcp, &h, seg, e->now_us) & TCP_EV_PROMOTE) {
 		promote(e, l, &h, (tcp_ref)TCP_REF_NONE, seg);
-	} else if (!(seg->len || seg->flags & TCP_FIN) || !cookies_valid(e)) {
+	} else if (!cookies_valid(e)) {
 		reply_if(e, tcp_closed_input(&e->tcp, seg, &reply), &reply);
 	}
 }
@@ -612,13 +612,21 @@ unsigned int flow_timers(struct engine *e)
  * -------------------------------------------------------------------------------------------------
  */
 
-/* A waiting connection becomes the client's. If its early data finds no room in the session
- * it is reset, which the client sees as ECONNRESET. */
-void flow_accept(struct engine *e, struct tcp_conn *c, struct sock *sk)
+/* The connection that has waited longest becomes the client's. 0; or -EAGAIN if the session has
+ * no room for its early data as long as other data is there to be read: it stays in the queue,
+ * and the listener speaks up again when there may be room. If there is not enough in the whole
+ * session it is reset, which the client sees as ECONNRESET. */
+int flow_accept(struct engine *e, struct listener *l, struct sock *sk)
 {
 	struct session *s = e->sessions[sk->session];
+	struct tcp_conn *c = listener_first(e, l);
 	int rc = rxq_adopt(e, c, s);
 
+	if (rc && s->chunks.chunks_used) {
+		session_starve(e, s, l);
+		return -EAGAIN;
+	}
+	listener_pop(e, l);
 	c->due_flags &= (uint16_t)~CONN_PENDING;
 	c->owner = sock_idx(e, sk);
 	sk->conn = conn_idx(e, c);
@@ -632,6 +640,7 @@ void flow_accept(struct engine *e, struct tcp_conn *c, struct sock *sk)
 	} else {
 		flow_events(e, c, tcp_consumed(&e->tcp, c, e->now_us)); /* the window may open */
 	}
+	return 0;
 }
 
 /* Nobody will use the connection again: FIN after what is unsent, or RST. */

@@ -183,6 +183,7 @@ struct session {
 	struct session *bucket_next;
 	uint32_t idx;
 	bool dying; /* ENGINE_CMD_SESSION_DEL has come */
+	bool starved; /* an accept waits for receive chunks */
 	bool condemned;
 	uint64_t need_up_us; /* not to ask for memory again before */
 	uint32_t segments_up;
@@ -211,6 +212,7 @@ struct listener {
 	uint32_t seq;  /* changes whenever count does */
 	uint32_t told; /* seq last published */
 	bool dirty;
+	bool starved; /* said -EAGAIN though connections wait: for want of receive chunks */
 	struct listener *dirty_next;
 };
 
@@ -356,7 +358,7 @@ void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events);
 int flow_connect(struct engine *e, struct session *s, uint16_t ctx, const struct proto_connect *req,
 	struct sock **out);
 void flow_after_output(struct engine *e, struct tcp_conn *c);
-void flow_accept(struct engine *e, struct tcp_conn *c, struct sock *sk);
+int flow_accept(struct engine *e, struct listener *l, struct sock *sk);
 void flow_close(struct engine *e, struct tcp_conn *c, bool abort); /* the user has closed it */
 void flow_drain(struct engine *e, bool abort); /* at shutdown: every connection */
 
@@ -369,7 +371,10 @@ struct listener *listener_by_handle(struct engine *e, struct proto_handle h);
 bool listener_full(const struct listener *l);
 void listener_told(struct listener *l); /* an answer to the client has said it all */
 void listener_push(struct engine *e, struct listener *l, struct tcp_conn *c);
+struct tcp_conn *listener_first(struct engine *e, struct listener *l); /* NULL: none waits */
 struct tcp_conn *listener_pop(struct engine *e, struct listener *l);
+void listener_starve(struct listener *l);
+void listener_fed(struct engine *e, uint32_t session_idx);
 void listener_forget(struct engine *e, struct tcp_conn *c); /* it died before accept */
 void listener_publish(struct engine *e);
 
@@ -413,6 +418,8 @@ void session_unpin(struct engine *e, struct session *s);
 void session_orphan_done(struct engine *e, struct sock *sk);
 void session_orphans_tick(struct engine *e);
 void session_need_up(struct engine *e, struct session *s);
+void session_starve(struct engine *e, struct session *s, struct listener *l);
+void session_fed(struct engine *e, struct session *s);
 const uint8_t *session_down(const struct session *s, proto_ref ref, uint32_t len);
 
 /* gate.c */

@@ -149,6 +149,12 @@ void listener_push(struct engine *e, struct listener *l, struct tcp_conn *c)
 }
 
 /* The connection that has waited longest, NULL if there is none. */
+struct tcp_conn *listener_first(struct engine *e, struct listener *l)
+{
+	return l->count ? conn_at(e, l->queue[l->head]) : NULL;
+}
+
+/* The same, taken out. */
 struct tcp_conn *listener_pop(struct engine *e, struct listener *l)
 {
 	uint32_t idx;
@@ -160,6 +166,26 @@ struct tcp_conn *listener_pop(struct engine *e, struct listener *l)
 	l->count--;
 	mark_dirty(e, l);
 	return conn_at(e, idx);
+}
+
+/* The next answer says that nothing waits, as of a number of its own; listener_fed() says later
+ * that it does after all. */
+void listener_starve(struct listener *l)
+{
+	l->starved = true;
+	l->seq++;
+}
+
+void listener_fed(struct engine *e, uint32_t session_idx)
+{
+	for (uint32_t i = 0; i < LISTENERS_MAX; i++) {
+		struct listener *l = e->listeners[i];
+
+		if (!l || l->session != session_idx || !l->starved)
+			continue;
+		l->starved = false;
+		mark_dirty(e, l);
+	}
 }
 
 /* A connection died in the queue. Rare, so the queue is just searched. */

@@ -216,6 +216,7 @@ void rxq_consumed(struct engine *e, struct tcp_conn *c, uint64_t pos)
 	while (c->rxq_head != NONE && chunk_at(e, c->rxq_head)->len &&
 		end_pos(chunk_at(e, c->rxq_head)) <= pos)
 		free_head(e, c, sk);
+	session_fed(e, e->sessions[sk->session]);
 }
 
 void rxq_free(struct engine *e, struct tcp_conn *c)
@@ -224,40 +225,67 @@ void rxq_free(struct engine *e, struct tcp_conn *c)
 
 	while (c->rxq_head != NONE)
 		free_head(e, c, sk);
+	if (sk)
+		session_fed(e, e->sessions[sk->session]);
+}
+
+/* A chunk of the session with what a chunk of the engine's own pool holds; NONE if out. */
+static uint32_t adopt_chunk(struct engine *e, struct session *s, uint32_t from)
+{
+	uint32_t idx = shm_arena_alloc(&e->chunks);
+	struct rx_chunk *k;
+
+	if (idx == NONE)
+		return NONE;
+	k = chunk_at(e, idx);
+	*k = *chunk_at(e, from);
+	k->next = NONE;
+	k->linked = false;
+	if (!chunk_pool_take(&s->chunks, k, k->large)) {
+		shm_arena_free(&e->chunks, idx);
+		return NONE;
+	}
+	memcpy(chunk_pool_base(&s->chunks, k),
+		chunk_pool_base(&e->pending_chunks, chunk_at(e, from)),
+		sizeof(struct proto_chunk) + k->len);
+	header_of(&s->chunks, k)->next = PROTO_REF_NONE;
+	return idx;
+}
+
+static void free_chunks(struct engine *e, struct chunk_pool *p, uint32_t head)
+{
+	while (head != NONE) {
+		uint32_t next = chunk_at(e, head)->next;
+
+		chunk_pool_give(p, chunk_at(e, head));
+		shm_arena_free(&e->chunks, head);
+		head = next;
+	}
 }
 
 /* At accept: copies what came early from the engine's pool into chunks of the session. The
- * connection has no sock yet. 0, or -ENOBUFS and
- * the data is lost. */
+ * connection has no sock yet. 0, or -ENOBUFS and nothing has changed. */
 int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s)
 {
-	uint32_t idx;
+	uint32_t head = NONE, tail = NONE;
 
-	for (idx = c->rxq_head; idx != NONE; idx = chunk_at(e, idx)->next) {
-		struct rx_chunk *k = chunk_at(e, idx);
-		struct rx_chunk to = *k;
+	for (uint32_t i = c->rxq_head; i != NONE; i = chunk_at(e, i)->next) {
+		uint32_t idx = adopt_chunk(e, s, i);
 
-		if (!chunk_pool_take(&s->chunks, &to, k->large))
-			goto out_undo;
-		memcpy(chunk_pool_base(&s->chunks, &to), chunk_pool_base(&e->pending_chunks, k),
-			sizeof(struct proto_chunk) + k->len);
-		header_of(&s->chunks, &to)->next = PROTO_REF_NONE;
-		chunk_pool_give(&e->pending_chunks, k);
-		to.linked = false;
-		*k = to;
+		if (idx == NONE) {
+			free_chunks(e, &s->chunks, head);
+			return -ENOBUFS;
+		}
+		if (tail == NONE)
+			head = idx;
+		else
+			chunk_at(e, tail)->next = idx;
+		tail = idx;
 	}
+	free_chunks(e, &e->pending_chunks, c->rxq_head);
+	c->rxq_head = head;
+	c->rxq_tail = tail;
 	return 0;
-out_undo:
-	for (uint32_t i = c->rxq_head; i != idx;) {
-		uint32_t next = chunk_at(e, i)->next;
-
-		chunk_pool_give(&s->chunks, chunk_at(e, i));
-		shm_arena_free(&e->chunks, i);
-		i = next;
-	}
-	c->rxq_head = idx;
-	rxq_free(e, c);
-	return -ENOBUFS;
 }
 
 /* Before an event with rcv_nxt_pos is published: links the headers of all chunks that became
@@ -287,6 +315,7 @@ proto_ref rxq_told(struct engine *e, struct tcp_conn *c, struct sock *sk)
 				memory_order_release); /* pairs with the client's walk */
 		}
 	}
-	sk->told_pos = c->rcv_nxt_pos;
+	if (told != PROTO_REF_NONE) /* else the chunks are freed: reset, or closed */
+		sk->told_pos = c->rcv_nxt_pos;
 	return told;
 }

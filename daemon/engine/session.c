@@ -109,6 +109,7 @@ out_session:
 int session_segment(struct engine *e, const struct engine_segment_desc *d)
 {
 	struct session *s = session_find(e, d->session);
+	int rc;
 
 	if (!s || s->dying || d->index >= PROTO_SEGMENTS_MAX)
 		return -ENOENT;
@@ -119,7 +120,9 @@ int session_segment(struct engine *e, const struct engine_segment_desc *d)
 	s->need_up_us = 0;
 	s->segments_up++;
 	s->up_bytes += d->bytes;
-	return chunk_pool_add(&s->chunks, d->index, d->base, 0, d->bytes);
+	rc = chunk_pool_add(&s->chunks, d->index, d->base, 0, d->bytes);
+	session_fed(e, s);
+	return rc;
 }
 
 /* The bytes at ref, NULL if they do not lie inside the payload of a `down` segment. */
@@ -141,6 +144,23 @@ void session_need_up(struct engine *e, struct session *s)
 		return;
 	s->need_up_us = e->now_us + NEED_UP_AGAIN_US;
 	command_note(e, ENGINE_NOTE_NEED_UP, s->desc.session, (uint32_t)s->up_bytes);
+}
+
+/* An accept found no room for the connection's early data. */
+void session_starve(struct engine *e, struct session *s, struct listener *l)
+{
+	s->starved = true;
+	listener_starve(l);
+	session_need_up(e, s);
+}
+
+/* Receive chunks came back, or new ones came. */
+void session_fed(struct engine *e, struct session *s)
+{
+	if (!s->starved || s->dying)
+		return;
+	s->starved = false;
+	listener_fed(e, s->idx);
 }
 
 /* The client broke the protocol: it is heard no more; the main thread ends it. */

@@ -9,7 +9,7 @@
 enum {
 	PATTERN_PERIOD = 65521, /* a prime: no power of two is a multiple */
 	PATTERN_BYTES = PATTERN_PERIOD + SIM_BLOCK_BYTES,
-	GIVE_UP_S = 300,
+	GIVE_UP_S = 60,
 	OPS_PER_DRIVE = 16,
 	INFO_PPM = 2000,
 };
@@ -117,7 +117,7 @@ static void close_stray(struct sim_app *a, struct sim_sock *sk)
 {
 	for (uint32_t i = 0; i < a->flow_count; i++)
 		if (!a->flows[i].spec.simultaneous && a->flows[i].end[1].phase == SIM_END_WAIT &&
-			a->flows[i].end[0].phase != SIM_END_CRASHED)
+			a->flows[i].end[0].phase <= SIM_END_OPEN)
 			return;
 	sim_sock_close(sk, true);
 }

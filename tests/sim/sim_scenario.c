@@ -312,8 +312,10 @@ static void run_flows(struct scenario *s)
 
 static void run_out(struct scenario *s)
 {
-	SIM_CHECK(sim_world_until(&s->world, QUIET_S * SIM_SECOND, is_quiet, &s->world),
-		"something is left after %d s of silence", QUIET_S);
+	if (!sim_world_until(&s->world, QUIET_S * SIM_SECOND, is_quiet, &s->world)) {
+		sim_app_report(&s->app);
+		sim_fail("something is left after %d s of silence", QUIET_S);
+	}
 	for (int side = 0; side < 2; side++) {
 		sim_check_clean(&s->world.host[side]);
 		SIM_CHECK(!s->world.host[side].condemned, "an honest session was condemned");
