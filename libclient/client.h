@@ -105,6 +105,7 @@ struct ring_pair {
 	struct shm_ring_prod sub;  /* prod_lock */
 	struct shm_ring_cons comp; /* cons_lock */
 	const struct proto_submission_line *line;
+	uint32_t rung; /* prod_lock; the engine's sleep that was last rung for */
 };
 
 struct ctx {

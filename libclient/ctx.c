@@ -122,9 +122,9 @@ bool ctx_drain_all(bool block)
 
 /* -- submissions --------------------------------------------------------------------------- */
 
-static void ring_engine(const struct ring_pair *p, uint32_t engine)
+static void ring_engine(struct ring_pair *p, uint32_t engine)
 {
-	if (!shm_sleep_check(&p->line->unwatched))
+	if (!shm_sleep_check_once(&p->line->unwatched, &p->rung))
 		return;
 	count(&counters.doorbells);
 	shm_doorbell_event_ring(ses.engine_fd[engine]);

@@ -24,7 +24,8 @@ enum {
 
 /* down: one per context, written by the client. */
 struct proto_ctx_line {
-	_Alignas(SHM_CACHE_LINE) _Atomic uint32_t sleeping; /* a waiter of this context blocks */
+	/* Odd: a waiter of this context blocks; counts as shm/doorbell.h says. */
+	_Alignas(SHM_CACHE_LINE) _Atomic uint32_t sleeping;
 };
 
 /* An index on a line of its own. */
@@ -35,7 +36,8 @@ struct proto_index_line {
 /* up: one per (context, engine), written by the engine. */
 struct proto_submission_line {
 	_Alignas(SHM_CACHE_LINE) _Atomic uint32_t cons_idx;
-	_Atomic uint32_t unwatched; /* 1: the engine does not poll this ring; ring the doorbell */
+	/* Odd: the engine does not poll this ring, ring the doorbell (shm/doorbell.h). */
+	_Atomic uint32_t unwatched;
 };
 
 /* up: one per session. */

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 enum {
-	PROTO_VERSION = 1,
+	PROTO_VERSION = 2,
 };
 
 /* A socket in the daemon, as its clients name it. gen is never 0. */

@@ -11,10 +11,16 @@
  * Client to engine: an eventfd per (session, engine) that the engine watches with EPOLLET and
  * never reads or writes, so a client that fills it or makes it blocking jams only itself.
  *
- * Sleeping: the sleeper stores 1 into its flag, issues a full fence, looks once more for
- * work, and only then blocks. The waker publishes work, issues a full fence, reads the flag
- * and rings if it is set. One of the two always sees the other (store-buffering litmus test,
- * modelled in tests/model/doorbell.pml).
+ * Sleeping: the sleeper stores into its flag that it sleeps, issues a full fence, looks once
+ * more for work, and only then blocks. The waker publishes work, issues a full fence, reads the
+ * flag and rings if the other sleeps. One of the two always sees the other (store-buffering
+ * litmus test, modelled in tests/model/doorbell.pml).
+ *
+ * A ring is a system call, and a sleeper that was rung may not run for a while, on a shared core
+ * not before the waker stops. So the flag counts: odd asleep, even awake, and each sleep has a
+ * number of its own. A waker remembers which sleep it rang and does so once: that ring stays in
+ * the channel until the sleeper has taken it, and who takes it looks for work afterwards. A flag
+ * has one writer; one who keeps it at the same odd number is rung once and no more.
  */
 #ifndef SHM_DOORBELL_H
 #define SHM_DOORBELL_H
@@ -54,21 +60,43 @@ static inline void shm_fence_full(void)
 #endif
 }
 
+/* Sleeper, without the fence: for who announces several flags and fences once. */
+static inline void shm_sleep_set(_Atomic uint32_t *flag)
+{
+	uint32_t nap = atomic_load_explicit(flag, memory_order_relaxed);
+
+	atomic_store_explicit(flag, (nap + 1) | 1, memory_order_relaxed);
+}
 /* Sleeper, step 1: announce. Then look for work again; if there is some, cancel. */
 static inline void shm_sleep_announce(_Atomic uint32_t *flag)
 {
-	atomic_store_explicit(flag, 1, memory_order_relaxed);
+	shm_sleep_set(flag);
 	shm_fence_full(); /* pairs with shm_sleep_check */
 }
 static inline void shm_sleep_cancel(_Atomic uint32_t *flag)
 {
-	atomic_store_explicit(flag, 0, memory_order_relaxed);
+	uint32_t nap = atomic_load_explicit(flag, memory_order_relaxed);
+
+	atomic_store_explicit(flag, (nap + 1) & ~UINT32_C(1), memory_order_relaxed);
 }
 /* Waker, after publishing: whether the other side must be rung. Once per batch. */
 static inline bool shm_sleep_check(const _Atomic uint32_t *flag)
 {
 	shm_fence_full(); /* pairs with shm_sleep_announce */
-	return atomic_load_explicit(flag, memory_order_relaxed) != 0;
+	return atomic_load_explicit(flag, memory_order_relaxed) & 1;
+}
+/* The same, for a waker that rings each sleep once: *rung, its own memory, 0 at first, is the
+ * sleep that it last rang. The caller rings if true. */
+static inline bool shm_sleep_check_once(const _Atomic uint32_t *flag, uint32_t *rung)
+{
+	uint32_t nap;
+
+	shm_fence_full(); /* pairs with shm_sleep_announce */
+	nap = atomic_load_explicit(flag, memory_order_relaxed);
+	if (!(nap & 1) || nap == *rung)
+		return false;
+	*rung = nap;
+	return true;
 }
 
 #endif

@@ -169,7 +169,8 @@ struct ring {
 	uint16_t ctx;
 	bool active;
 	bool publishing;
-	bool pushed; /* something was pushed since the last doorbell check */
+	bool pushed;   /* something was pushed since the last doorbell check */
+	uint32_t rung; /* the sleep of the client that was last rung for */
 	int doorbell_fd;
 };
 
@@ -182,7 +183,7 @@ struct session {
 	struct engine_session_desc desc;
 	struct session *bucket_next;
 	uint32_t idx;
-	bool dying; /* ENGINE_CMD_SESSION_DEL has come */
+	bool dying;   /* ENGINE_CMD_SESSION_DEL has come */
 	bool starved; /* an accept waits for receive chunks */
 	bool condemned;
 	uint64_t need_up_us; /* not to ask for memory again before */

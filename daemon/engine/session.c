@@ -49,7 +49,7 @@ static void ring_init(struct engine *e, struct session *s, uint16_t ctx)
 	shm_ring_prod_init(&r->completions,
 		proto_layout_completion_slots(l, s->desc.up_base, ctx, id),
 		proto_layout_completion_idx(l, down, ctx, id), l->ring_order_log2);
-	atomic_store_explicit(&r->line->unwatched, 1, memory_order_relaxed);
+	shm_sleep_set(&r->line->unwatched);
 }
 
 static int take_index(struct engine *e, struct session *s)

@@ -756,12 +756,17 @@ static unsigned int fake_control(struct fake *f)
 
 static void fake_watch(struct fake *f, bool watch)
 {
-	for (uint32_t c = 0; c < f->contexts; c++)
-		for (uint32_t e = 0; e < f->engines; e++)
-			atomic_store(&proto_layout_submission_line(
-					     &f->layout, f->seg[SHM_UP][0].base, c, e)
-					      ->unwatched,
-				!watch);
+	for (uint32_t c = 0; c < f->contexts; c++) {
+		for (uint32_t e = 0; e < f->engines; e++) {
+			struct proto_submission_line *line = proto_layout_submission_line(
+				&f->layout, f->seg[SHM_UP][0].base, c, e);
+
+			if (watch)
+				shm_sleep_cancel(&line->unwatched);
+			else
+				shm_sleep_set(&line->unwatched);
+		}
+	}
 	atomic_thread_fence(memory_order_seq_cst);
 }
 

@@ -245,6 +245,40 @@ static void test_doorbell_event_jammed_by_client_harms_only_it(void **state)
 	close(fd);
 }
 
+static void test_doorbell_sleep_is_rung_once(void **state)
+{
+	_Atomic uint32_t flag = 0;
+	uint32_t rung = 0, other = 0;
+
+	(void)state;
+	assert_false(shm_sleep_check_once(&flag, &rung));
+	for (unsigned int nap = 0; nap < 3; nap++) {
+		shm_sleep_announce(&flag);
+		assert_true(shm_sleep_check(&flag));
+		assert_true(shm_sleep_check_once(&flag, &rung));
+		assert_false(shm_sleep_check_once(&flag, &rung));
+		assert_true(shm_sleep_check_once(&flag, &other)); /* each waker for itself */
+		shm_sleep_cancel(&flag);
+		assert_false(shm_sleep_check(&flag));
+		assert_false(shm_sleep_check_once(&flag, &rung));
+	}
+}
+
+static void test_doorbell_sleep_said_twice_is_another_and_cancel_repeats(void **state)
+{
+	_Atomic uint32_t flag = UINT32_MAX - 3; /* even, and about to wrap */
+	uint32_t rung = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		shm_sleep_announce(&flag);
+		assert_true(shm_sleep_check_once(&flag, &rung));
+	}
+	shm_sleep_cancel(&flag);
+	shm_sleep_cancel(&flag);
+	assert_false(shm_sleep_check(&flag));
+}
+
 /* -- the sleep handshake, with both sides at full speed --------------------------------------- */
 
 enum {
@@ -255,13 +289,14 @@ enum {
 struct channel {
 	_Atomic uint32_t work;
 	_Atomic uint32_t sleeping;
+	uint32_t rung; /* the poster's */
 	int fds[2];
 };
 
 static void post(struct channel *ch, uint32_t n)
 {
 	atomic_store_explicit(&ch->work, n, memory_order_release);
-	if (shm_sleep_check(&ch->sleeping))
+	if (shm_sleep_check_once(&ch->sleeping, &ch->rung))
 		shm_doorbell_pipe_ring(ch->fds[1]);
 }
 
@@ -324,6 +359,8 @@ int main(void)
 		cmocka_unit_test(test_doorbell_reader_stuck_in_fault_blocks_nobody),
 		cmocka_unit_test(test_doorbell_event_unread_wakes_each_time),
 		cmocka_unit_test(test_doorbell_event_jammed_by_client_harms_only_it),
+		cmocka_unit_test(test_doorbell_sleep_is_rung_once),
+		cmocka_unit_test(test_doorbell_sleep_said_twice_is_another_and_cancel_repeats),
 		cmocka_unit_test(test_doorbell_handshake_loses_no_wakeup),
 	};
 
