@@ -1,0 +1,571 @@
+/* Fuzzes a whole engine from the wire, with an honest client behind it.
+ *
+ * The engine is host 0 of the simulator; the input plays the other side of the link. It is a
+ * sequence of operations: raw frames; TCP segments for one of four flows (two to the listener,
+ * two in answer to active opens), whose numbers lie at or near what the engine expects and
+ * whose checksums are right; ARP and ICMP; steps of the clock; what the client does; commands
+ * of the main thread. After each turn the engine is audited (fuzz_support.h) and the
+ * simulator's own invariants are checked. Payload is a function of the sequence number, so what
+ * the client reads can be told wrong, and so can what the engine sends. In the end the client
+ * dies, time runs, and nothing may be left.
+ */
+#include "fuzz_support.h"
+
+#include <engine/internal.h>
+#include <net/arp.h>
+#include <net/checksum.h>
+#include <net/ip4.h>
+#include <net/wire.h>
+#include <sim/sim_check.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum {
+	START_US = 1000000000,
+	FLOWS = 4,
+	FLOW_PORT = 1000,
+	ACTIVE_FLOW = 2, /* the first that the client opens */
+	LISTEN_PORT = 80,
+	OPS_MAX = 400,
+	TURNS_PER_STEP_MAX = 2000, /* without the clock moving */
+	END_STEPS_MAX = 20000,
+	PAYLOAD_MAX = 1460,
+	SALT_OUT = 7,
+	SALT_IN = 9,
+};
+
+/* One flow as the wire shows it to the peer. */
+struct flow {
+	uint16_t port; /* the engine's */
+	uint32_t isn;
+	uint32_t expected; /* the engine's last acknowledgement */
+	uint32_t seen;	   /* behind what the engine has sent */
+	uint32_t iss;
+	uint32_t ts;
+	bool iss_valid;
+};
+
+struct world {
+	struct sim_link link;
+	struct sim_host host;
+	struct sim_client *client;
+	struct sim_listener *listener;
+	struct flow flow[FLOWS];
+	uint64_t now_us;
+	bool tainted; /* raw frames may have carried any payload */
+	bool no_arp;
+	bool refused;
+};
+
+static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 1};
+static const uint8_t peer_mac[6] = {2, 0, 0, 0, 0, 2};
+
+static void send_frame(struct world *w, const uint8_t *frame, size_t len)
+{
+	sim_link_send(&w->link, 1, frame, (uint32_t)len);
+}
+
+/* -- what the engine sends ------------------------------------------------------------------- */
+
+static void answer_arp(struct world *w, const uint8_t *frame)
+{
+	uint8_t reply[NET_ETH_MIN_LEN] = {0};
+
+	if (w->no_arp || net_get16(frame + 20) != 1 || memcmp(frame + 38, "\x0a\0\0\2", 4))
+		return;
+	memcpy(reply, frame + 6, 6);
+	memcpy(reply + 6, peer_mac, 6);
+	memcpy(reply + 12, frame + 12, 8);
+	net_put16(reply + 20, 2);
+	memcpy(reply + 22, peer_mac, 6);
+	memcpy(reply + 28, frame + 38, 4);
+	memcpy(reply + 32, frame + 22, 10);
+	send_frame(w, reply, sizeof(reply));
+}
+
+static void see_data(const struct flow *f, uint32_t seq, const uint8_t *payload, uint32_t len)
+{
+	uint32_t pos = seq - f->iss - 1;
+
+	if (!f->iss_valid || pos >= INT32_MAX)
+		return;
+	for (uint32_t i = 0; i < len; i++)
+		SIM_CHECK(payload[i] == fuzz_pattern(SALT_OUT, pos + i),
+			"byte %u of port %u is wrong on the wire", pos + i, f->port);
+}
+
+static void see_tcp(struct world *w, const uint8_t *ip, const uint8_t *tcp)
+{
+	uint32_t number = net_get16(tcp + 2) - FLOW_PORT;
+	uint32_t hlen = (tcp[12] >> 4) * 4u;
+	uint32_t len = net_get16(ip + 2) - 20u - hlen;
+	uint32_t seq = net_get32(tcp + 4);
+	struct flow *f;
+
+	if (number >= FLOWS)
+		return;
+	f = &w->flow[number];
+	f->port = net_get16(tcp);
+	if (tcp[13] & TCP_SYN) {
+		f->iss = seq;
+		f->iss_valid = true;
+	}
+	if (tcp[13] & TCP_ACK)
+		f->expected = net_get32(tcp + 8);
+	f->seen = seq + len + !!(tcp[13] & TCP_SYN) + !!(tcp[13] & TCP_FIN);
+	if (hlen == 32 && tcp[22] == 8)
+		f->ts = net_get32(tcp + 24);
+	see_data(f, seq, tcp + hlen, len);
+}
+
+static void peer_receive(struct world *w)
+{
+	struct sim_frame *f;
+
+	while ((f = sim_link_receive(&w->link, 1))) {
+		uint16_t type = net_get16(f->data + 12);
+
+		if (type == NET_ETHERTYPE_ARP)
+			answer_arp(w, f->data);
+		else if (type == NET_ETHERTYPE_IP4 && f->data[23] == NET_PROTO_TCP)
+			see_tcp(w, f->data + 14, f->data + 34);
+		free(f);
+	}
+}
+
+/* -- turns ----------------------------------------------------------------------------------- */
+
+static unsigned int turn(struct world *w)
+{
+	unsigned int work = engine_turn(w->host.engine, w->now_us);
+
+	work += sim_host_messages(&w->host);
+	fuzz_audit(w->host.engine);
+	sim_check_turn(&w->host, w->now_us);
+	peer_receive(w);
+	return work + sim_client_poll(w->client);
+}
+
+static void settle(struct world *w)
+{
+	unsigned int n = 0;
+
+	while (turn(w) || !engine_sleep_prepare(w->host.engine))
+		SIM_CHECK(n++ < TURNS_PER_STEP_MAX, "the engine finds work for ever");
+}
+
+static void advance(struct world *w, uint64_t us)
+{
+	w->now_us += us;
+	w->link.now_us = w->now_us;
+}
+
+/* -- what the peer sends ----------------------------------------------------------------------- */
+
+static uint32_t near32(struct fuzz_input *in, uint32_t base)
+{
+	return base + (uint32_t)fuzz_delta(in);
+}
+
+static uint8_t fill_options(struct fuzz_input *in, const struct flow *f, uint8_t kind, uint8_t *o)
+{
+	static const uint8_t syn[12] = {2, 4, 5, 180, 1, 3, 3, 4, 1, 1, 1, 0};
+	const uint8_t *raw;
+	size_t n;
+
+	switch (kind) {
+	case 1:
+		memcpy(o, syn, sizeof(syn));
+		return sizeof(syn);
+	case 2:
+		memcpy(o, "\1\1\10\12", 4);
+		net_put32(o + 4, fuzz_u16(in));
+		net_put32(o + 8, f->ts);
+		return 12;
+	case 3:
+		n = fuzz_bytes(in, fuzz_u8(in) % 41, &raw) & ~(size_t)3;
+		memcpy(o, raw, n);
+		return (uint8_t)n;
+	default:
+		return 0;
+	}
+}
+
+static void put_checksums(uint8_t *frame, uint32_t tcp_len, uint8_t damage)
+{
+	uint8_t *ip = frame + 14, *tcp = ip + 20;
+	uint32_t src, dst;
+	uint16_t sum;
+
+	memcpy(&src, ip + 12, 4);
+	memcpy(&dst, ip + 16, 4);
+	sum = net_checksum_fold(net_checksum_add(0, ip, 20));
+	memcpy(ip + 10, &sum, 2);
+	sum = net_checksum_fold(net_checksum_add(
+		net_checksum_pseudo4(src, dst, NET_PROTO_TCP, tcp_len), tcp, tcp_len));
+	sum ^= damage;
+	memcpy(tcp + 16, &sum, 2);
+}
+
+static void put_ip(uint8_t *frame, uint32_t payload_len, uint8_t proto)
+{
+	uint8_t *ip = frame + 14;
+
+	memcpy(frame, our_mac, 6);
+	memcpy(frame + 6, peer_mac, 6);
+	net_put16(frame + 12, NET_ETHERTYPE_IP4);
+	memset(ip, 0, 20);
+	ip[0] = 0x45;
+	net_put16(ip + 2, (uint16_t)(20 + payload_len));
+	ip[8] = 64;
+	ip[9] = proto;
+	memcpy(ip + 12, "\x0a\0\0\2\x0a\0\0\1", 8);
+}
+
+/* A byte of flags chooses the flow, the options and the damage; then the fields. */
+static void op_segment(struct world *w, struct fuzz_input *in)
+{
+	static const uint8_t common[8] = {TCP_ACK, TCP_SYN, TCP_ACK | TCP_PSH, TCP_SYN | TCP_ACK,
+		TCP_FIN | TCP_ACK, TCP_RST, TCP_RST | TCP_ACK, TCP_ACK};
+	uint8_t how = fuzz_u8(in), flags = fuzz_u8(in);
+	struct flow *f = &w->flow[how & 3];
+	uint8_t frame[14 + 20 + 60 + PAYLOAD_MAX];
+	uint8_t *tcp = frame + 34;
+	uint32_t hlen, len, seq;
+
+	flags = flags & 0x80 ? flags & 0x7f : common[flags & 7];
+	memset(tcp, 0, 60);
+	net_put16(tcp, (uint16_t)(FLOW_PORT + (how & 3)));
+	net_put16(tcp + 2, f->port);
+	seq = near32(in, flags & TCP_SYN ? f->isn : f->expected);
+	net_put32(tcp + 4, seq);
+	net_put32(tcp + 8, near32(in, f->seen));
+	hlen = 20u + fill_options(in, f, how >> 2 & 3, tcp + 20);
+	tcp[12] = (uint8_t)(hlen / 4 << 4);
+	tcp[13] = flags;
+	net_put16(tcp + 14, how & 0x40 ? fuzz_u16(in) : 65535);
+	len = how & 0x80 ? fuzz_u16(in) % (PAYLOAD_MAX + 1) : 0;
+	for (uint32_t i = 0; i < len; i++)
+		tcp[hlen + i] = fuzz_pattern(SALT_IN, seq + !!(flags & TCP_SYN) + i);
+	put_ip(frame, hlen + len, NET_PROTO_TCP);
+	put_checksums(frame, hlen + len, (how & 0x30) == 0x30);
+	send_frame(w, frame, 34 + hlen + len);
+}
+
+static void op_raw(struct world *w, struct fuzz_input *in)
+{
+	uint8_t frame[1600];
+	const uint8_t *raw;
+	size_t n = fuzz_bytes(in, fuzz_u16(in) % sizeof(frame), &raw);
+
+	w->tainted = true;
+	if (!n)
+		return;
+	memcpy(frame, raw, n);
+	memcpy(frame, our_mac, n < 6 ? n : 6);
+	send_frame(w, frame, n);
+}
+
+/* An ICMP error about a flow: code and MTU from the input. */
+static void op_icmp(struct world *w, struct fuzz_input *in)
+{
+	uint8_t how = fuzz_u8(in);
+	const struct flow *f = &w->flow[how & 3];
+	uint8_t frame[14 + 20 + 8 + 28];
+	uint8_t *icmp = frame + 34, *inner = icmp + 8;
+	uint16_t sum;
+
+	memset(icmp, 0, 36);
+	icmp[0] = how & 4 ? 3 : fuzz_u8(in);
+	icmp[1] = fuzz_u8(in);
+	net_put16(icmp + 6, fuzz_u16(in));
+	inner[0] = 0x45;
+	net_put16(inner + 2, 40);
+	inner[8] = 64;
+	inner[9] = NET_PROTO_TCP;
+	memcpy(inner + 12, "\x0a\0\0\1\x0a\0\0\2", 8);
+	net_put16(inner + 20, f->port);
+	net_put16(inner + 22, (uint16_t)(FLOW_PORT + (how & 3)));
+	net_put32(inner + 24, near32(in, f->seen - 1));
+	sum = net_checksum_fold(net_checksum_add(0, inner, 20));
+	memcpy(inner + 10, &sum, 2);
+	sum = net_checksum_fold(net_checksum_add(0, icmp, 36));
+	memcpy(icmp + 2, &sum, 2);
+	put_ip(frame, 36, 1);
+	sum = net_checksum_fold(net_checksum_add(0, frame + 14, 20));
+	memcpy(frame + 24, &sum, 2);
+	send_frame(w, frame, sizeof(frame));
+}
+
+static void op_arp(struct world *w, struct fuzz_input *in)
+{
+	uint8_t frame[NET_ETH_MIN_LEN] = {0};
+
+	w->no_arp = fuzz_u8(in) & 1;
+	memcpy(frame, our_mac, 6);
+	memcpy(frame + 6, peer_mac, 6);
+	net_put16(frame + 12, NET_ETHERTYPE_ARP);
+	memcpy(frame + 14, "\0\1\x08\0\6\4", 6);
+	net_put16(frame + 20, fuzz_u8(in) & 3);
+	memcpy(frame + 22, peer_mac, 6);
+	memcpy(frame + 28, "\x0a\0\0", 3);
+	frame[31] = fuzz_u8(in);
+	memcpy(frame + 38, "\x0a\0\0\1", 4);
+	send_frame(w, frame, sizeof(frame));
+}
+
+/* -- what the client does ------------------------------------------------------------------------
+ */
+
+static const struct tcp_conn *conn_of(const struct world *w, const struct sim_sock *sk)
+{
+	const struct engine *e = w->host.engine;
+	const struct sock *s = shm_arena_at(&e->socks, sk->handle.idx);
+
+	if (!shm_arena_is_used(&e->socks, sk->handle.idx) || s->gen != sk->handle.gen ||
+		s->conn == NONE)
+		return NULL;
+	return shm_arena_at(&e->conns, s->conn);
+}
+
+static void client_read(struct world *w, struct sim_sock *sk, uint32_t max)
+{
+	const struct tcp_conn *c = conn_of(w, sk);
+	const uint8_t *data;
+	uint32_t n;
+
+	while (max && (n = sim_sock_peek(sk, &data))) {
+		n = n < max ? n : max;
+		for (uint32_t i = 0; c && !w->tainted && i < n; i++)
+			SIM_CHECK(data[i] == fuzz_pattern(SALT_IN,
+						     (uint32_t)(c->irs + 1 + sk->read_pos + i)),
+				"byte %llu received is wrong",
+				(unsigned long long)(sk->read_pos + i));
+		sim_sock_take(sk, n);
+		max -= n;
+	}
+	sim_sock_consumed(sk);
+}
+
+static void client_send(struct sim_sock *sk, uint32_t len, bool more)
+{
+	uint8_t data[SIM_BLOCK_BYTES];
+
+	if (sk->shut || !(sk->flags & PROTO_FLOW_ESTABLISHED))
+		return;
+	while (len) {
+		uint32_t n = len < sizeof(data) ? len : sizeof(data);
+
+		for (uint32_t i = 0; i < n; i++)
+			data[i] = fuzz_pattern(SALT_OUT, sk->sent_pos + i);
+		n = sim_sock_send(sk, data, n, more);
+		if (!n)
+			return;
+		len -= n;
+	}
+}
+
+static void sock_op(struct world *w, struct sim_sock *sk, uint8_t what, uint32_t number)
+{
+	if (sk->state != SIM_SOCK_OPEN || sk->closed)
+		return;
+	switch (what) {
+	case 0:
+		client_read(w, sk, number);
+		break;
+	case 1:
+		client_send(sk, number, number & 1);
+		break;
+	case 2:
+		if (!sk->shut)
+			sim_sock_shutdown(sk);
+		break;
+	case 3:
+		sim_sock_close(sk, number & 1);
+		break;
+	case 4:
+		sim_sock_setopt(sk, number % 8, number >> 3);
+		break;
+	default:
+		sim_sock_info(sk);
+		break;
+	}
+}
+
+static void op_client(struct world *w, struct fuzz_input *in)
+{
+	struct sim_client *c = w->client;
+	uint8_t what = fuzz_u8(in);
+	uint32_t which = fuzz_u8(in), number = fuzz_u16(in);
+
+	if (c->dead)
+		return;
+	switch (what & 15) {
+	case 6:
+		if (w->listener->handle.gen && w->listener->accepting < 8)
+			sim_client_accept(w->listener, 0);
+		break;
+	case 7:
+		if (c->sock_count < 200)
+			sim_client_connect(c, 0, sim_ip_be(1),
+				(uint16_t)(FLOW_PORT + ACTIVE_FLOW + which % 2),
+				number & 1 ? (uint16_t)(20000 + number % 8) : 0);
+		break;
+	case 8:
+		c->deaf = number & 1;
+		break;
+	case 9:
+		if (number == 0x1234 && w->listener->handle.gen)
+			sim_client_unlisten(w->listener);
+		break;
+	case 10:
+		if (number == 0x1234)
+			sim_client_crash(c);
+		break;
+	default:
+		if (c->sock_count)
+			sock_op(w, c->socks[which % c->sock_count], what % 6, number);
+		break;
+	}
+}
+
+static void op_main(struct world *w, struct fuzz_input *in)
+{
+	static const enum engine_msg_type lists[3] = {
+		ENGINE_CMD_LIST_FLOWS, ENGINE_CMD_LIST_LISTENERS, ENGINE_CMD_LIST_SESSIONS};
+	uint8_t what = fuzz_u8(in);
+
+	if (what < 3) {
+		struct engine_msg *m = sim_host_msg(lists[what]);
+
+		m->list.cursor = fuzz_u64(in);
+		sim_host_post(&w->host, m);
+	} else if (what < 8) {
+		w->refused = !w->refused;
+		sim_nic_refuse(w->host.port, w->refused);
+	} else if (what == 0xd0) {
+		sim_host_post(&w->host, sim_host_msg(ENGINE_CMD_DRAIN));
+	} else if (what == 0xd1) {
+		sim_host_post(&w->host, sim_host_msg(ENGINE_CMD_ABORT));
+	}
+}
+
+static void op_time(struct world *w, struct fuzz_input *in)
+{
+	static const uint64_t step_us[8] = {
+		1, 100, 1000, 50000, 210000, 1100000, 12000000, 130000000};
+	uint8_t how = fuzz_u8(in);
+	uint64_t next = engine_next_us(w->host.engine);
+
+	if (how & 0x40 && next != UINT64_MAX && next > w->now_us)
+		advance(w, next - w->now_us);
+	else
+		advance(w, step_us[how & 7]);
+}
+
+static void run_op(struct world *w, struct fuzz_input *in)
+{
+	switch (fuzz_u8(in) % 16) {
+	case 0:
+		op_raw(w, in);
+		break;
+	case 1:
+		op_icmp(w, in);
+		break;
+	case 2:
+		op_arp(w, in);
+		break;
+	case 3:
+	case 4:
+		op_time(w, in);
+		settle(w);
+		break;
+	case 5:
+		op_main(w, in);
+		break;
+	case 6:
+	case 7:
+	case 8:
+	case 9:
+		op_client(w, in);
+		break;
+	case 10:
+		turn(w);
+		break;
+	default:
+		op_segment(w, in);
+		break;
+	}
+}
+
+/* -- life
+ * ------------------------------------------------------------------------------------------ */
+
+static void init(struct world *w)
+{
+	const struct sim_profile profile = {0};
+	struct sim_host_config hc;
+	struct sim_client_config cc;
+
+	w->now_us = START_US;
+	sim_link_init(&w->link, 1, &profile);
+	w->link.now_us = w->now_us;
+	sim_host_config_default(&hc, 0);
+	hc.limits.conns_max = 24;
+	hc.limits.halves_max = 3;
+	hc.limits.tws_max = 4;
+	hc.limits.sessions_max = 2;
+	hc.limits.session_conns_max = 16;
+	hc.limits.uid_orphans_max = 2;
+	sim_host_init(&w->host, &hc, &w->link, w->now_us);
+	sim_client_config_default(&cc);
+	cc.ring_order_log2 = 4;
+	cc.up_bytes = cc.down_bytes = 256 << 10;
+	cc.up_max_bytes = cc.down_max_bytes = 1 << 20;
+	w->client = sim_client_new(&w->host, &cc);
+	w->listener = sim_client_listen(w->client, 0, LISTEN_PORT, 4);
+	for (uint32_t i = 0; i < FLOWS; i++)
+		w->flow[i] = (struct flow){.port = LISTEN_PORT,
+			.isn = 0xfffff000u + i * 0x40000000u,
+			.expected = 0xfffff001u + i * 0x40000000u};
+	settle(w);
+}
+
+static void finish(struct world *w)
+{
+	w->no_arp = false;
+	sim_nic_refuse(w->host.port, false);
+	sim_client_crash(w->client);
+	settle(w);
+	for (uint32_t n = 0; n < END_STEPS_MAX; n++) {
+		const struct engine *e = w->host.engine;
+		uint64_t next = engine_next_us(e);
+
+		if (!e->conns.used && !e->halves.used && !e->tws.used && !e->session_count)
+			break;
+		advance(w, next > w->now_us ? next - w->now_us : 1);
+		settle(w);
+	}
+	fuzz_expect_empty(w->host.engine);
+	SIM_CHECK(!w->host.engine->session_count && !w->host.engine->listener_count &&
+			  w->client->gone,
+		"the session is not gone");
+	SIM_CHECK(!w->host.condemned, "an honest client was condemned");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz_input in = {.at = data, .left = size};
+	struct world w = {0};
+
+	init(&w);
+	for (uint32_t n = 0; in.left && n < OPS_MAX; n++)
+		run_op(&w, &in);
+	finish(&w);
+	sim_host_fini(&w.host);
+	sim_link_fini(&w.link);
+	return 0;
+}
