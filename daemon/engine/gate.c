@@ -298,7 +298,7 @@ static enum proto_condemned op_shutdown(
 	struct sock *sk;
 	struct tcp_conn *c = find(e, r, m->handle, &sk);
 
-	if (!c)
+	if (!c || c->state == TCP_CLOSED) /* what was sent since found no place: op_send() */
 		return PROTO_OK;
 	if (shut_by_us(c, sk))
 		return PROTO_OK;
@@ -549,9 +549,7 @@ static void ring_doorbell(struct engine *e, struct ring *r)
 	r->pushed = false;
 	if (!shm_sleep_check_once(&r->ctx_line->sleeping, &r->rung))
 		return;
-	shm_doorbell_pipe_ring(r->doorbell_fd);
-	r->session->doorbells++;
-	e->counters.doorbells++;
+	bell_ring(e, r);
 }
 
 static void publish_ring(struct engine *e, struct ring *r, unsigned int *work)

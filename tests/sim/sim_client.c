@@ -247,7 +247,7 @@ int sim_client_submit(struct sim_client *c, uint32_t ctx, const struct proto_slo
 	rc = shm_ring_prod_push(&r->submissions, &raw);
 	if (rc)
 		return rc;
-	if (shm_sleep_check(&r->line->unwatched))
+	if (shm_sleep_check_once(&r->line->unwatched, &r->rung))
 		engine_session_woken(c->host->engine, c->session);
 	return 0;
 }

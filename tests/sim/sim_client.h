@@ -44,6 +44,7 @@ struct sim_ring {
 	struct proto_submission_line *line;
 	struct proto_ctx_line *ctx_line;
 	int bell_read, bell_write;
+	uint32_t rung; /* the engine's sleep that we last rang */
 	bool asleep;
 };
 

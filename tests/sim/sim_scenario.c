@@ -122,6 +122,8 @@ static void draw(struct scenario *s)
 	for (int side = 0; side < 2; side++)
 		draw_host(s, &s->cfg.host[side], mtu);
 	draw_clients(s);
+	if (s->cfg.host[0].limits.halves_max == 1 || s->cfg.host[1].limits.halves_max == 1)
+		s->client.down_max_bytes += 32 << 20; /* who waits long to speak loses its cookie */
 	s->size_max = one_in(s, 30) ? 4 << 20 : one_in(s, 6) ? 1 << 19 : 1 << 16;
 }
 
