@@ -33,6 +33,23 @@ void shm_doorbell_pipe_ring(int write_fd)
 		;
 }
 
+static uint64_t clock_us(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+uint32_t shm_doorbell_pipe_ring_timed(int write_fd, clockid_t clock)
+{
+	uint64_t start_us = clock_us(clock), took_us;
+
+	shm_doorbell_pipe_ring(write_fd);
+	took_us = clock_us(clock) - start_us;
+	return took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX;
+}
+
 void shm_doorbell_pipe_drain(int read_fd)
 {
 	char rings[DOORBELL_QUEUE_BYTES];

@@ -28,6 +28,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #if defined(__SANITIZE_THREAD__)
 #define SHM_TSAN 1 /* gcc */
@@ -42,6 +43,8 @@
 int shm_doorbell_pipe(int fds[2]);
 /* Never blocks, never raises SIGPIPE. A full channel or a reader that is gone is ignored. */
 void shm_doorbell_pipe_ring(int write_fd);
+/* The same; returns the microseconds that it took by that clock. */
+uint32_t shm_doorbell_pipe_ring_timed(int write_fd, clockid_t clock);
 void shm_doorbell_pipe_drain(int read_fd); /* reads what is there; tolerates a blocking fd */
 
 int shm_doorbell_event(void); /* eventfd, CLOEXEC|NONBLOCK. fd or -errno */

@@ -19,6 +19,7 @@
 #include <ctl/notify.h>
 #include <ctl/server.h>
 #include <engine/engine.h>
+#include <engine/ringer.h>
 #include <net/neigh.h>
 #include <net/route.h>
 #include <nic/eal.h>
@@ -56,6 +57,7 @@ struct daemon {
 	struct net_iface iface;
 	struct net_neigh_table *neigh;
 	_Atomic uint32_t port_owner[PORTS];
+	struct ringer *ringer;
 	struct engine *engines[CONFIG_ENGINES_MAX];
 	struct engine_thread *threads[CONFIG_ENGINES_MAX];
 	struct nic_queue_ref {
@@ -144,6 +146,7 @@ static void stop_all(struct daemon *d)
 		if (d->engines[i] != NULL)
 			engine_destroy(d->engines[i]);
 	}
+	ringer_stop(d->ringer);
 	server_destroy(d->server);
 	nic_port_close(d->port);
 	if (d->eal_started)
@@ -345,6 +348,7 @@ static int start_engines(struct daemon *d)
 		.peers = d->engines,
 		.wake = wake_engine,
 		.wake_arg = d,
+		.ringer = d->ringer,
 	};
 	uint16_t main_last;
 	int err = 0;
@@ -444,6 +448,8 @@ static int start_all(struct daemon *d)
 		err = start_port(d);
 	if (err == 0)
 		err = start_tables(d);
+	if (err == 0)
+		err = ringer_start(&d->ringer);
 	if (err == 0)
 		err = start_engines(d);
 	for (uint32_t i = 0; err == 0 && i < d->cfg.engine_count; i++)

@@ -134,6 +134,7 @@ static void fill_desc(const struct ctl_session *c, uint32_t engine, struct engin
 	};
 	memcpy(d->name, c->name, sizeof(d->name));
 	memcpy(d->doorbell_fds, c->bell_fds, sizeof(d->doorbell_fds));
+	memcpy(d->bells, c->bells, sizeof(d->bells));
 }
 
 static int tell_engines(struct ctl_session *c)

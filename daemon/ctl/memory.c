@@ -5,6 +5,7 @@
 #include <ctl/memory.h>
 
 #include <ctl/server_state.h>
+#include <engine/ringer.h>
 #include <shm/doorbell.h>
 #include <shm/guard.h>
 
@@ -68,6 +69,11 @@ static int make_doorbells(struct ctl_session *c)
 		if (r < 0)
 			return r;
 		c->ring_fds[i] = fds[0];
+		c->bells[i] = bell_new(fds[1]);
+		if (!c->bells[i]) {
+			close(fds[1]);
+			return -ENOMEM;
+		}
 		c->bell_fds[i] = fds[1];
 	}
 	for (uint32_t e = 0; e < c->layout.engines; e++) {
@@ -126,6 +132,16 @@ static void close_all(int *fds, uint32_t count)
 	}
 }
 
+/* The ringer may close them a little later. */
+static void drop_bells(struct ctl_session *c)
+{
+	for (uint32_t i = 0; i < c->layout.contexts; i++) {
+		bell_unref(c->bells[i]);
+		c->bells[i] = NULL;
+		c->bell_fds[i] = -1;
+	}
+}
+
 void memory_close_sent(struct ctl_session *c)
 {
 	close_all(c->ring_fds, c->layout.contexts);
@@ -161,7 +177,7 @@ struct shm_segment *memory_grow(
 
 void memory_retire(struct ctl_session *c)
 {
-	close_all(c->bell_fds, c->layout.contexts);
+	drop_bells(c);
 	close_all(c->event_fds, c->layout.engines);
 	for (uint32_t i = 0; i < c->up_count; i++) {
 		struct shm_segment *seg = &c->up[i];
@@ -179,7 +195,7 @@ void memory_retire(struct ctl_session *c)
 void memory_release(struct ctl_session *c)
 {
 	close_all(c->ring_fds, c->layout.contexts);
-	close_all(c->bell_fds, c->layout.contexts);
+	drop_bells(c);
 	close_all(c->event_fds, c->layout.engines);
 	for (uint32_t i = 0; i < c->up_count; i++)
 		shm_segment_destroy(&c->up[i]);

@@ -38,6 +38,7 @@ enum {
 	SESSIONS_MAX = 16000, /* each takes a guarded range of SHM_GUARD_RANGES_MAX at least */
 };
 
+struct bell;
 struct server;
 struct engine_msg;
 
@@ -70,7 +71,8 @@ struct ctl_session {
 	uint32_t up_count, down_count;
 	uint64_t up_bytes, down_bytes;
 	int ring_fds[PROTO_CONTEXTS_MAX]; /* pipe read ends, until they were sent */
-	int bell_fds[PROTO_CONTEXTS_MAX]; /* pipe write ends */
+	int bell_fds[PROTO_CONTEXTS_MAX]; /* pipe write ends, owned by: */
+	struct bell *bells[PROTO_CONTEXTS_MAX];
 	int event_fds[PROTO_ENGINES_MAX]; /* eventfds */
 	_Atomic bool holed;		  /* set by the SIGBUS guard, any thread */
 	uint32_t fds_held;		  /* of the server's budget */

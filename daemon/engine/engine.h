@@ -13,11 +13,13 @@
  * Files: engine.c the turn; rx.c frames in; tx.c frames out; flow.c connections and compact
  * entries from birth to death; listener.c; sock.c the daemon's socket objects and their
  * published state; gate.c the trust boundary to clients; rxq.c receive chunks; txq.c send
- * descriptors; command.c messages; handover.c frames for another engine's flows.
+ * descriptors; command.c messages; handover.c frames for another engine's flows; bell.c and
+ * ringer.c doorbells.
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 
+#include <engine/ringer.h>
 #include <net/addr.h>
 #include <nic/nic.h>
 #include <proto/attach.h>
@@ -60,8 +62,9 @@ struct engine_config {
 	struct engine *const *peers;
 	void (*wake)(void *arg, uint16_t engine);
 	void *wake_arg;
-	uint16_t port_first, port_last;	    /* ephemeral ports of all engines: each takes those
-					     * whose number mod `count` is its id (handover.c) */
+	struct ringer *ringer;		/* of all engines; NULL: doorbells are never handed over */
+	uint16_t port_first, port_last; /* ephemeral ports of all engines: each takes those
+					 * whose number mod `count` is its id (handover.c) */
 	const _Atomic uint32_t *port_owner; /* [65536]: session that bound the port, 0 none;
 					     * written by the main thread */
 	uint8_t secret[48];		    /* isn, cookie and timestamp keys */
@@ -120,7 +123,9 @@ struct engine_session_desc {
 	uint64_t up_part_first, up_part_bytes; /* this engine's share of up segment 0's payload */
 	uint64_t down_max_bytes, up_max_bytes;
 	int doorbell_fds[PROTO_CONTEXTS_MAX]; /* pipe write ends */
-	const _Atomic bool *condemned;	      /* set by the SIGBUS guard */
+	struct bell
+		*bells[PROTO_CONTEXTS_MAX]; /* the same for the ringer; NULL: never handed to it */
+	const _Atomic bool *condemned;	    /* set by the SIGBUS guard */
 };
 
 struct engine_segment_desc {

@@ -57,6 +57,7 @@ enum {
 	NEED_UP_AGAIN_US = 1000000, /* the main thread may have refused */
 	PUBLISH_RETRY_MIN_US = 200,
 	PUBLISH_RETRY_MAX_US = 50000,
+	SLOW_USERS_MAX = 64,
 };
 
 /* -- receive chunks (chunk.c, rxq.c) -------------------------------------------------------- */
@@ -196,6 +197,8 @@ struct session {
 	uint32_t orphans; /* socks that pin `down` after death */
 	uint64_t up_bytes;
 	uint64_t slots, events, doorbells;
+	uint64_t bell_slow_until_us; /* until then the ringer rings (bell.c) */
+	uint32_t bell_suspect;	     /* how many more rings are timed by CPU time */
 };
 
 /* -- listeners (listener.c)
@@ -226,6 +229,12 @@ enum conn_flag {		   /* tcp_conn.due_flags */
 	CONN_PENDING = 1 << 2,	   /* waits in an accept queue; owner is the listener */
 	CONN_IN_TABLE = 1 << 3,
 	CONN_FRESH = 1 << 4, /* promoted, not yet in its listener's queue */
+};
+
+/* A user whose doorbells are slow (bell.c). */
+struct slow_user {
+	uint64_t until_us; /* 0: none */
+	uint32_t uid;
 };
 
 struct conn_list {
@@ -262,6 +271,7 @@ struct engine {
 	struct listener *listeners[LISTENERS_MAX];
 	struct listener *listeners_dirty;
 	uint32_t listener_count;
+	struct slow_user slow_users[SLOW_USERS_MAX];
 	struct chunk_pool pending_chunks; /* of connections not yet accepted */
 	uint8_t *pending_base;
 
@@ -434,6 +444,10 @@ void gate_drain(struct engine *e, struct session *s); /* what a dead client stil
 void gate_forget(struct engine *e, struct ring *r);
 void gate_sleep(struct engine *e, struct ring *r);
 uint64_t gate_next_us(const struct engine *e);
+
+/* bell.c */
+void bell_ring(struct engine *e, struct ring *r);
+uint64_t bell_slow_until_us(struct engine *e, uint32_t uid);
 
 /* info.c: struct tcp_info for a connection; returns its length. */
 uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_t max);

@@ -79,6 +79,7 @@ int session_add(struct engine *e, const struct engine_session_desc *d)
 	if (!s)
 		return -ENOMEM;
 	s->desc = *d;
+	s->bell_slow_until_us = bell_slow_until_us(e, d->uid);
 	s->socks_head = NONE;
 	s->up_bytes = d->up_bytes;
 	s->segments_up = 1;
