@@ -19,6 +19,7 @@
 
 enum {
 	SIM_BLOCK_BYTES = 4096, /* send data is cut into these */
+	SIM_BLOCKS_MAX = 2048,	/* of a socket in flight: the engine ends who scatters more */
 };
 
 struct sim_client_config {

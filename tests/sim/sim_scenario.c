@@ -297,6 +297,16 @@ _Noreturn static void no_progress(const struct scenario *s)
 	sim_fail("no progress in %d hours", HOURS_MAX);
 }
 
+static void check_honest(const struct scenario *s)
+{
+	for (int side = 0; side < 2; side++)
+		for (uint32_t i = 0; i < s->client_count[side]; i++)
+			SIM_CHECK(!s->clients[side][i]->condemned,
+				"an honest session was condemned: %s",
+				proto_condemned_name(
+					(enum proto_condemned)s->clients[side][i]->condemned));
+}
+
 static void run_flows(struct scenario *s)
 {
 	uint64_t limit_us = SIM_START_US + HOURS_MAX * 3600 * SIM_SECOND;
@@ -304,6 +314,7 @@ static void run_flows(struct scenario *s)
 	for (;;) {
 		run_events(s);
 		sim_world_settle(&s->world);
+		check_honest(s);
 		if (sim_app_is_done(&s->app) && events_are_over(s))
 			return;
 		if (s->world.now_us >= limit_us)
@@ -318,10 +329,8 @@ static void run_out(struct scenario *s)
 		sim_app_report(&s->app);
 		sim_fail("something is left after %d s of silence", QUIET_S);
 	}
-	for (int side = 0; side < 2; side++) {
+	for (int side = 0; side < 2; side++)
 		sim_check_clean(&s->world.host[side]);
-		SIM_CHECK(!s->world.host[side].condemned, "an honest session was condemned");
-	}
 }
 
 static void end_sessions(struct scenario *s)

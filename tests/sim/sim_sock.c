@@ -138,7 +138,7 @@ uint32_t sim_sock_send(struct sim_sock *sk, const uint8_t *data, uint32_t max, b
 	proto_ref ref;
 
 	n = n < room ? n : (uint32_t)room;
-	if (!n || (!c->free_count && sim_client_grow_down(c)))
+	if (!n || sk->block_count == SIM_BLOCKS_MAX || (!c->free_count && sim_client_grow_down(c)))
 		return 0;
 	ref = c->free_blocks[c->free_count - 1];
 	memcpy(c->down[proto_ref_segment(ref)].client + proto_ref_offset(ref), data, n);
