@@ -44,7 +44,7 @@ check_equal "the example is a configuration without mistakes but what it must le
 keys=$("$BIN/mtcpd" --help | sed -n 's/^#*\([a-z_0-9]*\) =.*/\1/p' | sort -u)
 check_more "keys that --help lists" 50 "$(wc -l <<<"$keys")"
 check_equal "keys missing in mtcpd.conf(5)" "" "$(comm -23 <(echo "$keys") \
-	<(sed -n 's/^\.B \([a-z_0-9]*\)$/\1/p' "$SRC/docs/man/mtcpd.conf.5" | sort -u))"
+	<(sed -n 's/^\.B \([a-z_0-9]*\)$/\1/p' "$BUILD/systemd/mtcpd.conf.5" | sort -u))"
 check_equal "keys missing in the example" "" "$(comm -23 <(echo "$keys") \
 	<(sed -n 's/^#*\([a-z_0-9]*\) =.*/\1/p' "$SRC/docs/mtcpd.conf.example" | sort -u))"
 
