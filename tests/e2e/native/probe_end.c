@@ -1,0 +1,203 @@
+/* Probes of how connections end, and of those that never begin. */
+#include "probe.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum {
+	SEED = 7,
+	HALF_BYTES = 100000,
+};
+
+/* What the peer saw of the last RECORD connection, once `count` are over. */
+static struct record recall(uint64_t count)
+{
+	struct record r = {0};
+	uint64_t end = now_ms() + 10000;
+
+	while (now_ms() < end) {
+		int sd = ask(MODE_RECALL, 0, 0, 0);
+
+		recv_exactly(sd, &r, sizeof(r));
+		need_equal(mtcp_close(sd), 0);
+		if (r.count >= count)
+			return r;
+		usleep(20000);
+	}
+	need(!"the peer saw the end");
+	return r;
+}
+
+static void probe_half_close(void)
+{
+	int sd = ask(MODE_SINK, SEED, 0, 0);
+	uint64_t seen = 0;
+	char byte;
+
+	send_pattern(sd, SEED, 0, HALF_BYTES);
+	need_equal(mtcp_shutdown(sd, SHUT_WR), 0);
+	need_errno(mtcp_send(sd, "x", 1, MSG_NOSIGNAL), EPIPE);
+	recv_exactly(sd, &seen, sizeof(seen));
+	need_equal(seen, HALF_BYTES);
+	need_equal(mtcp_read(sd, &byte, 1), 0);
+	need_equal(mtcp_close(sd), 0);
+}
+
+/* SO_LINGER with 0 s: the peer sees a reset. */
+static void probe_linger_zero(void)
+{
+	struct linger linger = {.l_onoff = 1, .l_linger = 0}, got = {0};
+	uint64_t before = recall(0).count;
+	int sd = ask(MODE_RECORD, SEED, 0, 0);
+	socklen_t len = sizeof(got);
+	struct record r;
+
+	send_pattern(sd, SEED, 0, 1000);
+	usleep(50000);
+	need_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	need_equal(mtcp_getsockopt(sd, SOL_SOCKET, SO_LINGER, &got, &len), 0);
+	need_equal(got.l_onoff, 1);
+	need_equal(mtcp_close(sd), 0);
+	r = recall(before + 1);
+	need_equal(r.error, ECONNRESET);
+	need_equal(r.bytes, 1000);
+}
+
+/* Closed in order: the peer sees all bytes and the end. */
+static void probe_close_in_order(void)
+{
+	uint64_t before = recall(0).count;
+	int sd = ask(MODE_RECORD, SEED, 0, 100);
+	struct record r;
+
+	send_pattern(sd, SEED, 0, HALF_BYTES);
+	need_equal(mtcp_close(sd), 0);
+	need_errno(mtcp_close(sd), EBADF);
+	r = recall(before + 1);
+	need_equal(r.error, 0);
+	need_equal(r.differs, 0);
+	need_equal(r.bytes, HALF_BYTES);
+}
+
+/* Closed with unread data: a reset, as RFC 1122 4.2.2.13 and Linux have it. */
+static void probe_close_unread(void)
+{
+	int sd = ask(MODE_SOURCE, SEED, 1000, 0);
+
+	need(poll_one(sd, POLLIN, 5000) & POLLIN);
+	need_equal(mtcp_close(sd), 0);
+}
+
+static void probe_reset_by_peer(void)
+{
+	int sd = ask(MODE_RESET, 0, 0, 0);
+	char byte;
+	short seen = poll_one(sd, POLLIN | POLLOUT, 5000);
+
+	while (!(seen & POLLHUP)) /* POLLOUT alone, before the reset is here */
+		seen = poll_one(sd, POLLIN, 5000);
+	need_equal(seen & (POLLERR | POLLHUP | POLLIN), POLLERR | POLLHUP | POLLIN);
+	need_errno(mtcp_read(sd, &byte, 1), ECONNRESET);
+	need_equal(mtcp_read(sd, &byte, 1), 0); /* the error is told once */
+	need_errno(mtcp_send(sd, "x", 1, MSG_NOSIGNAL), EPIPE);
+	need_equal(mtcp_close(sd), 0);
+}
+
+static void probe_refused(void)
+{
+	struct sockaddr_in nobody = peer_addr;
+	int sd = open_socket(0);
+	int error;
+	short seen;
+
+	nobody.sin_port = htons(1);
+	need_errno(mtcp_connect(sd, sa_of(&nobody), sizeof(nobody)), ECONNREFUSED);
+	need_equal(mtcp_close(sd), 0);
+	sd = open_socket(SOCK_NONBLOCK);
+	if (mtcp_connect(sd, sa_of(&nobody), sizeof(nobody))) {
+		if (errno != ECONNREFUSED)
+			need_equal(errno, EINPROGRESS);
+		seen = poll_one(sd, POLLOUT, 5000);
+		need_equal(seen & (POLLERR | POLLHUP | POLLOUT), POLLERR | POLLHUP | POLLOUT);
+		error = so_error(sd);
+		need_equal(error, ECONNREFUSED);
+		need_equal(so_error(sd), 0);
+	}
+	need_equal(mtcp_close(sd), 0);
+}
+
+/* Nobody has that address on the link: the neighbour's address is not found. */
+static void probe_unreachable(void)
+{
+	struct sockaddr_in nobody = peer_addr;
+	int sd = open_socket(0);
+
+	nobody.sin_addr.s_addr = htonl((ntohl(nobody.sin_addr.s_addr) & 0xffffff00) | 250);
+	need_errno(mtcp_connect(sd, sa_of(&nobody), sizeof(nobody)), EHOSTUNREACH);
+	need_equal(mtcp_close(sd), 0);
+}
+
+/* A host that is there but does not answer: the test has an address for that. */
+static void probe_silent(void)
+{
+	int sd = open_socket(0);
+
+	need_errno(mtcp_connect(sd, sa_of(&peer_addr), sizeof(peer_addr)), ETIMEDOUT);
+	need_equal(mtcp_close(sd), 0);
+}
+
+/* A connect is given up by closing: nothing may be left of it. */
+static void probe_give_up(void)
+{
+	int sd = open_socket(SOCK_NONBLOCK);
+
+	if (mtcp_connect(sd, sa_of(&peer_addr), sizeof(peer_addr)))
+		need_equal(errno, EINPROGRESS);
+	need_equal(mtcp_close(sd), 0);
+}
+
+/* Dies by SIGKILL with bytes that the peer has not taken: they still arrive. Number 0 is how
+ * many; the peer is asked by "recorded". */
+static void probe_die(void)
+{
+	int sd = ask(MODE_RECORD, SEED, 0, 700);
+
+	send_pattern(sd, SEED, 0, arg_number[0]);
+	kill(getpid(), SIGKILL);
+}
+
+/* Prints how many RECORD connections are over. */
+static void probe_ended(void)
+{
+	printf("%llu\n", (unsigned long long)recall(0).count);
+}
+
+/* Number 0: bytes that the last RECORD connection must have got, in order, and its end. Number
+ * 1: how many must be over. */
+static void probe_recorded(void)
+{
+	struct record r = recall(arg_number[1]);
+
+	need_equal(r.bytes, arg_number[0]);
+	need_equal(r.differs, 0);
+	need_equal(r.error, 0);
+}
+
+const struct probe probe_ends[] = {
+	{"half_close", probe_half_close},
+	{"linger_zero", probe_linger_zero},
+	{"close_in_order", probe_close_in_order},
+	{"close_unread", probe_close_unread},
+	{"reset_by_peer", probe_reset_by_peer},
+	{"refused", probe_refused},
+	{"unreachable", probe_unreachable},
+	{"silent", probe_silent},
+	{"give_up", probe_give_up},
+	{"die", probe_die},
+	{"ended", probe_ended},
+	{"recorded", probe_recorded},
+	{0},
+};
