@@ -134,17 +134,24 @@ static unsigned int turn(struct world *w)
 	return work;
 }
 
-static void step(struct world *w, uint64_t max_us)
+static void settle(struct world *w)
 {
-	uint64_t next = w->now_us + max_us;
-	uint64_t at;
 	unsigned int n = 0;
 
 	while (turn(w))
 		SIM_CHECK(n++ < TURNS_PER_STEP_MAX, "the engines find work for ever");
+	for (int side = 0; side < 2; side++)
+		engine_sleep_prepare(w->host[side].engine);
+}
+
+static void step(struct world *w, uint64_t max_us)
+{
+	uint64_t next = w->now_us + max_us;
+	uint64_t at;
+
+	settle(w);
 	drive_honest(w);
 	for (int side = 0; side < 2; side++) {
-		engine_sleep_prepare(w->host[side].engine);
 		at = engine_next_us(w->host[side].engine);
 		next = at < next ? at : next;
 	}
@@ -503,7 +510,10 @@ static void finish(struct world *w)
 	for (uint32_t n = 0; n < STEPS_MAX; n++) {
 		if (is_empty(w->host[0].engine) && is_empty(w->host[1].engine))
 			break;
-		step(w, 10000000);
+		settle(w);
+		w->now_us +=
+			n % 64 ? 1000 : 5000000; /* what is under way arrives; then time-outs */
+		w->link.now_us = w->now_us;
 	}
 	for (int side = 0; side < 2; side++) {
 		fuzz_expect_empty(w->host[side].engine);
