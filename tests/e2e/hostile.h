@@ -58,6 +58,10 @@ _Atomic uint32_t *hostile_sleeping(const struct hostile *h);
 _Atomic uint32_t *hostile_cons_idx(const struct hostile *h); /* of the completion ring */
 uint8_t *hostile_payload(const struct hostile *h, proto_ref *ref);
 
+/* Asks for another segment of `down`; its descriptor, where it begins and its length. Exits on
+ * failure. */
+int hostile_grow(struct hostile *h, proto_ref *ref, uint64_t *bytes);
+
 /* Pushes a slot and wakes the engine if it does not look. False if the ring stays full for
  * HOSTILE_PATIENCE_MS, or the session has ended. */
 bool hostile_push(struct hostile *h, const struct proto_slot *s);
@@ -101,6 +105,7 @@ int case_deaf(void);
 int case_never_sleeps(void);
 int case_never_wakes(void);
 int case_epoll_storm(void);
+int case_epoll_storm_alone(void);
 int case_bells(void);
 
 int case_holes(void);

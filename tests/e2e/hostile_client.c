@@ -30,6 +30,7 @@ static const struct {
 	{"never-sleeps", case_never_sleeps},
 	{"never-wakes", case_never_wakes},
 	{"epoll-storm", case_epoll_storm},
+	{"epoll-storm-alone", case_epoll_storm_alone},
 	{"bells", case_bells},
 	{"holes", case_holes},
 	{"holes-drained", case_holes_drained},

@@ -23,9 +23,9 @@ enum {
 /* -- holes
  * ------------------------------------------------------------------------------------------ */
 
-static void punch(const struct hostile *h, off_t from, off_t len)
+static void punch(int fd, uint64_t len)
 {
-	if (fallocate(h->fds[FD_DOWN], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, len))
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)len))
 		hostile_die("punch");
 }
 
@@ -35,36 +35,27 @@ static int hole_everywhere(const char *what)
 	struct hostile h;
 
 	hostile_attach(&h);
-	punch(&h, 0, (off_t)h.a.down_bytes);
+	punch(h.fds[FD_DOWN], h.a.down_bytes);
 	shm_doorbell_event_ring(hostile_event_fd(&h));
 	return hostile_expect(&h, PROTO_CONDEMNED_HOLE, what);
 }
 
-/* The payload alone: it is read when it is sent. */
+/* A whole segment of payload, so that there is a hole also where pages are large: it is found
+ * when the payload is to be sent. */
 static int hole_in_payload(const char *what)
 {
-	struct proto_handle sk;
+	struct proto_slot s = {.head = PROTO_OP_SEND};
 	struct hostile h;
-	off_t first;
+	uint64_t bytes;
+	int fd;
 
 	hostile_attach(&h);
-	sk = hostile_connect(&h);
-	first = (off_t)((h.layout.down_payload + 4095) & ~UINT64_C(4095));
-	if (h.a.down_bytes > HUGE_PAGE)
-		first = HUGE_PAGE;
-	else
-		punch(&h, first, (off_t)h.a.down_bytes - first); /* a huge page stays whole */
-	for (int i = 0; i < 64; i++) {
-		struct proto_slot s = {.head = PROTO_OP_SEND};
-
-		s.body.send.handle = sk;
-		s.body.send.pos = (uint64_t)i * 8192;
-		s.body.send.len_bytes = 8192;
-		s.body.send.ref = proto_ref_make(0, (uint64_t)first);
-		punch(&h, first, (off_t)h.a.down_bytes - first);
-		if (!hostile_push(&h, &s))
-			break;
-	}
+	s.body.send.handle = hostile_connect(&h);
+	fd = hostile_grow(&h, &s.body.send.ref, &bytes);
+	punch(fd, bytes);
+	s.body.send.len_bytes = 8192;
+	hostile_push(&h, &s);
+	close(fd);
 	return hostile_expect(&h, PROTO_CONDEMNED_HOLE, what);
 }
 
@@ -90,9 +81,9 @@ int case_holes_drained(void)
 {
 	struct hostile h;
 
-	hostile_attach(&h); /* before the pool is empty */
-	printf("%u huge pages drained\n", drain_pool());
-	punch(&h, 0, (off_t)h.a.down_bytes);
+	hostile_attach(&h);				 /* before the pool is empty */
+	printf("%u huge pages drained\n", drain_pool()); /* sessions get plain ones from now on */
+	punch(h.fds[FD_DOWN], h.a.down_bytes);
 	drain_pool(); /* and those that this gave back */
 	shm_doorbell_event_ring(hostile_event_fd(&h));
 	return hostile_expect(&h, PROTO_CONDEMNED_HOLE, "holes, and no page to fill them") |
@@ -186,7 +177,6 @@ static void jam(struct hostile *h)
 	signal(SIGIO, SIG_IGN);
 	fcntl(bell, F_SETOWN, getpid());
 	fcntl(bell, F_SETFL, fcntl(bell, F_GETFL) | O_ASYNC);
-	atomic_store(hostile_sleeping(h), 1);
 }
 
 /* Every descriptor blocking and as full as it gets: the eventfd whenever it has been rung, the
@@ -203,6 +193,7 @@ int case_jammed(void)
 	for (int i = 0; i < 5000 && works; i++) {
 		struct proto_slot s = {.head = PROTO_OP_INFO};
 
+		shm_sleep_announce(hostile_sleeping(&h));
 		works = hostile_push(&h, &s);
 		event_add(event, 1); /* it may have been rung or not */
 		event_empty(event);
@@ -223,7 +214,7 @@ int case_closed(void)
 
 	hostile_attach(&h);
 	sk = hostile_connect(&h);
-	atomic_store(hostile_sleeping(&h), 1);
+	shm_sleep_announce(hostile_sleeping(&h));
 	for (unsigned int i = 0; i < h.fd_count; i++)
 		close(h.fds[i]);
 	h.fd_count = 0;

@@ -79,7 +79,7 @@ int case_index_random(void)
  * ------------------------------------------------------------------------------------------ */
 
 /* A stream to the echo server and back for a while; reads its completions only if told to. */
-static void traffic(struct hostile *h, bool reads)
+static void traffic(struct hostile *h, bool reads, bool sleeps)
 {
 	uint64_t end_us = hostile_now_us() + HOSTILE_RUN_MS * UINT64_C(1000);
 	struct proto_handle sk = hostile_connect(h);
@@ -104,6 +104,8 @@ static void traffic(struct hostile *h, bool reads)
 			consumed.body.consumed.pos = s.body.flow.received_pos;
 			hostile_try_push(h, &consumed);
 		}
+		if (sleeps)
+			shm_sleep_announce(hostile_sleeping(h)); /* another sleep each time */
 		usleep(20);
 	}
 }
@@ -114,7 +116,7 @@ int case_deaf(void)
 	struct hostile h;
 
 	hostile_attach(&h);
-	traffic(&h, false);
+	traffic(&h, false, true);
 	return hostile_expect_alive(&h, "does not read its ring");
 }
 
@@ -124,18 +126,18 @@ int case_never_sleeps(void)
 
 	hostile_attach(&h);
 	atomic_store(hostile_sleeping(&h), 0);
-	traffic(&h, true);
+	traffic(&h, true, false);
 	return hostile_expect_alive(&h, "never says that it sleeps");
 }
 
-/* The flag always set, the doorbell never drained. */
+/* It sleeps anew all the time, and never drains the doorbell; then it sleeps for ever. */
 int case_never_wakes(void)
 {
 	struct hostile h;
 
 	hostile_attach(&h);
-	atomic_store(hostile_sleeping(&h), 1);
-	traffic(&h, true);
+	traffic(&h, true, true);
+	traffic(&h, true, false);
 	return hostile_expect_alive(&h, "says that it sleeps, and never wakes");
 }
 
@@ -196,10 +198,10 @@ static unsigned int ring_often(struct hostile *h, uint64_t *longest_us)
 	unsigned int n = 0;
 
 	*longest_us = 0;
-	atomic_store(hostile_sleeping(h), 1);
 	for (; hostile_now_us() < end_us; n++) {
 		uint64_t start_us = hostile_now_us();
 
+		shm_sleep_announce(hostile_sleeping(h));
 		if (!hostile_push(h, &asks) || !hostile_await(h, PROTO_EV_RESULT, &s))
 			break;
 		if (hostile_now_us() - start_us > *longest_us)
@@ -210,23 +212,46 @@ static unsigned int ring_often(struct hostile *h, uint64_t *longest_us)
 	return n;
 }
 
-int case_epoll_storm(void)
+static unsigned int watchers_wanted(void)
 {
 	const char *wanted = getenv("WATCHERS");
+
+	return wanted ? (unsigned int)atoi(wanted) : 200000;
+}
+
+int case_epoll_storm(void)
+{
 	unsigned int watchers, n;
 	uint64_t longest_us;
 	struct hostile h;
-	enum proto_condemned reason;
 
 	hostile_attach(&h);
-	watchers = watch_bell(hostile_bell_fd(&h), wanted ? (unsigned int)atoi(wanted) : 200000);
+	watchers = watch_bell(hostile_bell_fd(&h), watchers_wanted());
 	n = ring_often(&h, &longest_us);
 	printf("%u watchers, %u answers, the slowest after %llu us\n", watchers, n,
 		(unsigned long long)longest_us);
-	reason = atomic_load(&((struct proto_up_header *)h.up.base)->condemned);
-	if (reason == PROTO_CONDEMNED_LIMIT) {
-		printf("epoll storm: %s\n", proto_condemned_name(reason));
-		return 0;
-	}
 	return hostile_expect_alive(&h, "epoll storm");
+}
+
+/* The same with a doorbell of its own: what the kernel lets anybody do to a CPU. */
+int case_epoll_storm_alone(void)
+{
+	uint64_t end_us, start_us, longest_us = 0;
+	unsigned int watchers, n = 0;
+	int fds[2];
+
+	if (shm_doorbell_pipe(fds))
+		hostile_die("doorbell");
+	watchers = watch_bell(fds[0], watchers_wanted());
+	end_us = hostile_now_us() + HOSTILE_RUN_MS * UINT64_C(1000);
+	for (; (start_us = hostile_now_us()) < end_us; n++) {
+		shm_doorbell_pipe_ring(fds[1]);
+		if (hostile_now_us() - start_us > longest_us)
+			longest_us = hostile_now_us() - start_us;
+		shm_doorbell_pipe_drain(fds[0]);
+		usleep(500);
+	}
+	printf("%u watchers of its own, %u rings, the slowest took %llu us\n", watchers, n,
+		(unsigned long long)longest_us);
+	return 0;
 }

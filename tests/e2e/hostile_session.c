@@ -137,6 +137,24 @@ void hostile_detach(struct hostile *h)
 	shm_segment_destroy(&h->up);
 }
 
+int hostile_grow(struct hostile *h, proto_ref *ref, uint64_t *bytes)
+{
+	struct proto_msg_grow m = {
+		.h = {.magic = PROTO_MAGIC, .version = PROTO_VERSION, .type = PROTO_MSG_GROW},
+		.bytes = 4 << 20,
+	};
+	union proto_msg answer = {0};
+
+	send(h->sock, &m, sizeof(m), MSG_NOSIGNAL);
+	if (receive(h, &answer, sizeof(answer)) < 0 || answer.h.type != PROTO_MSG_SEGMENT) {
+		errno = ENOMEM;
+		hostile_die("grow");
+	}
+	*ref = proto_ref_make(answer.segment.index, 0);
+	*bytes = answer.segment.bytes;
+	return h->fds[--h->fd_count];
+}
+
 int hostile_bell_fd(const struct hostile *h)
 {
 	return h->fds[2];
@@ -228,6 +246,25 @@ bool hostile_await(struct hostile *h, uint8_t event, struct proto_slot *out)
 /* -- a connection
  * ------------------------------------------------------------------------------------ */
 
+/* The answer to this request, whatever else comes before it. */
+static bool await_result(struct hostile *h, uint32_t request, struct proto_slot *out)
+{
+	while (hostile_await(h, PROTO_EV_RESULT, out))
+		if (proto_head_request(out->head) == request)
+			return true;
+	return false;
+}
+
+static bool await_established(struct hostile *h, struct proto_handle sk)
+{
+	struct proto_slot s;
+
+	while (hostile_await(h, PROTO_EV_FLOW, &s))
+		if (s.body.flow.gen == sk.gen && (s.body.flow.flags || s.body.flow.error))
+			return s.body.flow.flags & PROTO_FLOW_ESTABLISHED;
+	return false;
+}
+
 struct proto_handle hostile_connect(struct hostile *h)
 {
 	struct proto_slot s = {.head = proto_head_make(PROTO_OP_CONNECT, ++h->request)};
@@ -236,18 +273,12 @@ struct proto_handle hostile_connect(struct hostile *h)
 	memcpy(s.body.connect.raddr, hostile_args.target, 16);
 	s.body.connect.rport = hostile_args.target_port;
 	s.body.connect.cookie = h->request;
-	if (!hostile_push(h, &s) || !hostile_await(h, PROTO_EV_RESULT, &s) ||
-		s.body.result.result) {
-		errno = ECONNABORTED;
+	errno = ECONNABORTED;
+	if (!hostile_push(h, &s) || !await_result(h, h->request, &s) || s.body.result.result)
 		hostile_die("connect");
-	}
 	sk = s.body.result.handle;
-	do {
-		if (!hostile_await(h, PROTO_EV_FLOW, &s) || s.body.flow.error) {
-			errno = ECONNREFUSED;
-			hostile_die("connect");
-		}
-	} while (s.body.flow.gen != sk.gen || !(s.body.flow.flags & PROTO_FLOW_ESTABLISHED));
+	if (!await_established(h, sk))
+		hostile_die("connect");
 	return sk;
 }
 
@@ -285,16 +316,20 @@ int hostile_expect(struct hostile *h, enum proto_condemned reason, const char *w
 	return seen == reason ? 0 : 1;
 }
 
-/* Asks for what does not exist: the answer is an error, but an answer. */
+/* Asks for what does not exist: the answer is an error, but an answer. Whatever was not read
+ * before is read first, since it keeps the daemon from answering. */
 static bool answers(struct hostile *h)
 {
-	struct proto_slot s = {.head = proto_head_make(PROTO_OP_INFO, 0xfeed)};
+	uint64_t end_us = hostile_now_us() + HOSTILE_PATIENCE_MS * UINT64_C(1000);
+	struct proto_slot ask = {.head = proto_head_make(PROTO_OP_INFO, 0xfeed)}, s;
+	bool pushed = false;
 
-	if (!hostile_push(h, &s))
-		return false;
-	while (hostile_await(h, PROTO_EV_RESULT, &s))
-		if (proto_head_request(s.head) == 0xfeed)
+	while (!is_over(h) && hostile_now_us() < end_us) {
+		pushed = pushed || hostile_try_push(h, &ask);
+		if (hostile_pop(h, &s, 1) && proto_head_op(s.head) == PROTO_EV_RESULT &&
+			proto_head_request(s.head) == 0xfeed)
 			return true;
+	}
 	return false;
 }
 

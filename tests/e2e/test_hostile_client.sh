@@ -4,11 +4,14 @@
 # Two honest clients run all the time, on sessions that live from the first case to the last:
 # "asker" sends requests through mtcpd to a server of the kernel, "server" answers requests of a
 # client of the kernel. Neither may see an error, nor a stall over twice its own p99 before the
-# first case plus 1 ms. The machine may be busy with other things: a case is tried three times
-# before a stall counts, an error counts at once.
+# first case plus 1 ms. What is to be seen is what the daemon lets a client do to another, not what
+# the scheduler does: the daemon, the honest ones and their peers run at real-time priority, where
+# they may, and the hostile one as SCHED_IDLE. Where stalls are seen between the cases too, the
+# machine being virtual or busy, twice their share is allowed; and a case is tried three times
+# before stalls count. An error counts at once.
 . "$(dirname "$0")/lib.sh"
 . "$SRC/tools/setup.sh"
-e2e_begin setpriv
+e2e_begin setpriv chrt
 
 HONEST_UID=61001
 HOSTILE_UID=61002
@@ -25,12 +28,10 @@ cleanup()
 }
 trap cleanup EXIT
 
-as()
+# urgent PID: all its threads.
+urgent()
 {
-	local uid=$1
-
-	shift
-	setpriv --reuid="$uid" --regid=nogroup --clear-groups "$@"
+	chrt --rr -a -p 1 "$1" 2>/dev/null || true
 }
 
 # spawn_as_honest LOG ARGUMENT...: honest_client under mtcp-run.
@@ -64,18 +65,34 @@ window()
 windows()
 {
 	window asker "$ASKER"
+	REQUESTS=${W[0]}
 	ERRORS=${W[1]}
 	STALLS=${W[7]}
 	FIGURES="asker p50 ${W[2]} p99 ${W[3]} max ${W[5]} of ${W[6]} us, ${W[7]} of ${W[0]} over"
 	window client "$CLIENT"
+	REQUESTS=$((REQUESTS + W[0]))
 	ERRORS=$((ERRORS + W[1]))
 	STALLS=$((STALLS + W[7]))
 	FIGURES+="; server p50 ${W[2]} p99 ${W[3]} max ${W[5]} of ${W[6]} us, ${W[7]} of ${W[0]} over"
 }
 
+# quiet: ends a window in which nobody was hostile.
+quiet()
+{
+	windows
+	QUIET_REQUESTS=$((QUIET_REQUESTS + REQUESTS))
+	QUIET_STALLS=$((QUIET_STALLS + STALLS))
+}
+
+# allowed: stalls in the window that has ended.
+allowed()
+{
+	echo $(((2 * QUIET_STALLS * REQUESTS + QUIET_REQUESTS - 1) / QUIET_REQUESTS))
+}
+
 run_hostile()
 {
-	in_ns "$M" nice -n 19 timeout -k 5 60 setpriv --reuid=$HOSTILE_UID --regid=nogroup \
+	in_ns "$M" chrt --idle 0 timeout -k 5 60 setpriv --reuid=$HOSTILE_UID --regid=nogroup \
 		--clear-groups "$T/prog/hostile_client" "$T/d/mtcpd.sock" $KERNEL_IP 7000 "$1" \
 		>"$T/case.log" 2>&1
 }
@@ -86,26 +103,27 @@ ended()
 	tail -n +"$((LOG_LINES + 1))" "$T/d.log" | grep -q "(uid $HOSTILE_UID) ended: $1"
 }
 
-# hostile CASE [REASON]
+# hostile CASE [REASON] [STALLS]: with so many stalls allowed.
 hostile()
 {
-	local try status
+	local try status allowed
 
 	for try in 1 2 3; do
-		windows
+		quiet
 		LOG_LINES=$(wc -l <"$T/d.log")
 		run_hostile "$1"
 		status=$?
 		[ $status -ne 0 ] || sleep 0.2
 		windows
-		[ $status -eq 0 ] && [ "$ERRORS" = 0 ] || break
-		[ "$STALLS" -gt 0 ] || break
+		allowed=$(($(allowed) + ${3:-0}))
+		[ $status -eq 0 ] && [ "$ERRORS" = 0 ] && [ "$STALLS" -gt "$allowed" ] || break
 		echo "try $try: $FIGURES"
+		sleep 0.5
 	done
 	sed 's/^/    /' "$T/case.log"
 	check_equal "$1: the daemon does what it must, exit status" 0 $status
 	check_equal "$1: errors of honest clients" 0 "$ERRORS"
-	check_equal "$1: stalls of honest clients; $FIGURES" 0 "$STALLS"
+	check_less "$1: stalls of honest clients; $FIGURES" "$allowed" "$STALLS"
 	[ -z "${2:-}" ] || check "$1: logged as \"$2\"" ended "$2"
 	alive || { fail "$1: the daemon is alive"; e2e_end; }
 }
@@ -150,7 +168,9 @@ cp "$BUILD/tests/e2e/honest_client" "$BUILD/tests/e2e/hostile_client" "$T/prog/"
 
 hugepages_add $DAEMON_HUGEPAGES
 daemon_veth '[limits]' 'attach_rate_per_uid = 10000'
+urgent "$DAEMON_PID"
 spawn_kernel echo "$T/prog/honest_client" serve $KERNEL_IP 7000
+urgent "$LAST"
 spawn_kernel mute "$T/prog/honest_client" mute $KERNEL_IP 7001
 BEFORE=$(held)
 FDS_BEFORE=$(fds)
@@ -159,13 +179,18 @@ echo "before: $BEFORE, $FDS_BEFORE descriptors, $MBUFS_BEFORE mbufs free"
 
 spawn_as_honest server serve $MTCPD_IP 7002
 SERVER=$LAST
+urgent "$SERVER"
 wait_until 5 listening 7002 || fail "the honest server listens"
 spawn_as_honest asker ask $KERNEL_IP 7000 $PERIOD_US
 ASKER=$LAST
+urgent "$ASKER"
 spawn_kernel client "$T/prog/honest_client" ask $MTCPD_IP 7002 $PERIOD_US
 CLIENT=$LAST
-sleep 3
-windows
+urgent "$CLIENT"
+QUIET_REQUESTS=1
+QUIET_STALLS=0
+sleep 4
+quiet
 echo "baseline: $FIGURES"
 
 if [ $# -gt 0 ]; then # just these cases
@@ -193,7 +218,14 @@ hostile never-sleeps
 hostile never-wakes
 hostile slots
 hostile bells
-hostile epoll-storm
+# Walking through 200,000 watchers with interrupts off is what the kernel lets anybody do to a CPU
+# without a daemon: that is measured first, and the daemon may not make it worse.
+quiet
+run_hostile epoll-storm-alone
+windows
+echo "epoll-storm without a daemon: $STALLS stalls; $FIGURES"
+hostile epoll-storm "" "$STALLS"
+check_more "epoll-storm: rings handed over" 100 "$(counter engine.doorbells_handed)"
 hostile holes "hole in its segment"
 [ "$HUGEPAGES_ADDED" = 0 ] || hostile holes-drained "hole in its segment"
 hostile read-only
