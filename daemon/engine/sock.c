@@ -114,9 +114,12 @@ bool sock_publish(struct engine *e, struct ring *r, struct sock *sk)
 	struct tcp_conn *c = sk->conn == NONE ? NULL : conn_at(e, sk->conn);
 	struct proto_slot slot = {.head = proto_head_make(PROTO_EV_FLOW, 0)};
 
+	int room = shm_ring_prod_room(&r->completions, 1);
 	proto_ref told;
 
-	if (shm_ring_prod_room(&r->completions, 1) < 1)
+	if (room < 0)
+		session_condemn(e, r->session, PROTO_CONDEMNED_INDEX);
+	if (room < 1)
 		return false;
 	told = c ? rxq_told(e, c, sk) : PROTO_REF_NONE; /* moves sk->told_pos */
 	slot.body.flow = (struct proto_flow){
