@@ -14,6 +14,10 @@
 #include <errno.h>
 #include <string.h>
 
+enum {
+	PORT_PROBES_MAX = 1024,
+};
+
 static uint64_t hash_of(const struct engine *e, const struct net_tuple *key)
 {
 	return tcp_table_hash(&e->table, key);
@@ -240,17 +244,19 @@ void flow_after_output(struct engine *e, struct tcp_conn *c)
  * --------------------------------------------------------------------------------- */
 
 /* An ephemeral port of this engine's (handover.c) that is free for the tuple, from a random
- * start (RFC 6056 section 3.3.1). 0 if there is none. */
+ * start (RFC 6056 section 3.3.1). 0 if none is found among a bounded number: while one in
+ * fifty is free, that is less likely than one in a million. */
 static uint16_t choose_port(struct engine *e, struct net_tuple *key)
 {
-	uint32_t n = e->cfg.port_last - e->cfg.port_first + 1u;
-	uint32_t start = (uint32_t)(engine_random(e) % n);
+	uint32_t step = e->cfg.count;
+	uint32_t first = e->cfg.port_first + (e->cfg.id + step - e->cfg.port_first % step) % step;
+	uint32_t n = first > e->cfg.port_last ? 0 : (e->cfg.port_last - first) / step + 1;
+	uint32_t start = n ? (uint32_t)(engine_random(e) % n) : 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		uint16_t port = (uint16_t)(e->cfg.port_first + (start + i) % n);
+	for (uint32_t i = 0; i < n && i < PORT_PROBES_MAX; i++) {
+		uint16_t port = (uint16_t)(first + (start + i) % n * step);
 
-		if (handover_owner(e, port) != e->cfg.id ||
-			atomic_load_explicit(&e->cfg.port_owner[port], memory_order_relaxed))
+		if (atomic_load_explicit(&e->cfg.port_owner[port], memory_order_relaxed))
 			continue;
 		key->lport = port;
 		if (tcp_table_lookup(&e->table, hash_of(e, key), key) == (tcp_ref)TCP_REF_NONE)
@@ -633,6 +639,10 @@ int flow_accept(struct engine *e, struct listener *l, struct sock *sk)
 	sk->flow_flags |= PROTO_FLOW_ESTABLISHED;
 	if (c->flags & TCP_F_FIN_RCVD)
 		sk->flow_flags |= PROTO_FLOW_FIN;
+	if (c->state == TCP_CLOSED) { /* only its RST waits to be sent */
+		sk->error = c->error ? c->error : ECONNRESET;
+		sk->flow_flags |= PROTO_FLOW_CLOSED;
+	}
 	if (rc) {
 		sk->error = ECONNRESET;
 		sk->flow_flags |= PROTO_FLOW_CLOSED;
