@@ -13,7 +13,7 @@ enum {
 	NEIGH_WAIT_POLL_US = 1000,
 	SOCKS_PER_CONN = 2, /* a sock may outlive its connection until GONE is published */
 	CHUNKS_MAX = 1 << 24,
-	DESCS_MAX = 1 << 24,
+	DESCS_MAX = 1 << 24, /* beside those that each connection may have */
 	ICMP_ECHO_PER_S = 1000,
 };
 
@@ -34,6 +34,7 @@ void conn_list_push(struct engine *e, struct conn_list *l, struct tcp_conn *c)
 	uint32_t idx = conn_idx(e, c);
 
 	c->due_next = NONE;
+	e->due_prev[idx] = l->tail;
 	if (l->tail == NONE)
 		l->head = idx;
 	else
@@ -48,26 +49,22 @@ struct tcp_conn *conn_list_pop(struct engine *e, struct conn_list *l)
 	if (l->head == NONE)
 		return NULL;
 	c = conn_at(e, l->head);
-	l->head = c->due_next;
-	if (l->head == NONE)
-		l->tail = NONE;
+	conn_list_remove(e, l, c);
 	return c;
 }
 
-/* Rare: a connection that dies while it is due. */
 void conn_list_remove(struct engine *e, struct conn_list *l, struct tcp_conn *c)
 {
-	uint32_t idx = conn_idx(e, c);
-	uint32_t prev = NONE;
+	uint32_t prev = e->due_prev[conn_idx(e, c)];
 
-	for (uint32_t i = l->head; i != idx; i = conn_at(e, i)->due_next)
-		prev = i;
 	if (prev == NONE)
 		l->head = c->due_next;
 	else
 		conn_at(e, prev)->due_next = c->due_next;
-	if (l->tail == idx)
+	if (c->due_next == NONE)
 		l->tail = prev;
+	else
+		e->due_prev[c->due_next] = prev;
 }
 
 /* -- what tcp/ borrows ---------------------------------------------------------------------------
@@ -133,7 +130,8 @@ static int init_arenas(struct engine *e)
 		{&e->tws, "tws", sizeof(struct tcp_tw), lim->tws_max},
 		{&e->socks, "socks", sizeof(struct sock), lim->conns_max * SOCKS_PER_CONN},
 		{&e->chunks, "chunks", sizeof(struct rx_chunk), CHUNKS_MAX},
-		{&e->descs, "descs", sizeof(struct tx_desc), DESCS_MAX},
+		{&e->descs, "descs", sizeof(struct tx_desc),
+			DESCS_MAX + lim->conns_max * TXQ_DESCRIPTORS_PER_CONN},
 		{&e->reasms, "reasms", sizeof(struct tcp_reasm), lim->conns_max},
 	};
 
@@ -222,7 +220,8 @@ int engine_create(struct engine **out, const struct engine_config *cfg, uint64_t
 		goto out_destroy;
 	e->session_capacity = lim->sessions_max;
 	e->sessions = calloc(lim->sessions_max, sizeof(*e->sessions));
-	if (!e->sessions) {
+	e->due_prev = calloc(lim->conns_max, sizeof(*e->due_prev));
+	if (!e->sessions || !e->due_prev) {
 		rc = -ENOMEM;
 		goto out_destroy;
 	}
@@ -252,6 +251,7 @@ void engine_destroy(struct engine *e)
 	if (e->pending_base)
 		munmap(e->pending_base, PENDING_POOL_BYTES);
 	free(e->sessions);
+	free(e->due_prev);
 	free(e);
 }
 

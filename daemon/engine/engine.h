@@ -46,7 +46,8 @@ struct engine_limits {
 	uint32_t orphan_timeout_s;
 	uint32_t sndbuf_bytes, sndbuf_max_bytes;
 	uint32_t rcvbuf_bytes, rcvbuf_max_bytes;
-	uint32_t slots_per_turn; /* submissions taken from one ring in one turn */
+	uint32_t slots_per_turn; /* submissions taken from a session in one turn, by its rings in
+				  * equal parts of at least 4 */
 };
 
 struct engine_config {

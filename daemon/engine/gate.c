@@ -26,6 +26,7 @@
 
 enum {
 	INFO_PARTS_MAX = 7, /* struct tcp_info in pieces */
+	SLOTS_PER_RING_MIN = 4,
 };
 
 /* -- lists of rings ------------------------------------------------------------------------ */
@@ -58,6 +59,7 @@ void gate_watch(struct engine *e, struct ring *r)
 	shm_sleep_cancel(&r->line->unwatched);
 	r->active = true;
 	r->idle_turns = 0;
+	r->session->watched++;
 	active_add(&e->active, r);
 }
 
@@ -66,6 +68,7 @@ void gate_unwatch(struct engine *e, struct ring *r)
 	if (!r->active)
 		return;
 	r->active = false;
+	r->session->watched--;
 	active_del(&e->active, r);
 	shm_sleep_set(&r->line->unwatched);
 }
@@ -471,11 +474,20 @@ static bool take_one(struct engine *e, struct ring *r)
 	return false;
 }
 
+/* What may be taken from a ring in one turn: the rings of a session share what it may do. */
+static unsigned int budget_of(const struct engine *e, const struct ring *r)
+{
+	unsigned int share = e->cfg.limits.slots_per_turn / r->session->watched;
+
+	return share > SLOTS_PER_RING_MIN ? share : SLOTS_PER_RING_MIN;
+}
+
 static unsigned int poll_ring(struct engine *e, struct ring *r)
 {
+	unsigned int budget = budget_of(e, r);
 	unsigned int n = 0;
 
-	while (n < e->cfg.limits.slots_per_turn && !r->session->condemned && take_one(e, r))
+	while (n < budget && !r->session->condemned && take_one(e, r))
 		n++;
 	if (n) {
 		shm_ring_cons_publish(&r->submissions);

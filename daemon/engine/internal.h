@@ -45,6 +45,8 @@ enum {
 	OUTPUTS_PER_TURN = 256,
 	SEGMENTS_PER_OUTPUT = 16,
 	TXQ_DESCRIPTORS_MAX = 4096, /* of one connection */
+	TXQ_DESCRIPTORS_SESSION = 65536, /* of one session, and for each of its sockets */
+	TXQ_DESCRIPTORS_PER_CONN = 4,
 	RING_IDLE_TURNS_MAX = 256,  /* empty polls before a ring is no longer watched */
 	LISTENERS_MAX = 4096,
 	LISTENER_BUCKETS = 256,
@@ -194,6 +196,8 @@ struct session {
 	struct ring *rings; /* desc.layout.contexts of them */
 	uint32_t socks_head;
 	uint32_t conns;
+	uint32_t tx_descs;
+	uint32_t watched; /* rings in the active list */
 	uint32_t orphans; /* socks that pin `down` after death */
 	uint64_t up_bytes;
 	uint64_t slots, events, doorbells;
@@ -254,6 +258,7 @@ struct engine {
 	struct shm_arena conns, halves, tws, socks, chunks, descs, reasms;
 	uint32_t next_gen;
 
+	uint32_t *due_prev; /* of each connection in either list; rebuilt, so not in its arena */
 	struct conn_list due;
 	struct conn_list neigh_waiters;
 	uint64_t neigh_generation;

@@ -18,18 +18,27 @@ static bool extends(const struct tx_desc *d, uint64_t pos, proto_ref ref)
 	return d->pos + d->len == pos && d->ref + d->len == ref;
 }
 
+/* A session that fills the arena would leave the others none. */
+static bool may_take(const struct session *s, const struct sock *sk)
+{
+	return sk->tx_descs < TXQ_DESCRIPTORS_MAX &&
+	       s->tx_descs <
+		       TXQ_DESCRIPTORS_SESSION + (uint64_t)s->conns * TXQ_DESCRIPTORS_PER_CONN;
+}
+
 /* Appends len bytes at ref, which lie inside the session's `down`. 0, or -ENOBUFS. */
 int txq_append(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t pos, proto_ref ref,
 	uint32_t len)
 {
 	struct tx_desc *tail = c->txq_tail == NONE ? NULL : desc_at(e, c->txq_tail);
+	struct session *s = e->sessions[sk->session];
 	uint32_t idx;
 
 	if (tail && extends(tail, pos, ref) && tail->len + (uint64_t)len <= UINT32_MAX) {
 		tail->len += len;
 		return 0;
 	}
-	if (sk->tx_descs >= TXQ_DESCRIPTORS_MAX)
+	if (!may_take(s, sk))
 		return -ENOBUFS;
 	idx = shm_arena_alloc(&e->descs);
 	if (idx == NONE)
@@ -41,6 +50,7 @@ int txq_append(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t p
 		c->txq_head = idx;
 	c->txq_tail = idx;
 	sk->tx_descs++;
+	s->tx_descs++;
 	return 0;
 }
 
@@ -53,6 +63,7 @@ static void drop_head(struct engine *e, struct tcp_conn *c, struct sock *sk)
 		c->txq_tail = NONE;
 	shm_arena_free(&e->descs, idx);
 	sk->tx_descs--;
+	e->sessions[sk->session]->tx_descs--;
 }
 
 void txq_acked(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t pos)
