@@ -31,7 +31,7 @@ enum {
 	HANDLES_MAX = 16,
 	HOSTILE_PORT = 66,
 	HONEST_PORT = 77,
-	STREAM_BYTES = 48 << 10, /* each way, of the honest connection */
+	STREAM_BYTES = 14 << 10, /* each way, of the honest connection */
 	PIECE_BYTES = 700,
 	HONEST_US = 20 * 1000000, /* in which the honest stream must be through */
 };
@@ -512,7 +512,7 @@ static void finish(struct world *w)
 			break;
 		settle(w);
 		w->now_us +=
-			n % 64 ? 1000 : 5000000; /* what is under way arrives; then time-outs */
+			n % 8 ? 1000 : 5000000; /* what is under way arrives; then time-outs */
 		w->link.now_us = w->now_us;
 	}
 	for (int side = 0; side < 2; side++) {
