@@ -16,14 +16,8 @@ functions_missing()
 	return $missing
 }
 
-# Defined, and named once more in the same file: in its table of tests.
-is_registered()
-{
-	local file
-
-	file=$(grep -rlE "^static void $1\(" "$SRC/tests/unit") || return 1
-	[ "$(grep -cw "$1" "$file")" -ge 2 ]
-}
+# Each name that stands twice or more in the unit tests: defined, and in a table of tests.
+grep -rohE '\btest_[a-z0-9_]+' "$SRC/tests/unit" | sort | uniq -d >"$T/tests"
 
 tests_missing()
 {
@@ -31,7 +25,7 @@ tests_missing()
 
 	while read -r name; do
 		case $name in
-		test_*) is_registered "$name" ;;
+		test_*) grep -qxF "$name" "$T/tests" ;;
 		e2e_*) [ -x "$SRC/tests/e2e/test_${name#e2e_}.sh" ] ;;
 		fuzz_*) [ -e "$SRC/tests/fuzz/$name.c" ] ;;
 		esac && continue
