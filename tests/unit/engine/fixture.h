@@ -13,6 +13,7 @@
 #include <sim/sim_frame.h>
 #include <sim/sim_world.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,0 +1,219 @@
+/* Flows: opens that fail, drain and abort, TIME-WAIT, ports. */
+#include "fixture.h"
+
+static void post(int side, enum engine_msg_type type)
+{
+	sim_host_post(&f.w.host[side], sim_host_msg(type));
+	run_ms(1);
+}
+
+static void test_flow_given_no_neighbour_fails_with_unreachable(void **state)
+{
+	const uint8_t nobody[4] = {10, 0, 0, 99};
+	struct sim_sock *c;
+	uint32_t ip_be;
+
+	(void)state;
+	memcpy(&ip_be, nobody, 4);
+	c = sim_client_connect(f.here, 0, ip_be, PORT, 0);
+	run_ms(6000);
+	assert_int_equal(c->error, EHOSTUNREACH);
+	assert_true(sim_sock_close(c, false));
+	run_ms(5);
+	assert_int_equal(c->state, SIM_SOCK_GONE);
+	assert_works(f.here);
+}
+
+static void test_flow_given_no_route_fails_at_once(void **state)
+{
+	struct sim_sock *c = sim_client_connect(f.here, 0, htonl(0x08080808), PORT, 0);
+
+	(void)state;
+	run_ms(1);
+	assert_int_equal(c->state, SIM_SOCK_FAILED);
+	assert_int_equal(c->error, ENETUNREACH);
+}
+
+static void test_flow_given_port_of_another_refuses(void **state)
+{
+	struct sim_client *other = sim_client_new(&f.w.host[0], &f.client_cfg);
+	struct sim_sock *c;
+
+	(void)state;
+	run_ms(1);
+	c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 7000);
+	f.w.host[0].port_owner[7000] = other->session;
+	run_ms(1);
+	assert_int_equal(c->error, EADDRNOTAVAIL);
+}
+
+static void test_flow_given_port_in_use_refuses(void **state)
+{
+	struct sim_sock *a = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 7000);
+	struct sim_sock *b = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 7000);
+
+	(void)state;
+	run_ms(50);
+	assert_int_equal(a->state, SIM_SOCK_OPEN);
+	assert_int_equal(b->state, SIM_SOCK_FAILED);
+	assert_int_equal(b->error, EADDRNOTAVAIL);
+	assert_int_equal(gauges(0).socks, 1);
+}
+
+static int setup_few_conns(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.cfg.host[0].limits.session_conns_max = 3;
+	fixture_start();
+	return 0;
+}
+
+static void test_flow_given_too_many_connections_refuses(void **state)
+{
+	struct sim_sock *c[4];
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		c[i] = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	run_ms(50);
+	assert_int_equal(c[2]->state, SIM_SOCK_OPEN);
+	assert_int_equal(c[3]->error, EMFILE);
+}
+
+/* A compact entry takes over, and is gone after 2 MSL. */
+static void test_flow_given_active_close_waits_compactly(void **state)
+{
+	struct pair p = open_pair(f.here);
+
+	(void)state;
+	assert_true(sim_sock_close(p.here, false));
+	run_ms(50);
+	assert_true(sim_sock_close(p.there, false));
+	run_ms(50);
+	assert_int_equal(p.here->state, SIM_SOCK_GONE);
+	assert_int_equal(gauges(0).conns, 0);
+	assert_int_equal(gauges(0).tws, 1);
+	assert_int_equal(gauges(1).conns, 0);
+	run_ms(2 * f.cfg.host[0].tcp.msl_us / 1000);
+	assert_int_equal(gauges(0).tws, 0);
+}
+
+/* FIN and close in the same turn: the ACK of the FIN still goes out, nothing is sent again. */
+static void test_flow_given_close_in_the_turn_of_the_fin_acknowledges_it(void **state)
+{
+	struct pair p = open_pair(f.here);
+
+	(void)state;
+	assert_true(sim_sock_shutdown(p.here));
+	run_ms(50);
+	assert_true(sim_sock_close(p.there, false)); /* its FIN is on the way */
+	sim_world_settle(&f.w);
+	assert_true(sim_sock_close(p.here, false)); /* lies in the ring ... */
+	engine_of(0)->cfg.limits.slots_per_turn = 0;
+	run_ms(1);
+	engine_of(0)->cfg.limits.slots_per_turn = 64; /* ... until the FIN has come */
+	run_ms(2000);
+	assert_int_equal(gauges(1).conns, 0);
+	assert_int_equal(engine_tcp_counters(engine_of(1))->rto_timeouts, 0);
+	assert_int_equal(gauges(0).tws, 1);
+}
+
+static void test_flow_given_drain_closes_in_order_and_opens_nothing(void **state)
+{
+	struct pair p = open_pair(f.here);
+	struct sim_sock *late;
+
+	(void)state;
+	send_bytes(p.here, 0x51, 1000);
+	run_ms(50);
+	post(0, ENGINE_CMD_DRAIN);
+	run_ms(50);
+	assert_int_equal(read_bytes(p.there, 0x51), 1000);
+	assert_true(p.there->flags & PROTO_FLOW_FIN);
+	assert_int_equal(p.there->error, 0);
+	late = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	run_ms(5);
+	assert_int_equal(late->error, ENETDOWN);
+	/* Who does not know of it yet is not punished. */
+	send_bytes(p.here, 0x51, 100);
+	send_bytes(p.here, 0x51, 100);
+	assert_true(sim_sock_shutdown(p.here));
+	run_ms(5);
+	assert_int_equal(f.here->condemned, 0);
+	assert_true(sim_sock_close(p.here, false));
+	assert_true(sim_sock_close(p.there, false));
+	run_ms(100);
+	assert_int_equal(gauges(0).conns, 0);
+}
+
+static void test_flow_given_abort_resets_what_is_left(void **state)
+{
+	struct pair p = open_pair(f.here);
+
+	(void)state;
+	post(0, ENGINE_CMD_ABORT);
+	run_ms(50);
+	assert_int_equal(p.there->error, ECONNRESET);
+	assert_true(p.here->flags & PROTO_FLOW_CLOSED);
+}
+
+static void test_flow_given_full_port_sends_again(void **state)
+{
+	struct pair p = open_pair(f.here);
+
+	(void)state;
+	sim_nic_refuse(f.w.host[0].port, true);
+	send_bytes(p.here, 0x52, 5000);
+	run_ms(10);
+	assert_true(engine_counters(engine_of(0))->tx_no_buffer > 0);
+	sim_nic_refuse(f.w.host[0].port, false);
+	run_ms(3000);
+	assert_int_equal(read_bytes(p.there, 0x52), 5000);
+}
+
+/* An ACK without a cookie while cookies are out may be honest: no RST, and the repetition of
+ * the first segment opens the connection. */
+static void test_flow_given_lost_cookie_ack_still_opens(void **state)
+{
+	struct sim_sock *c;
+
+	(void)state;
+	engine_of(1)->halves.max = 0; /* no half-open entry will be had */
+	c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	while (!(c->flags & PROTO_FLOW_ESTABLISHED))
+		sim_world_step(&f.w, f.w.now_us + 100);
+	sim_link_fini(&f.w.link); /* the ACK is lost */
+	for (int side = 0; side < 2; side++)
+		f.w.link.way[side] = (struct sim_way){.profile = f.w.link.way[side].profile};
+	send_bytes(c, 0x53, 1);
+	f.w.link.way[0].cut = true; /* and the first data */
+	sim_world_settle(&f.w);
+	f.w.link.way[0].cut = false;
+	send_bytes(c, 0x53, 5000);
+	run_ms(3000);
+	assert_int_equal(c->error, 0);
+	assert_int_equal(f.listener->pending, 1);
+	assert_int_equal(c->acked_pos, 5001);
+}
+
+#define S(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_flow_given_no_neighbour_fails_with_unreachable),
+		T(test_flow_given_no_route_fails_at_once),
+		T(test_flow_given_port_of_another_refuses),
+		T(test_flow_given_port_in_use_refuses),
+		S(test_flow_given_too_many_connections_refuses, setup_few_conns),
+		T(test_flow_given_active_close_waits_compactly),
+		T(test_flow_given_close_in_the_turn_of_the_fin_acknowledges_it),
+		T(test_flow_given_drain_closes_in_order_and_opens_nothing),
+		T(test_flow_given_abort_resets_what_is_left),
+		T(test_flow_given_full_port_sends_again),
+		T(test_flow_given_lost_cookie_ack_still_opens),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,182 @@
+/* Listeners: the queue and its bound, what is told of it, and floods. */
+#include "fixture.h"
+
+enum {
+	FLOOD = 20000,
+};
+
+static struct sim_tcp syn_from(uint32_t host, uint16_t sport)
+{
+	const uint8_t b[4] = {10, 0, (uint8_t)(host >> 8), (uint8_t)(host | 3)};
+	struct sim_tcp t = {.dst_be = sim_ip_be(1),
+		.sport = sport,
+		.dport = PORT,
+		.flags = TCP_SYN,
+		.wnd = 1000};
+
+	memcpy(&t.src_be, b, 4);
+	t.seq = host * 77777 + sport;
+	return t;
+}
+
+static void inject(const struct sim_tcp *t)
+{
+	uint8_t frame[SIM_FRAME_MAX];
+	uint32_t len = sim_frame_tcp(frame, 0, t);
+
+	sim_link_send(&f.w.link, 0, frame, len);
+}
+
+static void test_listener_given_flood_of_syns_serves_the_honest(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < FLOOD; i++) {
+		struct sim_tcp t = syn_from(i % 250, (uint16_t)(1024 + i));
+
+		inject(&t);
+		if (i % 2000 == 1000) {
+			run_ms(5);
+			assert_works(f.here);
+		}
+	}
+	run_ms(5);
+	assert_true(engine_counters(engine_of(1))->halves_full > FLOOD / 2);
+	assert_true(gauges(1).halves <= f.cfg.host[1].limits.halves_max);
+	assert_works(f.here);
+	assert_true(engine_tcp_counters(engine_of(1))->cookies_accepted > 0);
+	run_ms(120000); /* the half-open ones give up */
+	assert_int_equal(gauges(1).halves, 0);
+	assert_int_equal(gauges(1).conns, 0);
+}
+
+static void test_listener_given_land_packet_drops_it(void **state)
+{
+	struct sim_tcp t = syn_from(0, PORT);
+
+	(void)state;
+	t.src_be = sim_ip_be(1);
+	inject(&t);
+	run_ms(20);
+	assert_int_equal(gauges(1).halves, 0);
+	assert_int_equal(gauges(1).conns, 0);
+	assert_works(f.here);
+}
+
+static int setup_small_backlog(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	fixture_start();
+	f.listener = sim_client_listen(f.there, 0, 81, 2);
+	run_ms(1);
+	return 0;
+}
+
+/* A full queue holds handshakes back; none is established here and dropped there. */
+static void test_listener_given_full_queue_holds_handshakes_back(void **state)
+{
+	struct sim_sock *c[4];
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		c[i] = sim_client_connect(f.here, 0, sim_ip_be(1), 81, 0);
+	run_ms(100);
+	assert_int_equal(f.listener->pending, 2);
+	for (int i = 0; i < 4; i++) {
+		assert_non_null(sim_client_accept(f.listener, 0));
+		run_ms(8000); /* a repetition of the SYN, or of the SYN|ACK */
+	}
+	for (int i = 0; i < 4; i++) {
+		assert_true(c[i]->flags & PROTO_FLOW_ESTABLISHED);
+		assert_int_equal(c[i]->error, 0);
+	}
+	assert_int_equal(gauges(1).socks + f.listener->pending, 4);
+}
+
+static void test_listener_given_accept_of_nothing_says_again(void **state)
+{
+	struct sim_sock *s = sim_client_accept(f.listener, 0);
+
+	(void)state;
+	run_ms(5);
+	assert_int_equal(s->state, SIM_SOCK_FAILED);
+	assert_int_equal(s->error, EAGAIN);
+	assert_works(f.here);
+}
+
+static void test_listener_given_peer_reset_before_accept_forgets_it(void **state)
+{
+	struct sim_sock *c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+
+	(void)state;
+	run_ms(50);
+	assert_int_equal(f.listener->pending, 1);
+	assert_true(sim_sock_close(c, true));
+	run_ms(50);
+	assert_int_equal(f.listener->pending, 0);
+	assert_int_equal(gauges(1).conns, 0);
+}
+
+static void test_listener_given_unlisten_resets_the_waiting(void **state)
+{
+	struct sim_sock *c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	struct sim_sock *late;
+
+	(void)state;
+	run_ms(50);
+	sim_client_unlisten(f.listener);
+	run_ms(50);
+	assert_int_equal(c->error, ECONNRESET);
+	late = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	run_ms(50);
+	assert_int_equal(late->error, ECONNREFUSED);
+}
+
+static int32_t post_listen(uint32_t session, uint32_t idx, uint32_t context, uint16_t port)
+{
+	struct engine_msg *m = sim_host_msg(ENGINE_CMD_LISTEN_ADD);
+	int32_t result;
+
+	m->tag = m;
+	m->listen = (struct engine_listen_desc){.session = session,
+		.handle = {.idx = idx, .gen = 1},
+		.port = port,
+		.context = context,
+		.backlog = 1};
+	sim_host_post(&f.w.host[1], m);
+	run_ms(1);
+	result = f.w.host[1].done->result;
+	free(f.w.host[1].done);
+	f.w.host[1].done = NULL;
+	return result;
+}
+
+static void test_listener_given_bad_descriptions_refuses(void **state)
+{
+	uint32_t session = f.there->session;
+
+	(void)state;
+	assert_int_equal(post_listen(999, 5, 0, 90), -ENOENT);
+	assert_int_equal(post_listen(session, LISTENERS_MAX, 0, 90), -EINVAL);
+	assert_int_equal(post_listen(session, 5, 1, 90), -EINVAL);
+	assert_int_equal(post_listen(session, 5, 0, PORT), -EADDRINUSE);
+	assert_int_equal(post_listen(session, 5, 0, 90), 0);
+	assert_int_equal(post_listen(session, 5, 0, 91), -EADDRINUSE);
+}
+
+#define S(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_listener_given_flood_of_syns_serves_the_honest),
+		T(test_listener_given_land_packet_drops_it),
+		S(test_listener_given_full_queue_holds_handshakes_back, setup_small_backlog),
+		T(test_listener_given_accept_of_nothing_says_again),
+		T(test_listener_given_peer_reset_before_accept_forgets_it),
+		T(test_listener_given_unlisten_resets_the_waiting),
+		T(test_listener_given_bad_descriptions_refuses),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

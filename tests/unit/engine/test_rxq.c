@@ -1,0 +1,211 @@
+/* Receive chunks: order, exhaustion, early data, and that all of it comes back. */
+#include "fixture.h"
+
+static void assert_stream(struct sim_sock *sk, uint32_t len)
+{
+	uint32_t got = 0;
+
+	for (int i = 0; i < 200 && got < len; i++) {
+		run_ms(100);
+		got += read_bytes(sk, 0x77);
+	}
+	run_ms(5); /* for the engine to hear of it */
+	assert_int_equal(got, len);
+}
+
+static int setup_reordering(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.cfg.profile.reorder_ppm = 300000;
+	f.cfg.profile.reorder_us = 5000;
+	fixture_start();
+	return 0;
+}
+
+static void test_rxq_given_reordered_segments_delivers_in_order(void **state)
+{
+	struct pair p = open_pair(f.here);
+
+	(void)state;
+	send_bytes(p.here, 0x77, 100000);
+	assert_stream(p.there, 100000);
+	assert_true(engine_tcp_counters(engine_of(1))->out_of_order > 0);
+	assert_int_equal(gauges(1).chunks_used, 0);
+}
+
+static void test_rxq_given_idle_connection_holds_no_chunk(void **state)
+{
+	struct pair p = open_pair(f.here);
+
+	(void)state;
+	send_bytes(p.here, 0x77, 100);
+	run_ms(50);
+	assert_int_equal(gauges(1).chunks_used, 1);
+	assert_int_equal(read_bytes(p.there, 0x77), 100);
+	run_ms(5);
+	assert_int_equal(gauges(1).chunks_used, 0);
+}
+
+/* One segment of 5 slabs, and no more to be had. */
+static int setup_scarce(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.client_cfg.up_bytes = 5 * SLAB_BYTES;
+	f.client_cfg.up_max_bytes = f.client_cfg.up_bytes;
+	fixture_start();
+	return 0;
+}
+
+static void test_rxq_given_no_chunks_left_loses_nothing(void **state)
+{
+	struct pair a = open_pair(f.here), b = open_pair(f.here);
+
+	(void)state;
+	send_bytes(a.here, 0x77, 200000);
+	send_bytes(b.here, 0x77, 200000);
+	run_ms(3000); /* nobody reads */
+	assert_true(a.there->received_pos > 0 && a.there->received_pos < 200000);
+	assert_true(b.there->received_pos > 0);
+	assert_int_equal(a.there->error, 0);
+	assert_stream(a.there, 200000);
+	assert_stream(b.there, 200000);
+	assert_int_equal(gauges(1).chunks_used, 0);
+}
+
+static int setup_growing(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.client_cfg.up_bytes = 5 * SLAB_BYTES;
+	f.client_cfg.up_max_bytes = 4 << 20;
+	fixture_start();
+	return 0;
+}
+
+static void test_rxq_given_scarce_chunks_asks_for_a_segment(void **state)
+{
+	struct pair a = open_pair(f.here), b = open_pair(f.here);
+
+	(void)state;
+	send_bytes(a.here, 0x77, 120000);
+	send_bytes(b.here, 0x77, 120000);
+	run_ms(1000);
+	assert_true(f.there->up_count > 1);
+	assert_int_equal(a.there->received_pos, 120000);
+	assert_int_equal(b.there->received_pos, 120000);
+	assert_stream(a.there, 120000);
+	assert_stream(b.there, 120000);
+}
+
+/* What comes before accept waits in the engine's own memory and is adopted. */
+static void test_rxq_given_early_data_adopts_it_at_accept(void **state)
+{
+	struct sim_sock *c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	struct sim_sock *s;
+
+	(void)state;
+	run_ms(50);
+	send_bytes(c, 0x77, 40000);
+	assert_true(sim_sock_shutdown(c));
+	run_ms(100);
+	assert_true(engine_of(1)->pending_chunks.chunks_used > 1);
+	s = sim_client_accept(f.listener, 0);
+	run_ms(50);
+	assert_int_equal(engine_of(1)->pending_chunks.chunks_used, 0);
+	assert_true(s->flags & PROTO_FLOW_FIN);
+	assert_stream(s, 40000);
+}
+
+/* Early data that finds no room waits, and the listener speaks up when there is room. */
+static void test_rxq_given_no_room_at_accept_keeps_waiting(void **state)
+{
+	struct sim_sock *c[2], *first, *second;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		c[i] = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+		run_ms(50);
+		send_bytes(c[i], 0x77, 60000);
+	}
+	run_ms(200);
+	first = sim_client_accept(f.listener, 0); /* takes all slabs */
+	run_ms(10);
+	assert_int_equal(first->state, SIM_SOCK_OPEN);
+	second = sim_client_accept(f.listener, 0);
+	run_ms(10);
+	assert_int_equal(second->state, SIM_SOCK_FAILED);
+	assert_int_equal(second->error, EAGAIN);
+	assert_int_equal(f.listener->pending, 0);
+	assert_stream(first, 60000);
+	assert_int_equal(f.listener->pending, 1);
+	second = sim_client_accept(f.listener, 0);
+	run_ms(10);
+	assert_stream(second, 60000);
+	assert_int_equal(c[1]->error, 0);
+}
+
+static int setup_three_slabs(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.client_cfg.up_bytes = 3 * SLAB_BYTES;
+	f.client_cfg.up_max_bytes = f.client_cfg.up_bytes;
+	fixture_start();
+	return 0;
+}
+
+static int setup_tiny_buffer(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	for (int side = 0; side < 2; side++) {
+		f.cfg.host[side].mtu_bytes = 9000;
+		f.cfg.host[side].tcp.mss_max_bytes = 8960;
+		f.cfg.host[side].limits.rcvbuf_bytes = 4096;
+	}
+	fixture_start();
+	return 0;
+}
+
+static void test_rxq_given_buffer_below_segment_still_opens_window(void **state)
+{
+	struct pair p = open_pair(f.here);
+
+	(void)state;
+	send_bytes(p.here, 0x77, 150000);
+	assert_stream(p.there, 150000);
+}
+
+static void test_rxq_given_close_with_unread_data_resets(void **state)
+{
+	struct pair p = open_pair(f.here);
+
+	(void)state;
+	send_bytes(p.here, 0x77, 1000);
+	run_ms(50);
+	assert_true(sim_sock_close(p.there, false));
+	run_ms(50);
+	assert_int_equal(p.here->error, ECONNRESET);
+	assert_int_equal(p.there->state, SIM_SOCK_GONE);
+	assert_int_equal(gauges(1).chunks_used, 0);
+}
+
+#define S(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		S(test_rxq_given_reordered_segments_delivers_in_order, setup_reordering),
+		T(test_rxq_given_idle_connection_holds_no_chunk),
+		S(test_rxq_given_no_chunks_left_loses_nothing, setup_scarce),
+		S(test_rxq_given_scarce_chunks_asks_for_a_segment, setup_growing),
+		T(test_rxq_given_early_data_adopts_it_at_accept),
+		S(test_rxq_given_no_room_at_accept_keeps_waiting, setup_three_slabs),
+		S(test_rxq_given_buffer_below_segment_still_opens_window, setup_tiny_buffer),
+		T(test_rxq_given_close_with_unread_data_resets),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
