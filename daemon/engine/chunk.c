@@ -87,6 +87,29 @@ static bool take_large(struct chunk_pool *p, struct rx_chunk *c)
 	return true;
 }
 
+static void list_partial(struct chunk_pool *p, uint32_t idx)
+{
+	struct slab *s = slab_at(p, idx);
+
+	s->prev = NONE;
+	s->next = p->partial_head;
+	if (s->next != NONE)
+		slab_at(p, s->next)->prev = idx;
+	p->partial_head = idx;
+}
+
+static void unlist_partial(struct chunk_pool *p, uint32_t idx)
+{
+	const struct slab *s = slab_at(p, idx);
+
+	if (s->prev != NONE)
+		slab_at(p, s->prev)->next = s->next;
+	else
+		p->partial_head = s->next;
+	if (s->next != NONE)
+		slab_at(p, s->next)->prev = s->prev;
+}
+
 static bool take_small(struct chunk_pool *p, struct rx_chunk *c)
 {
 	struct slab *s;
@@ -97,22 +120,17 @@ static bool take_small(struct chunk_pool *p, struct rx_chunk *c)
 		if (!p->free_count)
 			return false;
 		i = take_slab(p);
-		s = slab_at(p, i);
-		s->large = false;
-		s->free_mask = UINT16_MAX;
-		s->listed = true;
-		s->next = NONE;
-		p->partial_head = i;
+		slab_at(p, i)->large = false;
+		slab_at(p, i)->free_mask = UINT16_MAX;
+		list_partial(p, i);
 	}
 	c->slab = p->partial_head;
 	s = slab_at(p, c->slab);
 	c->piece = (uint16_t)__builtin_ctz(s->free_mask);
 	c->cap = CHUNK_SMALL_BYTES - sizeof(struct proto_chunk);
 	s->free_mask &= (uint16_t)(s->free_mask - 1);
-	if (!s->free_mask) {
-		p->partial_head = s->next;
-		s->listed = false;
-	}
+	if (!s->free_mask)
+		unlist_partial(p, c->slab);
 	return true;
 }
 
@@ -126,26 +144,19 @@ bool chunk_pool_take(struct chunk_pool *p, struct rx_chunk *c, bool large)
 	return true;
 }
 
-/* The list is singly linked; a slab that became all free is taken out when it is the head,
- * else it stays partial until it is, which loses nothing. */
+/* A slab that became all free is free for any use at once. */
 static void give_small(struct chunk_pool *p, uint32_t idx, uint16_t piece)
 {
 	struct slab *s = slab_at(p, idx);
 
 	assert(!(s->free_mask & 1u << piece));
+	if (!s->free_mask)
+		list_partial(p, idx);
 	s->free_mask |= (uint16_t)(1u << piece);
-	if (!s->listed) {
-		s->listed = true;
-		s->next = p->partial_head;
-		p->partial_head = idx;
-	}
-	while (p->partial_head != NONE && slab_at(p, p->partial_head)->free_mask == UINT16_MAX) {
-		uint32_t all_free = p->partial_head;
-
-		p->partial_head = slab_at(p, all_free)->next;
-		slab_at(p, all_free)->listed = false;
-		slab_push_free(p, all_free);
-	}
+	if (s->free_mask != UINT16_MAX)
+		return;
+	unlist_partial(p, idx);
+	slab_push_free(p, idx);
 }
 
 void chunk_pool_give(struct chunk_pool *p, const struct rx_chunk *c)

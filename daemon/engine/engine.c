@@ -135,6 +135,8 @@ static int init_arenas(struct engine *e)
 		{&e->reasms, "reasms", sizeof(struct tcp_reasm), lim->conns_max},
 	};
 
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++)
+		*row[i].arena = (struct shm_arena){.fd = -1}; /* what engine_destroy() may meet */
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
 		int rc = shm_arena_init(
 			row[i].arena, row[i].name, row[i].stride, row[i].max, e->cfg.numa_node);
@@ -244,7 +246,8 @@ void engine_destroy(struct engine *e)
 		session_destroy(e, i);
 	command_fini(e);
 	handover_fini(e);
-	tcp_table_fini(&e->table);
+	if (e->table.segments)
+		tcp_table_fini(&e->table);
 	for (size_t i = 0; i < sizeof(arenas) / sizeof(arenas[0]); i++)
 		shm_arena_fini(arenas[i]);
 	chunk_pool_fini(&e->pending_chunks);

@@ -75,9 +75,9 @@ struct slab {
 	proto_ref ref;
 	uint8_t *base;
 	uint32_t next;	    /* in the free or the partial list */
+	uint32_t prev;	    /* in the partial list: slabs with small chunks both free and in use */
 	uint16_t free_mask; /* small chunks not in use; unused when `large` */
 	bool large;
-	bool listed; /* is in the partial list */
 };
 struct chunk_pool {
 	struct slab *slabs;
