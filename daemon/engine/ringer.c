@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <shm/doorbell.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -44,7 +45,7 @@ static struct bell *take(struct ringer *r)
 {
 	struct cds_wfcq_node *n = __cds_wfcq_dequeue_blocking(&r->head, &r->tail);
 
-	return n ? caa_container_of(n, struct bell, node) : NULL;
+	return n ? (struct bell *)(void *)((uint8_t *)n - offsetof(struct bell, node)) : NULL;
 }
 
 static void *run(void *arg)
