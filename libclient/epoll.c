@@ -400,7 +400,7 @@ static int epoll_wait_until(int epd, const struct epoll_call *c)
 	if (err)
 		return ret_errno(err);
 	for (nfds_t i = 0; i < c->n; i++)
-		c->fds[i].revents = 0;
+		c->fds[i].revents = MTCPI_NOT_ASKED;
 	ctx_drain_all(false);
 	n = collect(s->epoll, c->events, c->max);
 	if (!n && (c->deadline_ns || c->n))

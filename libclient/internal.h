@@ -58,8 +58,9 @@ int mtcpi_wait(struct pollfd *fds, nfds_t n, const struct timespec *deadline,
 /* The same for one native epoll set, without waking for the sockets of others: preferred.
  * Returns the number of native events stored (0 also if only kernel descriptors are ready: look
  * at revents), or -1 and errno. While native events are there the kernel descriptors are not
- * asked (their revents are 0): who must not starve them asks by itself now and then. A deadline
- * of {0, 0} polls. */
+ * asked (their revents are MTCPI_NOT_ASKED): who must not starve them asks by itself now and
+ * then. A deadline of {0, 0} polls. */
+#define MTCPI_NOT_ASKED (-1)
 int mtcpi_epoll_wait(int epd, struct epoll_event *events, int max, struct pollfd *fds, nfds_t n,
 	const struct timespec *deadline, const sigset_t *sigmask);
 

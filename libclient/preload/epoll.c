@@ -7,7 +7,8 @@
  * additional thing to wake for. A set without mtcp members is the kernel's alone.
  *
  * Asking the kernel costs a system call, so while the native side has events it is asked only
- * every KERNEL_LOOK_NS, but then first, so that neither side starves the other.
+ * every KERNEL_LOOK_NS, but then first, so that neither side starves the other. Who is about to
+ * sleep does not ask before: the sleep does.
  *
  * A thread may sleep in the kernel's wait when another thread adds the set's first mtcp member.
  * Threads announce themselves in `sleepers` before they look whether the set is still the
@@ -255,23 +256,45 @@ static int wait_kernel(int epfd, struct pl_file *set, const struct wait *w, bool
 	return n;
 }
 
+static void note_kernel_looked(struct pl_file *set, uint64_t ns)
+{
+	atomic_store_explicit(&set->kernel_looked_ns, ns, memory_order_relaxed);
+}
+
 static int take_kernel(int epfd, struct pl_file *set, struct epoll_event *events, int max)
 {
 	bool kicked;
 	int n = pl_real()->epoll_pwait(epfd, events, max, 0, NULL);
 
-	atomic_store_explicit(&set->kernel_looked_ns, pl_time_now_ns(), memory_order_relaxed);
+	note_kernel_looked(set, pl_time_now_ns());
 	return kick_strip(events, n, &kicked);
 }
 
-/* What both sides have now, or -1. */
-static int take_both(int epfd, struct pl_file *set, int nep, const struct wait *w)
+/* Whether the wait may sleep. */
+static bool may_sleep(const struct wait *w)
+{
+	return w->ts ? w->ts->tv_sec || w->ts->tv_nsec : w->ms != 0;
+}
+
+static bool kernel_due(const struct pl_file *set)
 {
 	uint64_t looked = atomic_load_explicit(&set->kernel_looked_ns, memory_order_relaxed);
-	bool due = pl_time_now_ns() - looked > KERNEL_LOOK_NS;
-	int from_kernel = due ? take_kernel(epfd, set, w->events, w->max) : 0;
-	int from_native = 0;
 
+	return pl_time_now_ns() - looked > KERNEL_LOOK_NS;
+}
+
+/* What both sides have now, or -1. kernel_ready: a sleep has said so; else a wait that may sleep
+ * leaves the kernel's members to the sleep if there are no native events. */
+static int take_both(
+	int epfd, struct pl_file *set, int nep, const struct wait *w, bool kernel_ready)
+{
+	bool due = kernel_ready || kernel_due(set);
+	int from_kernel = 0, from_native = 0;
+
+	if (due && !kernel_ready && may_sleep(w) && !mtcpi_epoll_ready(nep))
+		return 0;
+	if (due)
+		from_kernel = take_kernel(epfd, set, w->events, w->max);
 	if (from_kernel < 0)
 		return -1;
 	if (from_kernel < w->max)
@@ -279,25 +302,40 @@ static int take_both(int epfd, struct pl_file *set, int nep, const struct wait *
 			mtcp_epoll_wait(nep, w->events + from_kernel, w->max - from_kernel, 0);
 	if (from_native < 0)
 		return from_kernel ? from_kernel : -1;
-	if (!due && !from_native)
+	if (!due && !from_native && !may_sleep(w))
 		return take_kernel(epfd, set, w->events, w->max);
 	return from_kernel + from_native;
+}
+
+/* After a wait that came to n native events without asking the kernel: adds what it has. */
+static int add_kernel(int epfd, struct pl_file *set, const struct wait *w, int n)
+{
+	int more = n < w->max && kernel_due(set) ? take_kernel(epfd, set, w->events + n, w->max - n)
+						 : 0;
+
+	return more > 0 ? n + more : n;
 }
 
 static int wait_mixed(
 	int epfd, struct pl_file *set, const struct wait *w, const struct timespec *deadline)
 {
+	bool kernel_ready = false;
+
 	for (;;) {
 		struct pollfd kernel = {.fd = epfd, .events = POLLIN};
 		int nep = pl_fd_native_epoll(epfd);
-		int n = nep < 0 ? 0 : take_both(epfd, set, nep, w);
+		int n = nep < 0 ? 0 : take_both(epfd, set, nep, w, kernel_ready);
 
-		if (n || nep < 0 || (!w->ts && !w->ms))
+		if (n || nep < 0 || !may_sleep(w))
 			return n;
 		n = mtcpi_epoll_wait(nep, w->events, w->max, &kernel, 1, deadline, w->mask);
-		if (n || !kernel.revents)
+		if (kernel.revents == 0)
+			note_kernel_looked(set, pl_time_now_ns());
+		kernel_ready = kernel.revents != 0 && kernel.revents != MTCPI_NOT_ASKED;
+		if (n > 0 && kernel.revents == MTCPI_NOT_ASKED)
+			return add_kernel(epfd, set, w, n);
+		if (n || !kernel_ready)
 			return n;
-		atomic_store_explicit(&set->kernel_looked_ns, 0, memory_order_relaxed);
 	}
 }
 
