@@ -119,6 +119,7 @@ struct ctx {
 	struct ring_pair *pair; /* one per engine */
 	_Alignas(SHM_CACHE_LINE) pthread_mutex_t prod_lock;
 	uint64_t operations;
+	_Atomic uint64_t owed; /* engines, as bits, with operations that were not rung for */
 };
 
 enum session_state {
@@ -182,6 +183,8 @@ bool ctx_drain(struct ctx *c, bool block); /* whether events were taken in */
 bool ctx_drain_all(bool block);
 /* Pushes and rings. Waits while the ring is full. 0, -ENETDOWN. */
 int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot);
+int ctx_push_quiet(uint32_t ctx, uint32_t engine, const struct proto_slot *slot);
+void ctx_ring_owed(void);
 
 /* Address of a reference into `up` or `down`; NULL if the daemon talks nonsense (then the
  * session is lost). May wait for a segment to arrive. */

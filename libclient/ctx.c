@@ -8,6 +8,9 @@
  * answer has no room in the completion ring, so whoever waits for room to submit takes in
  * completions meanwhile, and what was taken in is published slot by slot: else the two waits
  * could close a circle. The wait ends when the session does.
+ *
+ * An operation that can wait is pushed quietly: a sleeping engine is rung for it together with
+ * the next one that cannot, at the latest before a thread waits for anything.
  */
 #include <libclient/client.h>
 
@@ -115,6 +118,7 @@ bool ctx_drain_all(bool block)
 
 	if (!session_live())
 		return false;
+	ctx_ring_owed();
 	for (uint32_t i = 0; i < ses.contexts; i++)
 		any |= ctx_drain(&ses.ctx[i], block);
 	return any;
@@ -122,16 +126,37 @@ bool ctx_drain_all(bool block)
 
 /* -- submissions --------------------------------------------------------------------------- */
 
-static void ring_engine(struct ring_pair *p, uint32_t engine)
+/* prod_lock held. */
+static void ring_engine(struct ctx *c, uint32_t engine)
 {
+	struct ring_pair *p = &c->pair[engine];
+
+	if (atomic_load_explicit(&c->owed, memory_order_relaxed))
+		atomic_fetch_and(&c->owed, ~(UINT64_C(1) << engine));
 	if (!shm_sleep_check_once(&p->line->unwatched, &p->rung))
 		return;
 	count(&counters.doorbells);
 	shm_doorbell_event_ring(ses.engine_fd[engine]);
 }
 
+/* Any thread, on its way into a wait. */
+void ctx_ring_owed(void)
+{
+	for (uint32_t i = 0; i < ses.contexts; i++) {
+		struct ctx *c = &ses.ctx[i];
+
+		if (!atomic_load_explicit(&c->owed, memory_order_relaxed))
+			continue;
+		pthread_mutex_lock(&c->prod_lock);
+		for (uint32_t e = 0; c->live && e < ses.engines; e++)
+			if (atomic_load(&c->owed) >> e & 1)
+				ring_engine(c, e);
+		pthread_mutex_unlock(&c->prod_lock);
+	}
+}
+
 /* 0, -EAGAIN (full; the engine was rung), -ENETDOWN. */
-static int push_once(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy)
+static int push_once(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy, bool quiet)
 {
 	int err = -ENETDOWN;
 
@@ -140,14 +165,16 @@ static int push_once(struct ctx *c, uint32_t engine, const struct shm_slot_copy 
 		err = shm_ring_prod_push(&c->pair[engine].sub, copy);
 		if (!err)
 			c->operations++;
-		if (err != -EPROTO)
-			ring_engine(&c->pair[engine], engine);
+		if (!err && quiet)
+			atomic_fetch_or(&c->owed, UINT64_C(1) << engine);
+		else if (err != -EPROTO)
+			ring_engine(c, engine);
 	}
 	pthread_mutex_unlock(&c->prod_lock);
 	return err;
 }
 
-int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot)
+static int push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot, bool quiet)
 {
 	const struct timespec pause = {0, FULL_SLEEP_NS};
 	struct ctx *c = &ses.ctx[ctx];
@@ -155,7 +182,7 @@ int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot)
 	int err;
 
 	memcpy(copy.word, slot, sizeof(*slot));
-	while ((err = push_once(c, engine, &copy)) == -EAGAIN) {
+	while ((err = push_once(c, engine, &copy, quiet)) == -EAGAIN) {
 		count(&counters.ring_full_waits);
 		if (!session_check())
 			return -ENETDOWN;
@@ -167,4 +194,14 @@ int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot)
 		err = -ENETDOWN;
 	}
 	return err;
+}
+
+int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot)
+{
+	return push(ctx, engine, slot, false);
+}
+
+int ctx_push_quiet(uint32_t ctx, uint32_t engine, const struct proto_slot *slot)
+{
+	return push(ctx, engine, slot, true);
 }

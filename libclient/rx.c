@@ -124,16 +124,25 @@ static size_t copy_out(struct cursor *c, struct sink *to)
 
 /* -- telling the engine -------------------------------------------------------------------- */
 
+static uint64_t quarter(const struct sock *s)
+{
+	return (s->rcvbuf_bytes ? s->rcvbuf_bytes : ses.info.rcvbuf_bytes) / 4;
+}
+
+/* What does not open the window by much is told quietly: before the engine brings more data it
+ * is awake and sees it. */
 static int tell(struct sock *s, uint64_t pos)
 {
 	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_CONSUMED, 0)};
+	bool quiet = pos - s->consumed_pos < quarter(s);
 
 	if (pos == s->consumed_pos || !s->handle.gen)
 		return 0;
 	s->consumed_pos = pos;
 	slot.body.consumed.handle = s->handle;
 	slot.body.consumed.pos = pos;
-	return ctx_push(s->ctx, s->engine, &slot);
+	return quiet ? ctx_push_quiet(s->ctx, s->engine, &slot)
+		     : ctx_push(s->ctx, s->engine, &slot);
 }
 
 /* Lets go of the chunk if everything told of was read. */
@@ -153,14 +162,13 @@ static bool drop_chunk(struct sock *s, uint64_t pos)
 
 static int consumed(struct sock *s, struct cursor *c)
 {
-	uint64_t quarter = (s->rcvbuf_bytes ? s->rcvbuf_bytes : ses.info.rcvbuf_bytes) / 4;
 	uint64_t end;
 
 	atomic_store(&s->rcv_pos, c->pos);
 	s->chunk = c->chunk;
 	if (c->pos == c->received && drop_chunk(s, c->pos))
 		return tell(s, c->pos);
-	if (c->pos - s->consumed_pos < quarter)
+	if (c->pos - s->consumed_pos < quarter(s))
 		return 0;
 	c->received = atomic_load_explicit(&s->ev.received_pos, memory_order_acquire);
 	if (!cursor_settle(c, &end))

@@ -13,7 +13,8 @@
  * client may wait for room to submit. Events wait in the dirty list of their ring. The engine
  * never waits for a client: a full ring is tried again later, at growing intervals.
  *
- * Watched rings are polled each turn. A ring that stays empty is unwatched: the flag is set,
+ * Watched rings are polled each turn. Whoever is told something is likely to say something: its
+ * ring is watched, so that it need not ring. A ring that stays empty is unwatched: the flag is set,
  * a fence passed, the ring looked at once more (shm/doorbell.h); from then on the client
  * rings its eventfd, and engine_session_woken() watches all rings of that session again.
  */
@@ -590,8 +591,11 @@ unsigned int gate_publish(struct engine *e)
 		}
 		if (r->retry_at_us <= e->now_us)
 			publish_ring(e, r, &work);
-		if (r->pushed)
-			ring_doorbell(e, r);
+		if (!r->pushed)
+			continue;
+		if (!r->stashed)
+			gate_watch(e, r);
+		ring_doorbell(e, r);
 	}
 	return work;
 }
