@@ -185,6 +185,14 @@ static void release_half(struct engine *e, struct tcp_half *h, bool replaced)
 /* -- events --------------------------------------------------------------------------------------
  */
 
+/* An acknowledgement is news for a client when nothing is left to acknowledge or a quarter of
+ * the send buffer came free: whoever waits for room is not woken for every segment's worth. */
+static bool acked_is_news(const struct tcp_conn *c, const struct sock *sk)
+{
+	return c->snd_una_pos >= c->snd_end_pos ||
+	       c->snd_una_pos - sk->told_acked_pos >= sk->sndbuf_bytes / 4;
+}
+
 static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uint32_t events)
 {
 	if (events & TCP_EV_ACKED)
@@ -197,8 +205,10 @@ static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uin
 		sk->error = c->error;
 	if (events & (TCP_EV_CLOSED | TCP_EV_ERROR))
 		sk->flow_flags |= PROTO_FLOW_CLOSED;
-	if (events & (TCP_EV_ACKED | TCP_EV_RECEIVED | TCP_EV_ESTABLISHED | TCP_EV_FIN |
-			     TCP_EV_ERROR | TCP_EV_CLOSED | TCP_EV_TIME_WAIT))
+	if (events & TCP_EV_ACKED && acked_is_news(c, sk))
+		sock_mark(e, sk);
+	if (events & (TCP_EV_RECEIVED | TCP_EV_ESTABLISHED | TCP_EV_FIN | TCP_EV_ERROR |
+			     TCP_EV_CLOSED | TCP_EV_TIME_WAIT))
 		sock_mark(e, sk);
 }
 

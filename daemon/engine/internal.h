@@ -144,8 +144,9 @@ struct sock {
 	uint32_t dirty_next;
 	uint32_t session_next, session_prev; /* the session's socks */
 	uint32_t sndbuf_bytes, rcvbuf_bytes;
-	uint32_t told_chunk; /* descriptor of the chunk that held the last byte told of */
-	uint64_t told_pos;   /* received_pos of the last event */
+	uint32_t told_chunk;	 /* descriptor of the chunk that held the last byte told of */
+	uint64_t told_pos;	 /* received_pos of the last event */
+	uint64_t told_acked_pos; /* acked_pos of it */
 	uint64_t consumed_pos;
 	uint64_t orphan_deadline_us;
 };

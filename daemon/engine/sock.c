@@ -134,6 +134,7 @@ bool sock_publish(struct engine *e, struct ring *r, struct sock *sk)
 	};
 	if (!gate_push(e, r, &slot))
 		return false;
+	sk->told_acked_pos = slot.body.flow.acked_pos;
 	sk->flags &= ~(uint32_t)SOCK_DIRTY;
 	r->session->events++;
 	e->counters.events++;
