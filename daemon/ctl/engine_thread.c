@@ -3,6 +3,7 @@
 
 #include "watch.h"
 
+#include <engine/counters.h>
 #include <engine/engine.h>
 #include <errno.h>
 #include <pthread.h>
@@ -27,7 +28,7 @@ enum {
 /* Written by the thread, read by others, relaxed. */
 struct counters {
 	_Atomic uint64_t progress, sleeps, wakes_queue, wakes_session, wakes_command, timeouts;
-	_Atomic uint64_t contended;
+	_Atomic uint64_t contended, taken;
 };
 
 struct engine_thread {
@@ -44,6 +45,8 @@ struct engine_thread {
 	uint64_t last_turn_us;
 	uint64_t peeked_us; /* when the descriptors were last looked at */
 	uint64_t no_spin_until_us;
+	uint64_t offered_us;	/* when the core was last offered to others */
+	uint64_t rings;		/* doorbells rung until then */
 	uint64_t flood_poll_us; /* when flooding sessions are looked at next */
 	uint32_t fired_count;	/* sessions' events since the last turn */
 	uint64_t fired[BATCH];
@@ -130,14 +133,35 @@ static void poll_flooders(struct engine_thread *t, uint64_t now_us)
 
 /* -- idling ---------------------------------------------------------------------------------- */
 
+/* Whether a client that we have rung waits for this very core: offers it and sees if it is
+ * taken. To spin would make the client wait for nothing. */
+static bool core_is_wanted(struct engine_thread *t, uint64_t now_us)
+{
+	uint64_t rings = engine_counters(t->cfg.engine)->doorbells, before_us;
+
+	if (rings == t->rings || now_us - t->offered_us < ENGINE_THREAD_OFFER_US)
+		return false;
+	t->rings = rings;
+	t->offered_us = now_us;
+	before_us = clock_us();
+	sched_yield();
+	return clock_us() - before_us >= ENGINE_THREAD_TAKEN_US;
+}
+
 /* Whether to look for work once more rather than sleep: for a while after there was some. An
  * idle turn takes a few microseconds: when the last one seems to have taken far longer,
  * somebody else had the core. */
 static bool should_spin(struct engine_thread *t, uint64_t now_us)
 {
+	if (t->cfg.spin_us == 0)
+		return false;
 	if (t->spinning && now_us - t->last_turn_us > ENGINE_THREAD_LOST_US) {
 		count(&t->counters.contended);
 		t->no_spin_until_us = now_us + ENGINE_THREAD_LOST_HOLD_US;
+	}
+	if (now_us >= t->no_spin_until_us && core_is_wanted(t, now_us)) {
+		count(&t->counters.taken);
+		t->no_spin_until_us = now_us + ENGINE_THREAD_TAKEN_HOLD_US;
 	}
 	return now_us >= t->no_spin_until_us && now_us - t->last_work_us < t->cfg.spin_us;
 }
@@ -371,6 +395,7 @@ void engine_thread_stats(struct engine_thread *t, struct engine_thread_stats *ou
 		.wakes_command = load(&c->wakes_command),
 		.timeouts = load(&c->timeouts),
 		.contended = load(&c->contended),
+		.taken = load(&c->taken),
 		.sessions_watched = watches.watched,
 		.sessions_polled = watches.polled,
 		.floods = watches.floods,

@@ -1,6 +1,7 @@
 /* The engine's thread with an engine made of counters: when it turns, when it sleeps, what
  * wakes it, and what becomes of a session that floods. */
 #include <ctl/engine_thread.h>
+#include <engine/counters.h>
 #include <engine/engine.h>
 #include <shm/doorbell.h>
 
@@ -29,6 +30,8 @@ struct engine {
 	_Atomic unsigned int woken[SESSIONS];
 	_Atomic bool post, work_when_woken, entered, left, draining;
 	_Atomic unsigned int drained;
+	_Atomic bool rings; /* a doorbell each turn with work */
+	struct engine_counters counters;
 };
 
 unsigned int engine_turn(struct engine *e, uint64_t now_us)
@@ -36,9 +39,16 @@ unsigned int engine_turn(struct engine *e, uint64_t now_us)
 	unsigned int work = atomic_load(&e->work);
 
 	(void)now_us;
-	if (work > 0)
+	if (work > 0) {
 		atomic_fetch_sub(&e->work, 1);
+		e->counters.doorbells += atomic_load(&e->rings);
+	}
 	return work > 0;
+}
+
+const struct engine_counters *engine_counters(const struct engine *e)
+{
+	return &e->counters;
 }
 
 uint64_t engine_next_us(const struct engine *e)
@@ -155,6 +165,61 @@ static void test_thread_given_no_work_sleeps_until_woken(void **state)
 	assert_true(stats.sleeps >= 2);
 	engine_thread_stop(t);
 	assert_true(fake.left);
+}
+
+static _Atomic bool hog_stop;
+
+static void *hog(void *arg)
+{
+	while (!atomic_load(&hog_stop))
+		;
+	return arg;
+}
+
+static void pin_to_core_0(pthread_attr_t *attr)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	pthread_attr_init(attr);
+	assert_int_equal(pthread_attr_setaffinity_np(attr, sizeof(one), &one), 0);
+}
+
+/* How often the core was taken when offered, with a thread that wants it all the time. */
+static uint64_t taken_beside_hog(bool rings)
+{
+	struct engine_thread_config cfg = make_config();
+	struct engine_thread_stats stats;
+	struct engine_thread *t;
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pin_to_core_0(&attr);
+	cfg.core = 0;
+	cfg.spin_us = 50;
+	atomic_store(&fake.rings, rings);
+	atomic_store(&hog_stop, false);
+	assert_int_equal(pthread_create(&thread, &attr, hog, NULL), 0);
+	assert_int_equal(engine_thread_start(&t, &cfg), 0);
+	for (int i = 0; i < 50; i++) {
+		atomic_store(&fake.work, 1);
+		engine_thread_wake(t);
+		sleep_us(2000);
+	}
+	engine_thread_stats(t, &stats);
+	atomic_store(&hog_stop, true);
+	pthread_join(thread, NULL);
+	engine_thread_stop(t);
+	pthread_attr_destroy(&attr);
+	return stats.taken;
+}
+
+static void test_thread_given_wanted_core_offers_it_after_doorbells_only(void **state)
+{
+	(void)state;
+	assert_int_not_equal(taken_beside_hog(true), 0);
+	assert_int_equal(taken_beside_hog(false), 0);
 }
 
 static void test_thread_given_bad_core_or_entry_refuses(void **state)
@@ -389,6 +454,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_thread_given_no_work_sleeps_until_woken),
+		cmocka_unit_test(test_thread_given_wanted_core_offers_it_after_doorbells_only),
 		cmocka_unit_test(test_thread_given_bad_core_or_entry_refuses),
 		cmocka_unit_test(test_thread_given_posted_messages_rings_main),
 		cmocka_unit_test(test_thread_given_queue_fd_wakes_on_it),
