@@ -66,6 +66,25 @@ install_packages()
 	apt_install "${missing[@]}" || die "apt-get could not install ${missing[*]}"
 }
 
+# one_at_a_time DIRECTORY COMMAND...: nobody else's, as far as they lock the directory, too.
+one_at_a_time()
+{
+	local lock status
+
+	exec {lock}<"$1"
+	flock "$lock"
+	"${@:2}"
+	status=$?
+	exec {lock}<&-
+	return $status
+}
+
+build_now()
+(
+	cd "$SRC" && cmake --preset "$1" &&
+		cmake --build --preset "$1" -j "$(nproc)" ${2:+--target} "${@:2}"
+)
+
 # build PRESET [TARGET...]: into build/PRESET, all targets or those given.
 build()
 {
@@ -74,42 +93,45 @@ build()
 	shift
 	mkdir -p "$SRC/build"
 	say "Building preset $preset into build/$preset"
-	if ! (cd "$SRC" && cmake --preset "$preset" &&
-		cmake --build --preset "$preset" -j "$(nproc)" ${1:+--target} "$@") >"$log" 2>&1; then
+	if ! one_at_a_time "$SRC/build" build_now "$preset" "$@" >"$log" 2>&1; then
 		tail -n 40 "$log" >&2
 		return 1
 	fi
 }
 
+# hugepages_change DIFFERENCE: as far as it goes; what it went is in $HUGEPAGES_ADDED.
+hugepages_change()
+{
+	local file=/proc/sys/vm/nr_hugepages before wanted
+
+	before=$(cat $file)
+	wanted=$((before + $1))
+	[ $wanted -ge 0 ] || wanted=0
+	{ echo $wanted >$file; } 2>/dev/null
+	HUGEPAGES_ADDED=$(($(cat $file) - before))
+}
+
 # hugepages_add COUNT: of 2 MiB; goes on with what there is.
 hugepages_add()
 {
-	local file=/proc/sys/vm/nr_hugepages before after
+	local file=/proc/sys/vm/nr_hugepages
 
 	if [ ! -w $file ]; then
 		echo "No hugepages on this machine: going on with plain pages."
 		return 0
 	fi
-	before=$(cat $file)
-	{ echo $((before + $1)) >$file; } 2>/dev/null
-	after=$(cat $file)
-	HUGEPAGES_ADDED=$((after - before))
+	one_at_a_time /run hugepages_change "$1"
 	if [ $HUGEPAGES_ADDED -ge "$1" ]; then
-		echo "Reserved $1 hugepages of 2 MiB (vm.nr_hugepages $before -> $after)."
+		echo "Reserved $1 hugepages of 2 MiB (vm.nr_hugepages is $(cat $file) now)."
 	else
-		[ $HUGEPAGES_ADDED -gt 0 ] && { hugepages_remove; HUGEPAGES_ADDED=0; }
+		hugepages_remove
 		echo "Could not reserve $1 hugepages: going on with plain pages."
 	fi
 }
 
 hugepages_remove()
 {
-	local file=/proc/sys/vm/nr_hugepages now
-
 	[ "$HUGEPAGES_ADDED" -gt 0 ] || return 0
-	now=$(cat $file)
-	now=$((now - HUGEPAGES_ADDED))
-	[ $now -ge 0 ] || now=0
-	{ echo $now >$file; } 2>/dev/null
+	one_at_a_time /run hugepages_change "-$HUGEPAGES_ADDED"
 	HUGEPAGES_ADDED=0
 }
