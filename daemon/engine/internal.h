@@ -69,7 +69,8 @@ enum {
 	SLAB_BYTES = 32768,
 	CHUNK_SMALL_BYTES = 2048,
 	CHUNK_SMALL_PER_SLAB = SLAB_BYTES / CHUNK_SMALL_BYTES,
-	CHUNK_LOW_SLABS = 4, /* below: out-of-order data gets nothing, windows stop growing */
+	CHUNK_LOW_SLABS = 4, /* least reserve, below which chunks are scarce (session.c) */
+	INITIAL_WINDOW_BYTES = 32768, /* promised before anything has come */
 };
 struct slab {
 	proto_ref ref;
@@ -85,6 +86,7 @@ struct chunk_pool {
 	uint32_t free_head, free_count;
 	uint32_t partial_head;
 	uint32_t chunks_used;
+	uint32_t holders; /* connections that hold chunks */
 };
 
 /* Descriptor of a chunk, the engine's own; the header in `up` is only ever written. */
@@ -107,10 +109,6 @@ bool chunk_pool_take(struct chunk_pool *p, struct rx_chunk *c, bool large);
 void chunk_pool_give(struct chunk_pool *p, const struct rx_chunk *c);
 uint8_t *chunk_pool_base(const struct chunk_pool *p, const struct rx_chunk *c);
 proto_ref chunk_pool_ref(const struct chunk_pool *p, const struct rx_chunk *c);
-static inline bool chunk_pool_low(const struct chunk_pool *p)
-{
-	return p->free_count < CHUNK_LOW_SLABS;
-}
 
 /* -- send descriptors (txq.c) ------------------------------------------------------------------ */
 
@@ -190,7 +188,7 @@ struct session {
 	bool dying;   /* ENGINE_CMD_SESSION_DEL has come */
 	bool starved; /* an accept waits for receive chunks */
 	bool condemned;
-	uint64_t need_up_us; /* not to ask for memory again before */
+	uint64_t need_up_us; /* not to ask for memory again before; 0: no answer is awaited */
 	uint32_t segments_up;
 	struct segment_map down[PROTO_SEGMENTS_MAX];
 	struct chunk_pool chunks;
@@ -399,6 +397,7 @@ void listener_publish(struct engine *e);
 uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp_segment *seg,
 	uint32_t off, uint32_t len, bool in_order);
 uint64_t rxq_limit(void *arg, const struct tcp_conn *c);
+uint32_t rxq_least_window(const struct engine *e);
 void rxq_consumed(struct engine *e, struct tcp_conn *c, uint64_t pos);
 void rxq_free(struct engine *e, struct tcp_conn *c);
 int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s);	   /* at accept */
@@ -435,6 +434,8 @@ void session_unpin(struct engine *e, struct session *s);
 void session_orphan_done(struct engine *e, struct sock *sk);
 void session_orphans_tick(struct engine *e);
 void session_need_up(struct engine *e, struct session *s);
+bool session_chunks_scarce(const struct engine *e, const struct session *s);
+uint64_t session_spare_bytes(const struct engine *e, const struct session *s);
 void session_starve(struct engine *e, struct session *s, struct listener *l);
 void session_fed(struct engine *e, struct session *s);
 const uint8_t *session_down(const struct session *s, proto_ref ref, uint32_t len);

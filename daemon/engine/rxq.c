@@ -80,15 +80,30 @@ static uint32_t room_behind(struct engine *e, const struct rx_chunk *k)
 	return gap < room ? (uint32_t)gap : room;
 }
 
-static bool may_take(struct engine *e, struct tcp_conn *c, struct chunk_pool *p, bool in_order)
+/* What the window never goes below, in bytes from what was consumed. With less than two segments
+ * a closed window would never open again: tcp/window.c moves the edge by whole segments only. */
+uint32_t rxq_least_window(const struct engine *e)
 {
-	if (!chunk_pool_low(p))
-		return true;
+	return 2u * e->cfg.tcp.mss_max_bytes;
+}
+
+/* Whether chunks are scarce: out-of-order data gets nothing, data in order a small chunk as long
+ * as the connection holds less than the least window. */
+static bool scarce(struct engine *e, const struct tcp_conn *c)
+{
+	struct sock *sk = conn_sock(e, c);
+
+	return sk ? session_chunks_scarce(e, e->sessions[sk->session])
+		  : e->pending_chunks.free_count < CHUNK_LOW_SLABS;
+}
+
+static bool may_take(struct engine *e, struct tcp_conn *c, uint64_t pos, bool in_order)
+{
 	if (!in_order) {
 		e->counters.rx_ooo_refused++;
 		return false;
 	}
-	return c->rxq_head == NONE || chunk_at(e, c->rxq_head)->start_pos >= c->rcv_nxt_pos;
+	return pos - consumed_pos(e, c) < rxq_least_window(e);
 }
 
 /* A new chunk for bytes at pos, inserted behind chunk `before`. */
@@ -108,6 +123,8 @@ static uint32_t insert_chunk(
 		shm_arena_free(&e->chunks, idx);
 		return NONE;
 	}
+	if (c->rxq_head == NONE)
+		p->holders++;
 	k->start_pos = pos;
 	k->next = before == NONE ? c->rxq_head : chunk_at(e, before)->next;
 	if (before == NONE)
@@ -122,6 +139,14 @@ static uint32_t insert_chunk(
 		.data_offset = sizeof(struct proto_chunk),
 	};
 	return idx;
+}
+
+static uint32_t take_chunk(struct engine *e, struct tcp_conn *c, uint32_t before, uint64_t pos,
+	bool large, bool in_order)
+{
+	if (!scarce(e, c))
+		return insert_chunk(e, c, before, pos, large);
+	return may_take(e, c, pos, in_order) ? insert_chunk(e, c, before, pos, false) : NONE;
 }
 
 static void note_no_memory(struct engine *e, struct tcp_conn *c)
@@ -155,10 +180,7 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 		if (k && end_pos(k) == pos)
 			n = room_behind(e, k);
 		if (!n) {
-			if (may_take(e, c, p, in_order))
-				idx = insert_chunk(e, c, idx, pos, large);
-			else
-				idx = NONE;
+			idx = take_chunk(e, c, idx, pos, large, in_order);
 			if (idx == NONE) {
 				note_no_memory(e, c);
 				break;
@@ -173,25 +195,35 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 		pos += n;
 		stored += n;
 	}
-	if (chunk_pool_low(p) && conn_sock(e, c))
+	if (conn_sock(e, c) && scarce(e, c))
 		session_need_up(e, e->sessions[conn_sock(e, c)->session]);
 	return stored;
 }
 
-/* tcp_ops.rx_limit: consumed + buffer; stands still while chunks are scarce. A buffer below two
- * segments would never let a closed window open again: tcp/window.c moves the edge by whole
- * segments only. */
+/* tcp_ops.rx_limit: what was consumed, and the buffer beyond: no more than a share of what the
+ * session's connections may still fill, and than twice what has come so far.
+ *
+ * The share is a dynamic threshold (Choudhury and Hahne, 1998): the more connections hold unread
+ * data and the less memory is left, the less is promised. One that is read among many idle ones
+ * gets its whole buffer; many that are not read find their windows closed before memory is used
+ * up. Their peers go on at once when a window opens, but not for long when segments that they
+ * were promised room for were dropped. Twice what has come keeps ahead of slow start. */
 uint64_t rxq_limit(void *arg, const struct tcp_conn *c)
 {
 	struct engine *e = arg;
 	struct sock *sk = conn_sock(e, c);
-	uint32_t least = 2 * e->cfg.tcp.mss_max_bytes;
+	uint32_t least = rxq_least_window(e);
+	const struct session *s;
+	uint64_t share, bytes;
 
 	if (!sk)
 		return PENDING_RCVBUF_BYTES;
-	if (chunk_pool_low(&e->sessions[sk->session]->chunks) && c->rxq_head != NONE)
-		return c->rcv_edge_pos;
-	return sk->consumed_pos + (sk->rcvbuf_bytes > least ? sk->rcvbuf_bytes : least);
+	s = e->sessions[sk->session];
+	share = session_spare_bytes(e, s) * 2 / (2 + s->chunks.holders);
+	bytes = INITIAL_WINDOW_BYTES + 2 * c->rcv_nxt_pos;
+	bytes = bytes < share ? bytes : share;
+	bytes = bytes < sk->rcvbuf_bytes ? bytes : sk->rcvbuf_bytes;
+	return sk->consumed_pos + (bytes > least ? bytes : least);
 }
 
 static void free_head(struct engine *e, struct tcp_conn *c, struct sock *sk)
@@ -203,8 +235,10 @@ static void free_head(struct engine *e, struct tcp_conn *c, struct sock *sk)
 		sk->told_chunk = NONE;
 	chunk_pool_give(pool_of(e, c), k);
 	c->rxq_head = k->next;
-	if (c->rxq_head == NONE)
+	if (c->rxq_head == NONE) {
 		c->rxq_tail = NONE;
+		pool_of(e, c)->holders--;
+	}
 	shm_arena_free(&e->chunks, idx);
 }
 
@@ -281,6 +315,10 @@ int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s)
 		else
 			chunk_at(e, tail)->next = idx;
 		tail = idx;
+	}
+	if (head != NONE) {
+		e->pending_chunks.holders--;
+		s->chunks.holders++;
 	}
 	free_chunks(e, &e->pending_chunks, c->rxq_head);
 	c->rxq_head = head;

@@ -139,6 +139,47 @@ const uint8_t *session_down(const struct session *s, proto_ref ref, uint32_t len
 	return s->down[i].base + off;
 }
 
+static uint32_t max_u32(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Slabs that are kept so that each connection can hold the least window there is: a program may
+ * read its connections in any order, and what one of them holds may be freed only after another
+ * has received. While there is more memory to be had a few will do; at the limit (or while the
+ * answer to a request for more is awaited) an eighth of it all, for connections that are still
+ * to come, or more if so many are here, up to half. */
+static uint32_t reserve_slabs(const struct engine *e, const struct session *s)
+{
+	uint32_t all = s->chunks.slab_count;
+	uint64_t each_bytes = rxq_least_window(e) + CHUNK_SMALL_BYTES;
+	uint64_t want = s->conns * each_bytes / SLAB_BYTES;
+
+	if (!s->need_up_us && s->up_bytes < s->desc.up_max_bytes)
+		return CHUNK_LOW_SLABS;
+	if (want > all / 2)
+		want = all / 2;
+	return max_u32(CHUNK_LOW_SLABS, max_u32(all / 8, (uint32_t)want));
+}
+
+bool session_chunks_scarce(const struct engine *e, const struct session *s)
+{
+	return s->chunks.free_count < reserve_slabs(e, s);
+}
+
+/* What the session may still fill beyond the reserve, as far as this engine knows. */
+uint64_t session_spare_bytes(const struct engine *e, const struct session *s)
+{
+	uint32_t reserve = reserve_slabs(e, s);
+	uint64_t spare = 0;
+
+	if (s->chunks.free_count > reserve)
+		spare = (uint64_t)(s->chunks.free_count - reserve) * SLAB_BYTES;
+	if (!s->need_up_us && s->up_bytes < s->desc.up_max_bytes)
+		spare += s->desc.up_max_bytes - s->up_bytes;
+	return spare;
+}
+
 void session_need_up(struct engine *e, struct session *s)
 {
 	if (e->now_us < s->need_up_us || s->dying || s->up_bytes >= s->desc.up_max_bytes)

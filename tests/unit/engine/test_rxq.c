@@ -74,6 +74,39 @@ static void test_rxq_given_no_chunks_left_loses_nothing(void **state)
 	assert_int_equal(gauges(1).chunks_used, 0);
 }
 
+/* One segment of 32 slabs for connections that want it several times over. */
+static int setup_crowded(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.client_cfg.up_bytes = 32 * SLAB_BYTES;
+	f.client_cfg.up_max_bytes = f.client_cfg.up_bytes;
+	fixture_start();
+	return 0;
+}
+
+/* Whichever a program reads first gets on, though all others hold what was sent to them. */
+static void test_rxq_given_many_unread_connections_each_gets_on(void **state)
+{
+	struct pair p[24];
+	uint64_t held = 0;
+
+	(void)state;
+	for (int i = 0; i < 24; i++) {
+		p[i] = open_pair(f.here);
+		send_bytes(p[i].here, 0x77, 100000);
+	}
+	run_ms(5000);
+	for (int i = 0; i < 24; i++) {
+		assert_true(p[i].there->received_pos > 0);
+		held += p[i].there->received_pos;
+	}
+	assert_true(held > 8 * SLAB_BYTES && held < 32 * SLAB_BYTES);
+	for (int i = 23; i >= 0; i--)
+		assert_stream(p[i].there, 100000);
+	assert_int_equal(gauges(1).chunks_used, 0);
+}
+
 static int setup_growing(void **state)
 {
 	(void)state;
@@ -200,6 +233,7 @@ int main(void)
 		S(test_rxq_given_reordered_segments_delivers_in_order, setup_reordering),
 		T(test_rxq_given_idle_connection_holds_no_chunk),
 		S(test_rxq_given_no_chunks_left_loses_nothing, setup_scarce),
+		S(test_rxq_given_many_unread_connections_each_gets_on, setup_crowded),
 		S(test_rxq_given_scarce_chunks_asks_for_a_segment, setup_growing),
 		T(test_rxq_given_early_data_adopts_it_at_accept),
 		S(test_rxq_given_no_room_at_accept_keeps_waiting, setup_three_slabs),
