@@ -642,6 +642,8 @@ int flow_accept(struct engine *e, struct listener *l, struct sock *sk)
 		session_starve(e, s, l);
 		return -EAGAIN;
 	}
+	if (rc)
+		rxq_free(e, c); /* while it is known whose chunks these are */
 	listener_pop(e, l);
 	c->due_flags &= (uint16_t)~CONN_PENDING;
 	c->owner = sock_idx(e, sk);

@@ -268,6 +268,7 @@ static uint32_t adopt_chunk(struct engine *e, struct session *s, uint32_t from)
 {
 	uint32_t idx = shm_arena_alloc(&e->chunks);
 	struct rx_chunk *k;
+	bool large;
 
 	if (idx == NONE)
 		return NONE;
@@ -275,7 +276,8 @@ static uint32_t adopt_chunk(struct engine *e, struct session *s, uint32_t from)
 	*k = *chunk_at(e, from);
 	k->next = NONE;
 	k->linked = false;
-	if (!chunk_pool_take(&s->chunks, k, k->large)) {
+	large = k->len > CHUNK_SMALL_BYTES - sizeof(struct proto_chunk);
+	if (!chunk_pool_take(&s->chunks, k, large)) {
 		shm_arena_free(&e->chunks, idx);
 		return NONE;
 	}

@@ -85,25 +85,27 @@ static int setup_crowded(void **state)
 	return 0;
 }
 
-/* Whichever a program reads first gets on, though all others hold what was sent to them. */
+/* Their windows close before memory is used up; whichever a program reads first gets on, though
+ * all others hold what was sent to them. */
 static void test_rxq_given_many_unread_connections_each_gets_on(void **state)
 {
-	struct pair p[24];
+	struct pair p[8];
 	uint64_t held = 0;
 
 	(void)state;
-	for (int i = 0; i < 24; i++) {
+	for (int i = 0; i < 8; i++) {
 		p[i] = open_pair(f.here);
-		send_bytes(p[i].here, 0x77, 100000);
+		send_bytes(p[i].here, 0x77, 200000);
 	}
 	run_ms(5000);
-	for (int i = 0; i < 24; i++) {
+	for (int i = 0; i < 8; i++) {
 		assert_true(p[i].there->received_pos > 0);
 		held += p[i].there->received_pos;
 	}
 	assert_true(held > 8 * SLAB_BYTES && held < 32 * SLAB_BYTES);
-	for (int i = 23; i >= 0; i--)
-		assert_stream(p[i].there, 100000);
+	assert_int_equal(engine_counters(engine_of(1))->rx_chunks_empty, 0);
+	for (int i = 7; i >= 0; i--)
+		assert_stream(p[i].there, 200000);
 	assert_int_equal(gauges(1).chunks_used, 0);
 }
 
@@ -189,6 +191,39 @@ static int setup_three_slabs(void **state)
 	return 0;
 }
 
+static int setup_one_slab(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.client_cfg.up_bytes = SLAB_BYTES;
+	f.client_cfg.up_max_bytes = f.client_cfg.up_bytes;
+	fixture_start();
+	return 0;
+}
+
+/* What does not fit even an empty session is reset, and leaves nothing behind. */
+static void test_rxq_given_early_data_past_all_memory_resets(void **state)
+{
+	struct sim_sock *c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	struct sim_sock *s;
+
+	(void)state;
+	run_ms(50);
+	send_bytes(c, 0x77, 60000);
+	run_ms(200);
+	s = sim_client_accept(f.listener, 0);
+	run_ms(50);
+	assert_int_equal(s->state, SIM_SOCK_OPEN);
+	assert_int_equal(s->error, ECONNRESET);
+	assert_int_equal(s->received_pos, 0);
+	assert_int_equal(c->error, ECONNRESET);
+	assert_true(sim_sock_close(s, false));
+	run_ms(5);
+	assert_int_equal(gauges(1).chunks_used, 0);
+	assert_int_equal(engine_of(1)->pending_chunks.chunks_used, 0);
+	assert_works(f.here);
+}
+
 static int setup_tiny_buffer(void **state)
 {
 	(void)state;
@@ -237,6 +272,7 @@ int main(void)
 		S(test_rxq_given_scarce_chunks_asks_for_a_segment, setup_growing),
 		T(test_rxq_given_early_data_adopts_it_at_accept),
 		S(test_rxq_given_no_room_at_accept_keeps_waiting, setup_three_slabs),
+		S(test_rxq_given_early_data_past_all_memory_resets, setup_one_slab),
 		S(test_rxq_given_buffer_below_segment_still_opens_window, setup_tiny_buffer),
 		T(test_rxq_given_close_with_unread_data_resets),
 	};
