@@ -67,7 +67,8 @@ ip -n "$H" addr flush dev vh
 ip -n "$H" addr add $KERNEL_IP/$PREFIX dev vh
 ip -n "$H" addr add $GATEWAY/$PREFIX dev vh
 ip -n "$H" addr add 192.0.2.1/32 dev lo
-daemon_conf d net_af_packet0,iface=vm $MTCPD_IP/$PREFIX "gateway = $GATEWAY"
+daemon_conf d net_af_packet0,iface=vm $MTCPD_IP/$PREFIX "gateway = $GATEWAY" \
+	'[limits]' 'half_open = 16384' # which even a slow machine fills
 daemon_start d
 DAEMON_PID=$LAST
 start_lighttpd
