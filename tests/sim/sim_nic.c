@@ -165,7 +165,7 @@ int nic_tx(struct nic_port *port, uint16_t queue, const struct nic_tx_frame *f)
 	uint32_t step = f->mss_bytes ? f->mss_bytes : f->payload_len;
 
 	(void)queue;
-	if (port->refuse)
+	if (port->refuse && f->l3_offset)
 		return -ENOBUFS;
 	assert(f->headers_len <= NIC_HEADERS_MAX && f->payload_len <= sizeof(port->payload));
 	for (uint16_t i = 0; i < f->gather_count; i++) {

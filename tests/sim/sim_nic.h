@@ -14,7 +14,7 @@
 struct nic_port *sim_nic_new(
 	struct sim_link *link, int side, const uint8_t mac[6], uint16_t mtu_bytes);
 void sim_nic_free(struct nic_port *port);
-/* nic_tx() refuses every frame while set, as a port without mbufs does. */
+/* nic_tx() refuses every frame but ARP while set, as a port without mbufs does. */
 void sim_nic_refuse(struct nic_port *port, bool refuse);
 
 #endif
