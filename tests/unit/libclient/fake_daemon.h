@@ -93,6 +93,7 @@ struct fake {
 	uint32_t sndbuf_bytes, rcvbuf_bytes;
 	/* knobs */
 	_Atomic bool release, pause, stop, answer_late, refuse_accept;
+	_Atomic bool paused; /* the thread has seen `pause` */
 	_Atomic uint32_t budget; /* most bytes moved per socket and turn */
 	_Atomic uint32_t consumed_slots, operations[PROTO_OP_COUNT], setopts;
 	_Atomic uint32_t socks_used, chunks_used, pieces_used;
@@ -810,6 +811,7 @@ static void *fake_run(void *arg)
 		unsigned int work;
 
 		if (f->pause) {
+			f->paused = true;
 			usleep(200);
 			continue;
 		}

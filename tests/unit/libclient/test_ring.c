@@ -1,0 +1,128 @@
+/* When the client rings a sleeping engine: once a sleep, at once for what cannot wait, and for the
+ * rest at the latest when it waits itself. */
+#include "fake_daemon.h"
+
+/* Stops the fake daemon's thread and takes its bells; the engines then sleep until resume_and_close(). */
+static void put_to_sleep(void)
+{
+	fake->paused = false;
+	fake->pause = true;
+	for (uint32_t e = 0; e < fake->engines; e++)
+		shm_doorbell_event_ring(fake->eventfd[e]);
+	while (!fake->paused)
+		usleep(1000);
+	fake_watch(fake, false);
+}
+
+static void resume_and_close(int sd)
+{
+	fake_watch(fake, true);
+	fake->pause = false;
+	assert_int_equal(mtcp_close(sd), 0);
+	assert_true(fake_is_clean(fake));
+}
+
+/* Rings since the last call, of all engines. */
+static uint64_t rings(void)
+{
+	uint64_t total = 0;
+
+	for (uint32_t e = 0; e < fake->engines; e++) {
+		struct pollfd p = {.fd = fake->eventfd[e], .events = POLLIN};
+		uint64_t n;
+
+		if (poll(&p, 1, 0) == 1 && read(p.fd, &n, sizeof(n)) == sizeof(n))
+			total += n;
+	}
+	return total;
+}
+
+/* A connection with n echoed bytes to read, all told of, and the engines asleep. */
+static int connection_with(size_t n)
+{
+	int sd = fake_connected(FAKE_ECHO, 0);
+	static uint8_t buf[1 << 20];
+
+	assert_true(n <= sizeof(buf));
+	assert_int_equal(mtcp_write(sd, buf, n), n);
+	while (mtcp_recv(sd, buf, sizeof(buf), MSG_PEEK) < (ssize_t)n)
+		usleep(1000);
+	put_to_sleep();
+	rings();
+	return sd;
+}
+
+static void test_ring_given_small_read_expected_none_until_a_wait(void **state)
+{
+	int sd = connection_with(100);
+	struct pollfd p = {.fd = sd, .events = POLLIN};
+	uint8_t buf[200];
+
+	(void)state;
+	assert_int_equal(mtcp_read(sd, buf, sizeof(buf)), 100);
+	assert_int_equal(rings(), 0);
+	assert_int_equal(mtcp_poll(&p, 1, 0), 0);
+	assert_int_equal(rings(), 1);
+	assert_int_equal(mtcp_poll(&p, 1, 0), 0);
+	assert_int_equal(rings(), 0);
+	resume_and_close(sd);
+}
+
+static void test_ring_given_read_and_answer_expected_one_for_both(void **state)
+{
+	int sd = connection_with(100);
+	struct pollfd p = {.fd = sd, .events = POLLIN};
+	uint8_t buf[200];
+
+	(void)state;
+	assert_int_equal(mtcp_read(sd, buf, sizeof(buf)), 100);
+	assert_int_equal(mtcp_write(sd, buf, 10), 10);
+	assert_int_equal(mtcp_write(sd, buf, 10), 10);
+	assert_int_equal(rings(), 1);
+	assert_int_equal(mtcp_poll(&p, 1, 0), 0);
+	assert_int_equal(rings(), 0);
+	resume_and_close(sd);
+}
+
+static void test_ring_given_read_of_a_quarter_buffer_expected_at_once(void **state)
+{
+	size_t n = fake->rcvbuf_bytes / 4;
+	int sd = connection_with(n);
+	static uint8_t buf[1 << 20];
+
+	(void)state;
+	assert_true(n > 0);
+	assert_int_equal(mtcp_recv(sd, buf, n, MSG_WAITALL), n);
+	assert_int_equal(rings(), 1);
+	resume_and_close(sd);
+}
+
+static void test_ring_given_each_sleep_expected_one(void **state)
+{
+	int sd = connection_with(1);
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(mtcp_write(sd, "ab", 2), 2);
+		assert_int_equal(mtcp_write(sd, "cd", 2), 2);
+		assert_int_equal(rings(), 1);
+		fake_watch(fake, true);
+		assert_int_equal(mtcp_write(sd, "ef", 2), 2);
+		assert_int_equal(rings(), 0);
+		fake_watch(fake, false);
+	}
+	resume_and_close(sd);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_ring_given_small_read_expected_none_until_a_wait),
+		T(test_ring_given_read_and_answer_expected_one_for_both),
+		T(test_ring_given_read_of_a_quarter_buffer_expected_at_once),
+		T(test_ring_given_each_sleep_expected_one),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
