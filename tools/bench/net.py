@@ -155,6 +155,7 @@ class Kernel(Side):
 class Mtcpd(Side):
     def begin(self, name, build, settings):
         self.runtime = os.path.join(self.directory, "run")
+        self.drop_behind_tap("add")
         self.mtcp_run = os.path.join(build, "bin", "mtcp-run")
         conf = os.path.join(self.directory, "mtcpd.conf")
         with open(conf, "w", encoding="ascii") as file:
@@ -162,6 +163,15 @@ class Mtcpd(Side):
         daemon = self.start("mtcpd", [], [os.path.join(build, "bin", "mtcpd"), "--config", conf])
         ready = os.path.join(self.runtime, "mtcpctl.sock")
         host.wait_until(lambda: os.path.exists(ready), "mtcpd", daemon)
+
+    def drop_behind_tap(self, operation):
+        """A packet socket gets a copy of each frame; the kernel would go on to look at its own,
+        for no address that it has, on the client's CPU. Frames end there instead."""
+        tc = ["ip", "netns", "exec", self.network.server_ns, "tc"]
+        host.run(*tc, "qdisc", operation, "dev", SERVER_IF, "ingress", check=operation == "add")
+        if operation == "add":
+            host.run(*tc, "filter", "add", "dev", SERVER_IF, "parent", "ffff:", "protocol", "all",
+                     "bpf", "da", "bytecode", "1,6 0 0 2")
 
     def configuration(self, name, settings):
         if name == "mtcpd-xdp":
@@ -185,4 +195,5 @@ class Mtcpd(Side):
 
     def end(self):
         super().end()
+        self.drop_behind_tap("del")
         shutil.rmtree(self.runtime, ignore_errors=True)
