@@ -133,19 +133,30 @@ static void poll_flooders(struct engine_thread *t, uint64_t now_us)
 
 /* -- idling ---------------------------------------------------------------------------------- */
 
-/* Whether a client that we have rung waits for this very core: offers it and sees if it is
- * taken. To spin would make the client wait for nothing. */
-static bool core_is_wanted(struct engine_thread *t, uint64_t now_us)
+static bool holds_off(const struct engine_thread *t, uint64_t now_us)
+{
+	return now_us < t->no_spin_until_us;
+}
+
+/* A client that we have rung may wait for this very core: offers it, always when it was taken a
+ * short time ago and now and then else. True if it was taken: the client has had its turn, and
+ * has probably submitted something. */
+static bool offer_core(struct engine_thread *t, uint64_t now_us)
 {
 	uint64_t rings = engine_counters(t->cfg.engine)->doorbells, before_us;
 
-	if (rings == t->rings || now_us - t->offered_us < ENGINE_THREAD_OFFER_US)
+	if (rings == t->rings ||
+		(!holds_off(t, now_us) && now_us - t->offered_us < ENGINE_THREAD_OFFER_US))
 		return false;
 	t->rings = rings;
 	t->offered_us = now_us;
 	before_us = clock_us();
 	sched_yield();
-	return clock_us() - before_us >= ENGINE_THREAD_TAKEN_US;
+	if (clock_us() - before_us < ENGINE_THREAD_TAKEN_US)
+		return false;
+	count(&t->counters.taken);
+	t->no_spin_until_us = now_us + ENGINE_THREAD_TAKEN_HOLD_US;
+	return true;
 }
 
 /* Whether to look for work once more rather than sleep: for a while after there was some. An
@@ -153,17 +164,11 @@ static bool core_is_wanted(struct engine_thread *t, uint64_t now_us)
  * somebody else had the core. */
 static bool should_spin(struct engine_thread *t, uint64_t now_us)
 {
-	if (t->cfg.spin_us == 0)
-		return false;
 	if (t->spinning && now_us - t->last_turn_us > ENGINE_THREAD_LOST_US) {
 		count(&t->counters.contended);
 		t->no_spin_until_us = now_us + ENGINE_THREAD_LOST_HOLD_US;
 	}
-	if (now_us >= t->no_spin_until_us && core_is_wanted(t, now_us)) {
-		count(&t->counters.taken);
-		t->no_spin_until_us = now_us + ENGINE_THREAD_TAKEN_HOLD_US;
-	}
-	return now_us >= t->no_spin_until_us && now_us - t->last_work_us < t->cfg.spin_us;
+	return !holds_off(t, now_us) && now_us - t->last_work_us < t->cfg.spin_us;
 }
 
 static uint64_t min_us(uint64_t a, uint64_t b)
@@ -223,6 +228,8 @@ static void turn(struct engine_thread *t)
 		t->spinning = false;
 		if (now_us - t->peeked_us >= ENGINE_THREAD_PEEK_US)
 			take_events(t, 0);
+	} else if (offer_core(t, now_us)) {
+		t->spinning = false; /* but look once more */
 	} else {
 		t->spinning = should_spin(t, now_us);
 		if (!t->spinning)

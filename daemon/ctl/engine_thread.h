@@ -55,8 +55,9 @@ enum {
 	 * for a while. */
 	ENGINE_THREAD_LOST_US = 200,
 	ENGINE_THREAD_LOST_HOLD_US = 100000,
-	/* Before it spins, an engine that has rung somebody offers its core, at most this often; an
-	 * offer that took this long was accepted, and then there is no spinning for a while. */
+	/* Before it spins or sleeps, an engine that has rung somebody offers its core, this often
+	 * at most. An offer that took this long was accepted; for a while it is then repeated for
+	 * each ring, and there is no spinning. */
 	ENGINE_THREAD_OFFER_US = 200,
 	ENGINE_THREAD_TAKEN_US = 4,
 	ENGINE_THREAD_TAKEN_HOLD_US = 10000,
@@ -65,7 +66,7 @@ enum {
 struct engine_thread_stats {
 	uint64_t sleeps, wakes_queue, wakes_session, wakes_command, timeouts;
 	uint64_t contended; /* times that the core was lost while spinning */
-	uint64_t taken;	    /* times that the core was offered before spinning, and taken */
+	uint64_t taken;	    /* times that the core was offered after a ring, and taken */
 	uint32_t sessions_watched;
 	uint32_t sessions_polled; /* eventfd taken out of epoll for flooding */
 	uint64_t floods;	  /* sessions ever moved to polling */
