@@ -145,6 +145,7 @@ class Client:
             "server_cpu_us": self.server_s * micro,
             "client_cpu_us": self.client_s * micro,
             "ksoftirqd_cpu_us": self.soft_s * micro,
+            "total_cpu_us": (self.server_s + self.client_s + self.soft_s) * micro,
             "other_cpu_percent": self.other_percent,
         }
 

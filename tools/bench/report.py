@@ -2,7 +2,7 @@
 import statistics
 
 FIGURES = ("rate", "p50_us", "p99_us", "server_cpu_us", "client_cpu_us", "ksoftirqd_cpu_us",
-           "other_cpu_percent")
+           "total_cpu_us", "other_cpu_percent")
 QUIET_PERCENT = 5
 
 
@@ -31,10 +31,20 @@ def ratio(variant, base):
     return result
 
 
+def ratio_by_round(runs, base_runs):
+    """Each round's rate over the kernel's of the same round: what the machine's speed did from
+    round to round cancels out."""
+    pairs = [{"rate": a["rate"] / b["rate"]} for a, b in zip(runs, base_runs)
+             if "error" not in a and "error" not in b and b["rate"]]
+    return spread(pairs, "rate")
+
+
 def bench_summary(bench, results):
     variants = {name: variant_summary(runs) for name, runs in results.items()}
     base = variants.get("kernel")
     ratios = {name: ratio(v, base) for name, v in variants.items() if base and name != "kernel"}
+    for name, figures in ratios.items():
+        figures["rate_by_round"] = ratio_by_round(results[name], results["kernel"])
     return {"title": bench.title, "unit": bench.unit, "op": bench.op, "variants": variants,
             "ratio": ratios}
 
@@ -74,20 +84,20 @@ def median(figure):
 
 
 def ratio_cell(bench, name):
-    value = bench["ratio"].get(name, {}).get("rate")
-    return "%.2f" % value if value is not None else ""
+    figure = bench["ratio"].get(name, {}).get("rate_by_round")
+    return "%(median).2f (%(min).2f..%(max).2f)" % figure if figure else ""
 
 
 def row(bench_name, bench, name):
     v = bench["variants"][name]
     return (bench_name, name, cell(v["rate"]), ratio_cell(bench, name), cell(v["p50_us"]),
-            cell(v["p99_us"]), median(v["server_cpu_us"]), median(v["client_cpu_us"]),
+            cell(v["p99_us"]), median(v["server_cpu_us"]), median(v["total_cpu_us"]),
             "%.0f" % v["other_cpu_percent"]["median"] if v["other_cpu_percent"] else "-",
             str(v["failed"]) if v["failed"] else "")
 
 
 HEAD = ("bench", "variant", "rate: median (min..max)", "ratio", "p50 us", "p99 us",
-        "server CPU", "client CPU", "others %", "failed")
+        "server CPU", "total CPU", "others %", "failed")
 
 
 def notes(report):
@@ -99,7 +109,7 @@ def notes(report):
            % (settings["rounds"], settings["seconds"], env["server_cpu"], env["client_cpu"],
               env["congestion_control"], env["load_before"], env["load_after"]))
     yield "rate in requests/s, of iperf in Gbit/s; CPU in us a request, of iperf a MB; " \
-        "ratio is to the kernel's median"
+        "ratio is to the kernel's rate of the same round"
     others = [v["other_cpu_percent"]["median"] for b in report["benches"].values()
               for v in b["variants"].values() if v["other_cpu_percent"]]
     if others and max(others) > QUIET_PERCENT:

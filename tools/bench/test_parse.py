@@ -38,7 +38,7 @@ class Bench:
 
 def result(rate, **more):
     return {"rate": rate, "p50_us": None, "p99_us": 2 * rate, "server_cpu_us": 3.0,
-            "client_cpu_us": 4.0, "ksoftirqd_cpu_us": 0.0, "other_cpu_percent": 1.0, **more}
+            "client_cpu_us": 4.0, "ksoftirqd_cpu_us": 0.0, "total_cpu_us": 7.0, "other_cpu_percent": 1.0, **more}
 
 
 class ParseTest(unittest.TestCase):
@@ -84,15 +84,21 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(bench["variants"]["kernel"]["rate"],
                          {"median": 10, "min": 9, "max": 30, "runs": [9, 10, 30]})
         self.assertEqual(bench["ratio"]["mtcpd"]["rate"], 2.0)
+        by_round = bench["ratio"]["mtcpd"]["rate_by_round"]
+        self.assertEqual(by_round["runs"], [20 / 9, 0.5, 0.7])
+        self.assertEqual(by_round["median"], 0.7)
         self.assertIsNone(bench["variants"]["mtcpd"]["p50_us"])
         self.assertIsNone(bench["ratio"]["mtcpd"]["p50_us"])
         self.assertIsNone(bench["ratio"]["mtcpd"]["ksoftirqd_cpu_us"])
 
     def test_a_run_with_errors_counts_as_failed_and_for_nothing_else(self):
-        summary = self.summary([result(10)], [result(99, error="Socket errors"), result(20)])
+        summary = self.summary([result(10), result(10)],
+                               [result(99, error="Socket errors"), result(20)])
         mtcpd = summary["benches"]["b"]["variants"]["mtcpd"]
         self.assertEqual((mtcpd["failed"], mtcpd["errors"]), (1, ["Socket errors"]))
         self.assertEqual(mtcpd["rate"]["runs"], [20])
+        ratio = summary["benches"]["b"]["ratio"]["mtcpd"]
+        self.assertEqual(ratio["rate_by_round"]["runs"], [2.0])
         self.assertIn("FAILED b on mtcpd: Socket errors", report.table(summary))
 
     def test_a_variant_that_always_failed_has_no_figures(self):
