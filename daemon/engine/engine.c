@@ -288,6 +288,7 @@ unsigned int engine_turn(struct engine *e, uint64_t now_us)
 	work += handover_run(e);
 	work += gate_poll(e);
 	work += flow_timers(e);
+	work += session_close_some(e);
 	housekeeping(e);
 	work += engine_output(e);
 	nic_tx_flush(e->cfg.port, e->cfg.id);
@@ -313,7 +314,7 @@ uint64_t engine_next_us(const struct engine *e)
 		next = min_us(next, e->orphans_tick_us);
 	if (e->neigh_waiters.head != NONE)
 		next = min_us(next, e->now_us + NEIGH_WAIT_POLL_US);
-	if (e->due.head != NONE)
+	if (e->due.head != NONE || e->closing)
 		next = e->now_us;
 	return next;
 }
@@ -322,7 +323,7 @@ bool engine_sleep_prepare(struct engine *e)
 {
 	bool idle = true;
 
-	if (e->due.head != NONE || !command_empty(e) || !handover_empty(e))
+	if (e->due.head != NONE || e->closing || !command_empty(e) || !handover_empty(e))
 		return false;
 	while (e->active)
 		gate_sleep(e, e->active);

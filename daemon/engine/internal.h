@@ -42,12 +42,13 @@
 enum {
 	RX_FRAMES_PER_TURN = 64,
 	TIMERS_PER_TURN = 256,
+	CLOSES_PER_TURN = 512,
 	OUTPUTS_PER_TURN = 256,
 	SEGMENTS_PER_OUTPUT = 16,
-	TXQ_DESCRIPTORS_MAX = 4096, /* of one connection */
+	TXQ_DESCRIPTORS_MAX = 4096,	 /* of one connection */
 	TXQ_DESCRIPTORS_SESSION = 65536, /* of one session, and for each of its sockets */
 	TXQ_DESCRIPTORS_PER_CONN = 4,
-	RING_IDLE_TURNS_MAX = 256,  /* empty polls before a ring is no longer watched */
+	RING_IDLE_TURNS_MAX = 256, /* empty polls before a ring is no longer watched */
 	LISTENERS_MAX = 4096,
 	LISTENER_BUCKETS = 256,
 	BACKLOG_MAX = 4096,
@@ -69,7 +70,7 @@ enum {
 	SLAB_BYTES = 32768,
 	CHUNK_SMALL_BYTES = 2048,
 	CHUNK_SMALL_PER_SLAB = SLAB_BYTES / CHUNK_SMALL_BYTES,
-	CHUNK_LOW_SLABS = 4, /* least reserve, below which chunks are scarce (session.c) */
+	CHUNK_LOW_SLABS = 4,	      /* least reserve, below which chunks are scarce (session.c) */
 	INITIAL_WINDOW_BYTES = 32768, /* promised before anything has come */
 };
 struct slab {
@@ -194,6 +195,9 @@ struct session {
 	struct chunk_pool chunks;
 	struct ring *rings; /* desc.layout.contexts of them */
 	uint32_t socks_head;
+	uint32_t closing;	/* after death: the next sock to close */
+	uint32_t orphan_budget; /* after death: how many orphans its user may still have */
+	struct session *closing_next;
 	uint32_t conns;
 	uint32_t tx_descs;
 	uint32_t watched; /* rings in the active list */
@@ -266,6 +270,7 @@ struct engine {
 
 	struct session *session_bucket[SESSION_BUCKETS];
 	struct session **sessions; /* by index */
+	struct session *closing;   /* dead, with sockets still to close */
 	uint32_t session_count, session_capacity, session_hint;
 	struct ring *active; /* circular lists */
 	struct ring *publish;
@@ -432,6 +437,7 @@ void session_condemn(struct engine *e, struct session *s, enum proto_condemned r
 void session_destroy(struct engine *e, uint32_t idx);
 void session_unpin(struct engine *e, struct session *s);
 void session_orphan_done(struct engine *e, struct sock *sk);
+unsigned int session_close_some(struct engine *e);
 void session_orphans_tick(struct engine *e);
 void session_need_up(struct engine *e, struct session *s);
 bool session_chunks_scarce(const struct engine *e, const struct session *s);

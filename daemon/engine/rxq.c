@@ -94,7 +94,7 @@ static bool scarce(struct engine *e, const struct tcp_conn *c)
 	struct sock *sk = conn_sock(e, c);
 
 	return sk ? session_chunks_scarce(e, e->sessions[sk->session])
-		  : e->pending_chunks.free_count < CHUNK_LOW_SLABS;
+		  : e->pending_chunks.free_count < e->pending_chunks.slab_count / 2;
 }
 
 static bool may_take(struct engine *e, struct tcp_conn *c, uint64_t pos, bool in_order)

@@ -2,10 +2,11 @@
  *
  * The main thread owns a session's life. It adds one, and when the process is gone (or has
  * been condemned) it says so with ENGINE_CMD_SESSION_DEL: the engine drains the submission
- * rings once more, closes the session's sockets as Linux would, frees its receive chunks and
- * forgets its rings, all in that turn. Connections with unsent bytes become orphans: their
- * socks stay and pin `down` until the bytes are acknowledged or time is over. When nothing
- * is pinned, ENGINE_NOTE_SESSION_GONE tells the main thread that the memory may be unmapped.
+ * rings once more and forgets them in that turn, and closes the session's sockets as Linux
+ * would, which frees their receive chunks, a bounded number in each turn. Connections with unsent
+ * bytes become orphans: their socks stay and pin `down` until the bytes are acknowledged or time is
+ * over. When nothing is pinned, ENGINE_NOTE_SESSION_GONE tells the main thread that the memory may
+ * be unmapped.
  */
 #include "internal.h"
 
@@ -81,6 +82,7 @@ int session_add(struct engine *e, const struct engine_session_desc *d)
 	s->desc = *d;
 	s->bell_slow_until_us = bell_slow_until_us(e, d->uid);
 	s->socks_head = NONE;
+	s->closing = NONE;
 	s->up_bytes = d->up_bytes;
 	s->segments_up = 1;
 	s->down[0] = (struct segment_map){.base = d->down_base, .bytes = d->down_bytes};
@@ -267,9 +269,8 @@ static void detach(struct engine *e, struct sock *sk, struct tcp_conn *c)
 	sock_free(e, sk);
 }
 
-/* Closes one socket of a dead session as Linux would: unread data means RST. `budget` is how
- * many orphans its user may still have. */
-static void close_sock(struct engine *e, struct session *s, struct sock *sk, uint32_t *budget)
+/* Closes one socket of a dead session as Linux would: unread data means RST. */
+static void close_sock(struct engine *e, struct session *s, struct sock *sk)
 {
 	struct tcp_conn *c;
 	bool closed = sk->flags & SOCK_CLOSED;
@@ -284,8 +285,8 @@ static void close_sock(struct engine *e, struct session *s, struct sock *sk, uin
 	abort = s->condemned || (!closed && c->rcv_nxt_pos > sk->consumed_pos);
 	rxq_free(e, c);
 	if (!abort && c->txq_head != NONE && c->state != TCP_CLOSED) {
-		if (*budget) {
-			(*budget)--;
+		if (s->orphan_budget) {
+			s->orphan_budget--;
 			make_orphan(e, s, sk);
 			if (!closed)
 				flow_close(e, c, false);
@@ -299,11 +300,33 @@ static void close_sock(struct engine *e, struct session *s, struct sock *sk, uin
 		flow_close(e, c, abort);
 }
 
-/* The process is gone. */
+/* Closes sockets of dead sessions, a bounded number; returns how many. */
+unsigned int session_close_some(struct engine *e)
+{
+	unsigned int n = 0;
+
+	while (e->closing && n < CLOSES_PER_TURN) {
+		struct session *s = e->closing;
+
+		if (s->closing == NONE) {
+			e->closing = s->closing_next;
+			session_unpin(e, s);
+		} else {
+			struct sock *sk = sock_at(e, s->closing);
+
+			s->closing = sk->session_next;
+			close_sock(e, s, sk);
+			n++;
+		}
+	}
+	return n;
+}
+
+/* The process is gone. Its sockets are closed over this and the next turns. */
 void session_del(struct engine *e, uint32_t id)
 {
 	struct session *s = session_find(e, id);
-	uint32_t used, budget;
+	uint32_t used;
 
 	if (!s || s->dying)
 		return;
@@ -314,14 +337,13 @@ void session_del(struct engine *e, uint32_t id)
 		gate_forget(e, &s->rings[i]);
 	listener_del_session(e, s->idx);
 	used = uid_orphans(e, s->desc.uid);
-	budget = used < e->cfg.limits.uid_orphans_max ? e->cfg.limits.uid_orphans_max - used : 0;
-	s->orphans++; /* keeps *s while its socks go; taken back by session_unpin */
+	s->orphan_budget =
+		used < e->cfg.limits.uid_orphans_max ? e->cfg.limits.uid_orphans_max - used : 0;
+	s->orphans++; /* keeps *s while its socks go; taken back by session_close_some() */
 	e->orphans++;
-	for (uint32_t i = s->socks_head, next; i != NONE; i = next) {
-		next = sock_at(e, i)->session_next;
-		close_sock(e, s, sock_at(e, i), &budget);
-	}
-	session_unpin(e, s);
+	s->closing = s->socks_head;
+	s->closing_next = e->closing;
+	e->closing = s;
 }
 
 /* The orphan's bytes are all acknowledged: nothing refers to the session any more. */
@@ -346,7 +368,7 @@ void session_orphans_tick(struct engine *e)
 			bool last = sk->session_next == NONE;
 
 			next = sk->session_next;
-			if (sk->orphan_deadline_us > e->now_us)
+			if (!(sk->flags & SOCK_ORPHAN) || sk->orphan_deadline_us > e->now_us)
 				continue;
 			e->counters.orphans_timed_out++;
 			sk->orphan_deadline_us = UINT64_MAX;

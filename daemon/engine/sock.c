@@ -52,6 +52,8 @@ static void unlink_from_session(struct engine *e, struct sock *sk)
 {
 	struct session *s = e->sessions[sk->session];
 
+	if (s->closing == sock_idx(e, sk))
+		s->closing = sk->session_next;
 	if (sk->session_prev != NONE)
 		sock_at(e, sk->session_prev)->session_next = sk->session_next;
 	else
