@@ -167,6 +167,42 @@ static void test_session_given_hundreds_of_deaths_leaks_nothing(void **state)
 	assert_works(f.here);
 }
 
+static int setup_many(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.cfg.host[0].limits.conns_max = CLOSES_PER_TURN * 2;
+	f.cfg.host[0].limits.session_conns_max = CLOSES_PER_TURN * 2;
+	fixture_start();
+	return 0;
+}
+
+/* More connections than one turn closes: the engine turns in between. */
+static void test_session_given_death_with_many_sockets_closes_some_each_turn(void **state)
+{
+	struct engine *e = engine_of(0);
+	uint32_t socks, turns = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < CLOSES_PER_TURN + 10; i++) {
+		sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+		run_ms(1);
+	}
+	socks = gauges(0).socks;
+	assert_int_equal(socks, CLOSES_PER_TURN + 10);
+	sim_client_crash(f.here);
+	assert_int_equal(command_run(e), 1);
+	assert_int_equal(gauges(0).socks, socks);
+	assert_int_equal(session_close_some(e), CLOSES_PER_TURN);
+	assert_int_equal(gauges(0).socks, 10);
+	assert_int_equal(engine_next_us(e), e->now_us);
+	while (session_close_some(e))
+		turns++;
+	assert_int_equal(turns, 1);
+	assert_int_equal(gauges(0).socks, 0);
+	assert_int_equal(gauges(0).sessions, 0);
+}
+
 #define S(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
@@ -179,6 +215,7 @@ int main(void)
 		S(test_session_given_too_many_orphans_resets_the_rest, setup_no_orphans),
 		T(test_session_given_death_of_listener_returns_the_queue),
 		T(test_session_given_death_with_full_completions_still_drains),
+		S(test_session_given_death_with_many_sockets_closes_some_each_turn, setup_many),
 		T(test_session_given_hundreds_of_deaths_leaks_nothing),
 	};
 
