@@ -532,9 +532,11 @@ void gate_drain(struct engine *e, struct session *s)
 /* -- publishing -----------------------------------------------------------------------------------
  */
 
-static void publish_retry(struct engine *e, struct ring *r)
+/* The longer a client takes nothing the less often its full ring is tried; one that does take
+ * events is served at once again, however long its backlog. */
+static void publish_retry(struct engine *e, struct ring *r, bool progress)
 {
-	r->retry_us = r->retry_us ? r->retry_us * 2 : PUBLISH_RETRY_MIN_US;
+	r->retry_us = r->retry_us && !progress ? r->retry_us * 2 : PUBLISH_RETRY_MIN_US;
 	if (r->retry_us > PUBLISH_RETRY_MAX_US)
 		r->retry_us = PUBLISH_RETRY_MAX_US;
 	r->retry_at_us = e->now_us + r->retry_us;
@@ -567,8 +569,10 @@ static void ring_doorbell(struct engine *e, struct ring *r)
 
 static void publish_ring(struct engine *e, struct ring *r, unsigned int *work)
 {
+	unsigned int before = *work;
+
 	if (!publish_dirty(e, r, work) || (r->stashed && !has_room(e, r))) {
-		publish_retry(e, r);
+		publish_retry(e, r, *work != before);
 		return;
 	}
 	publish_done(e, r);

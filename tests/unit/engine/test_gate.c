@@ -330,6 +330,35 @@ static void test_gate_given_client_that_never_reads_harms_nobody(void **state)
 	assert_tolerated();
 }
 
+static int setup_small_rings(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.client_cfg.ring_order_log2 = PROTO_RING_ORDER_MIN;
+	fixture_start();
+	return 0;
+}
+
+/* A full ring is tried ever more seldom, but only as long as its client takes nothing. */
+static void test_gate_given_client_that_reads_again_catches_up_at_once(void **state)
+{
+	struct pair p[100];
+
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		p[i] = open_pair(f.here);
+	f.here->deaf = true;
+	for (int i = 0; i < 100; i++) {
+		send_bytes(p[i].there, 0x33, 1);
+		run_ms(1);
+	}
+	run_ms(500);
+	f.here->deaf = false;
+	run_ms(PUBLISH_RETRY_MAX_US / 1000 + 10); /* several rings full */
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(p[i].here->received_pos, 1);
+}
+
 /* The engine takes a bounded number of slots from a flooded ring in a turn. */
 static void test_gate_given_flood_of_submissions_bounds_the_turn(void **state)
 {
@@ -384,6 +413,8 @@ static void test_gate_given_info_tells_all_parts(void **state)
 
 #define G(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
+#define S(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -406,6 +437,7 @@ int main(void)
 		G(test_gate_given_consumer_index_ahead_condemns),
 		G(test_gate_given_consumer_index_back_condemns),
 		G(test_gate_given_client_that_never_reads_harms_nobody),
+		S(test_gate_given_client_that_reads_again_catches_up_at_once, setup_small_rings),
 		G(test_gate_given_flood_of_submissions_bounds_the_turn),
 		G(test_gate_given_hole_in_down_condemns),
 		G(test_gate_given_unknown_option_answers),
