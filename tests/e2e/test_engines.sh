@@ -148,7 +148,10 @@ run_all af_packet
 
 # The kernel's end of a tap is in the daemon's namespace.
 ip -n "$H" link del vh
-daemon_conf d net_tap0,iface=tt$$ $MTCPD_IP/24 "gateway = $KERNEL_IP" "${TWO[@]}"
+# Other ports than the first daemon's, which the kernel still has in TIME-WAIT: the new daemon's
+# sequence numbers know nothing of those, so that one connect in two would take a second.
+daemon_conf d net_tap0,iface=tt$$ $MTCPD_IP/24 "gateway = $KERNEL_IP" "${TWO[@]}" \
+	"[tcp]" "ephemeral_ports = 2000-19999"
 daemon_start d "$H"
 DAEMON_PID=$LAST
 ip -n "$H" addr add $KERNEL_IP/24 dev tt$$
