@@ -441,6 +441,7 @@ unsigned int session_close_some(struct engine *e);
 void session_orphans_tick(struct engine *e);
 void session_need_up(struct engine *e, struct session *s);
 bool session_chunks_scarce(const struct engine *e, const struct session *s);
+bool session_chunks_few(const struct session *s);
 uint64_t session_spare_bytes(const struct engine *e, const struct session *s);
 void session_starve(struct engine *e, struct session *s, struct listener *l);
 void session_fed(struct engine *e, struct session *s);

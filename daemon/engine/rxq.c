@@ -88,7 +88,8 @@ uint32_t rxq_least_window(const struct engine *e)
 }
 
 /* Whether chunks are scarce: out-of-order data gets nothing, data in order a small chunk as long
- * as the connection holds less than the least window. */
+ * as the connection holds less than the least window, or if that fulfils what it was promised:
+ * its window is then shut, and the peer does not have to find out by retransmitting. */
 static bool scarce(struct engine *e, const struct tcp_conn *c)
 {
 	struct sock *sk = conn_sock(e, c);
@@ -103,7 +104,8 @@ static bool may_take(struct engine *e, struct tcp_conn *c, uint64_t pos, bool in
 		e->counters.rx_ooo_refused++;
 		return false;
 	}
-	return pos - consumed_pos(e, c) < rxq_least_window(e);
+	return pos - consumed_pos(e, c) < rxq_least_window(e) ||
+	       c->rcv_edge_pos - pos <= CHUNK_SMALL_BYTES;
 }
 
 /* A new chunk for bytes at pos, inserted behind chunk `before`. */
@@ -141,6 +143,22 @@ static uint32_t insert_chunk(
 	return idx;
 }
 
+/* What one connection of the session may hold; see rxq_limit(). */
+static uint64_t share_bytes(const struct engine *e, const struct session *s)
+{
+	return session_spare_bytes(e, s) * 2 / (2 + s->chunks.holders);
+}
+
+/* A large chunk is for those who have much queued, and may cost no more than a share. */
+static bool wants_large(struct engine *e, const struct tcp_conn *c, uint64_t end)
+{
+	struct sock *sk = conn_sock(e, c);
+
+	if (end - consumed_pos(e, c) <= CHUNK_SMALL_BYTES * 4)
+		return false;
+	return !sk || share_bytes(e, e->sessions[sk->session]) >= SLAB_BYTES;
+}
+
 static uint32_t take_chunk(struct engine *e, struct tcp_conn *c, uint32_t before, uint64_t pos,
 	bool large, bool in_order)
 {
@@ -167,7 +185,7 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 {
 	struct engine *e = arg;
 	struct chunk_pool *p = pool_of(e, c);
-	bool large = pos + len - consumed_pos(e, c) > CHUNK_SMALL_BYTES * 4;
+	bool large = wants_large(e, c, pos + len);
 	uint32_t stored = 0;
 	uint32_t idx = find_before(e, c, pos);
 
@@ -195,7 +213,7 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 		pos += n;
 		stored += n;
 	}
-	if (conn_sock(e, c) && scarce(e, c))
+	if (conn_sock(e, c) && session_chunks_few(e->sessions[conn_sock(e, c)->session]))
 		session_need_up(e, e->sessions[conn_sock(e, c)->session]);
 	return stored;
 }
@@ -219,7 +237,7 @@ uint64_t rxq_limit(void *arg, const struct tcp_conn *c)
 	if (!sk)
 		return PENDING_RCVBUF_BYTES;
 	s = e->sessions[sk->session];
-	share = session_spare_bytes(e, s) * 2 / (2 + s->chunks.holders);
+	share = share_bytes(e, s);
 	bytes = INITIAL_WINDOW_BYTES + 2 * c->rcv_nxt_pos;
 	bytes = bytes < share ? bytes : share;
 	bytes = bytes < sk->rcvbuf_bytes ? bytes : sk->rcvbuf_bytes;

@@ -154,7 +154,7 @@ static uint32_t max_u32(uint32_t a, uint32_t b)
 static uint32_t reserve_slabs(const struct engine *e, const struct session *s)
 {
 	uint32_t all = s->chunks.slab_count;
-	uint64_t each_bytes = rxq_least_window(e) + CHUNK_SMALL_BYTES;
+	uint64_t each_bytes = rxq_least_window(e) + 2 * CHUNK_SMALL_BYTES;
 	uint64_t want = s->conns * each_bytes / SLAB_BYTES;
 
 	if (!s->need_up_us && s->up_bytes < s->desc.up_max_bytes)
@@ -167,6 +167,12 @@ static uint32_t reserve_slabs(const struct engine *e, const struct session *s)
 bool session_chunks_scarce(const struct engine *e, const struct session *s)
 {
 	return s->chunks.free_count < reserve_slabs(e, s);
+}
+
+/* Time to ask for more: a quarter is left for what comes until the answer does. */
+bool session_chunks_few(const struct session *s)
+{
+	return s->chunks.free_count < max_u32(CHUNK_LOW_SLABS, s->chunks.slab_count / 4);
 }
 
 /* What the session may still fill beyond the reserve, as far as this engine knows. */
