@@ -227,6 +227,16 @@ static int start_worker(struct worker *w, const struct echo_options *o, uint32_t
 	return errno ? -1 : 0;
 }
 
+/* Closes what is held open. */
+static void stop_worker(struct worker *w)
+{
+	for (uint32_t i = 0; i < w->count; i++)
+		if (w->conns[i].sd >= 0)
+			mtcp_close(w->conns[i].sd);
+	mtcp_close(w->epd);
+	free(w->conns);
+}
+
 /* -- all ----------------------------------------------------------------------------------- */
 
 static void report(const struct echo_options *o, const struct echo_result *r, double seconds)
@@ -271,8 +281,7 @@ int echo_client(const struct echo_options *o)
 	if (o->hold)
 		echo_wait_signal();
 	for (uint32_t i = 0; i < o->threads; i++)
-		for (uint32_t k = 0; o->hold && k < w[i].count; k++)
-			if (w[i].conns[k].sd >= 0)
-				mtcp_close(w[i].conns[k].sd);
+		stop_worker(&w[i]);
+	free(w);
 	return all.failed != 0;
 }

@@ -187,8 +187,9 @@ static int start_worker(const struct server *s)
 
 int echo_server(const struct echo_options *o)
 {
-	struct server s = {.count = echo_ports(o)};
+	static struct server s; /* the threads' as well */
 
+	s.count = echo_ports(o);
 	echo_block_signals();
 	s.listeners = calloc(s.count, sizeof(*s.listeners));
 	for (uint32_t i = 0; s.listeners && i < s.count; i++)
