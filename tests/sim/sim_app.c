@@ -275,7 +275,7 @@ static unsigned int drive_open(struct sim_app *a, uint32_t i, int end)
 		return 0;
 	if (x->spec.nodelay && sim_sock_setopt(x->sk, PROTO_SET_NODELAY, 1))
 		x->spec.nodelay = false;
-	if (sim_rng_chance(&a->rng, INFO_PPM) && x->sk->info_result != INT32_MIN)
+	if (sim_rng_chance(&a->rng, INFO_PPM))
 		sim_sock_info(x->sk);
 	for (int n = 0; n < OPS_PER_DRIVE; n++)
 		work += read_some(a, i, end) + write_some(a, i, end);

@@ -271,13 +271,16 @@ bool sim_sock_setopt(struct sim_sock *sk, uint32_t option, uint64_t value)
 	return !sim_client_submit(sk->client, sk->ctx, &slot);
 }
 
+/* One at a time: parts are counted from the request on. */
 bool sim_sock_info(struct sim_sock *sk)
 {
 	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_INFO,
 					  request_id(SIM_REQUEST_INFO, 0, sk->cookie))};
 
 	slot.body.info.handle = sk->handle;
+	if (sk->info_result == INT32_MIN || sim_client_submit(sk->client, sk->ctx, &slot))
+		return false;
 	sk->info_parts = 0;
 	sk->info_result = INT32_MIN;
-	return !sim_client_submit(sk->client, sk->ctx, &slot);
+	return true;
 }
