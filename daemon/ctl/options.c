@@ -134,6 +134,8 @@ const struct option option_table[] = {
 	 .text = "RFC 7323 timestamps."},
 	{"tcp", "window_scaling", OPTION_BOOL, FIELD(tcp.window_scale), .value = "yes",
 	 .text = "RFC 7323 window scaling."},
+	{"tcp", "sack", OPTION_BOOL, FIELD(tcp.sack), .value = "yes",
+	 .text = "RFC 2018 selective acknowledgements, and what rests on them: RFC 2883, 8985, 9937."},
 };
 /* clang-format on */
 const size_t option_count = sizeof(option_table) / sizeof(option_table[0]);

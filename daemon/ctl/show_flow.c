@@ -220,6 +220,7 @@ static void add_conn(json_t *obj, const struct engine_flow_info *f)
 	add_int(obj, "unacked", f->unacked_segs);
 	add_int(obj, "chunks", f->chunks);
 	json_object_set_new(obj, "ts", json_boolean(f->timestamps));
+	json_object_set_new(obj, "sack", json_boolean(f->sack));
 }
 
 static const char *kind_name(uint8_t kind)

@@ -34,7 +34,8 @@ uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_
 		.tcpi_retransmits = c->retries,
 		.tcpi_backoff = c->backoff,
 		.tcpi_options = (c->flags & TCP_F_TS ? TCPI_OPT_TIMESTAMPS : 0) |
-				(c->flags & TCP_F_WSCALE ? TCPI_OPT_WSCALE : 0),
+				(c->flags & TCP_F_WSCALE ? TCPI_OPT_WSCALE : 0) |
+				(c->flags & TCP_F_SACK ? TCPI_OPT_SACK : 0),
 		.tcpi_snd_wscale = c->snd_wscale & 15,
 		.tcpi_rcv_wscale = c->rcv_wscale & 15,
 		.tcpi_rto = (uint32_t)tcp_conn_rto_us(&e->tcp, c),
@@ -57,6 +58,7 @@ uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_
 			(uint32_t)(c->snd_end_pos > c->snd_nxt_pos ? c->snd_end_pos - c->snd_nxt_pos
 								   : 0),
 		.tcpi_min_rtt = c->rtt_min_us,
+		.tcpi_rcv_ooopack = c->rcv_ooo_segs,
 		.tcpi_bytes_retrans = c->retrans_bytes,
 		.tcpi_snd_wnd = c->snd_wnd,
 	};

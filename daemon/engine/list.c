@@ -61,6 +61,7 @@ static void list_conn(struct engine *e, const struct tcp_conn *c, struct engine_
 			? (uint32_t)((tcp_conn_flight(c) + c->snd_mss_bytes - 1) / c->snd_mss_bytes)
 			: 0;
 	f->timestamps = c->flags & TCP_F_TS;
+	f->sack = c->flags & TCP_F_SACK;
 	f->chunks = count_chunks(e, c);
 	list_owner(e, c, f);
 }

@@ -30,5 +30,6 @@ void tcp_config_default(struct tcp_config *cfg)
 		.challenge_ack_per_s = 1000,
 		.timestamps = true,
 		.window_scale = true,
+		.sack = true,
 	};
 }

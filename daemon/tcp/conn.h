@@ -67,7 +67,9 @@ enum tcp_conn_flag {
 	TCP_F_PARTIAL_ACK = 1 << 13,  /* the first partial ACK of this recovery has come */
 	TCP_F_RTT_TIMED = 1 << 14,    /* rtt_pos, rtt_sent_us are in use (Karn) */
 	TCP_F_CWND_LIMITED = 1 << 15, /* output stopped at cwnd since the last ACK */
-	TCP_F_SACK = 1 << 16,	      /* SACK permitted, both ways (not offered yet) */
+	TCP_F_SACK = 1 << 16,	      /* SACK permitted, both ways */
+	TCP_F_REASM = 1 << 17,	      /* there is a reassembly block */
+	TCP_F_DSACK = 1 << 18,	      /* dsack_start_seq, dsack_end_seq are to be reported */
 };
 
 struct tcp_conn {
@@ -108,6 +110,8 @@ struct tcp_conn {
 	uint32_t cwnd_acked;	  /* bytes acknowledged towards the next increase */
 	uint32_t snd_wnd_max;	  /* largest window the peer ever offered, bytes */
 	uint32_t small_seq;	  /* end of the last segment below the MSS (Minshall) */
+	uint32_t dsack_start_seq; /* received twice, for our next ACK (RFC 2883) */
+	uint32_t dsack_end_seq;
 	uint16_t snd_mss_bytes;	  /* payload per segment: the peer's MSS less our options */
 	uint8_t backoff;	  /* doublings of the RTO or of the probe interval */
 	uint8_t retries;	  /* time-outs or probes since the last sign of life */
@@ -135,6 +139,7 @@ struct tcp_conn {
 	uint32_t segs_out;
 	uint32_t retrans_segs;
 	uint32_t retrans_bytes;
+	uint32_t rcv_ooo_segs; /* received out of order */
 
 	/* The engine's: tcp/ neither reads nor writes them. */
 	uint32_t owner;
@@ -147,9 +152,10 @@ struct tcp_conn {
 	uint32_t due_next;
 	uint16_t due_flags;
 	uint16_t pad;
+	uint32_t pad1;
 };
-static_assert(sizeof(struct tcp_conn) == 320, "size is part of the arena's layout");
-static_assert(offsetof(struct tcp_conn, owner) == 284, "the engine's group is last");
+static_assert(sizeof(struct tcp_conn) == 336, "size is part of the arena's layout");
+static_assert(offsetof(struct tcp_conn, owner) == 296, "the engine's group is last");
 
 static inline bool tcp_conn_has(const struct tcp_conn *c, uint32_t flag)
 {

@@ -58,7 +58,7 @@ void tcp_half_init(const struct tcp_ctx *ctx, struct tcp_half *h, const struct t
 		h->snd_wscale = opt->wscale;
 		h->rcv_wscale = tcp_options_rcv_wscale(ctx->cfg);
 	}
-	if (opt->sack_permitted)
+	if (opt->sack_permitted && ctx->cfg->sack)
 		h->flags |= TCP_HALF_SACK;
 	h->rcv_wnd = first_window(ctx->cfg, h->rcv_wscale);
 }
@@ -75,6 +75,7 @@ void tcp_half_synack(
 	struct tcp_options opt = {
 		.has_mss = true,
 		.mss = (uint16_t)(mss < UINT16_MAX ? mss : UINT16_MAX),
+		.sack_permitted = h->flags & TCP_HALF_SACK,
 	};
 
 	if (h->flags & TCP_HALF_TS) {

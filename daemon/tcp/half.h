@@ -27,7 +27,7 @@ enum tcp_half_flag {
 	TCP_HALF_TS = 1 << 0,	  /* timestamps on: the SYN had them, the SYN|ACK has them */
 	TCP_HALF_WSCALE = 1 << 1, /* scaling on, both ways; else both scales are 0 */
 	TCP_HALF_COOKIE = 1 << 2, /* recovered from a cookie: synack_us is unknown */
-	TCP_HALF_SACK = 1 << 3,	  /* the peer permits SACK (we do not offer it yet) */
+	TCP_HALF_SACK = 1 << 3,	  /* SACK permitted, both ways */
 };
 
 struct tcp_half {

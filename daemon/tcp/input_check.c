@@ -117,10 +117,12 @@ enum tcp_step tcp_check_sequence(struct tcp_rx *rx)
 		note_alive(rx);
 		return TCP_CONTINUE;
 	}
-	if (seg->len > 0 && tcp_seq_leq(seg->seq + seg->len, rcv_nxt))
+	if (seg->len > 0 && tcp_seq_leq(seg->seq + seg->len, rcv_nxt)) {
 		rx->ctx->counters->data_old++;
-	else
+		tcp_sack_note_duplicate(rx->ctx, c, seg->seq, seg->seq + seg->len);
+	} else {
 		rx->ctx->counters->out_of_window++;
+	}
 	restart_time_wait(rx, seg_len);
 	reject(rx);
 	return TCP_DONE;

@@ -49,6 +49,8 @@ static void syn_sent_options(struct tcp_rx *rx)
 		c->flags |= TCP_F_TS;
 		c->ts_recent = opt->ts_val;
 	}
+	if (cfg->sack && opt->sack_permitted)
+		c->flags |= TCP_F_SACK;
 	tcp_conn_negotiated(c, tcp_options_peer_mss(cfg, opt), rx->now_us);
 }
 

@@ -47,8 +47,10 @@ static bool text_trim(struct tcp_rx *rx, const struct tcp_reasm *r, struct text 
 	t->end_pos = text_end_pos(rx);
 	t->off = offset < 0 ? (uint32_t) - (int64_t)offset : 0;
 	t->start_pos = offset < 0 ? c->rcv_nxt_pos : c->rcv_nxt_pos + (uint32_t)offset;
-	if (t->off > 0 && t->off < rx->seg->len)
+	if (t->off > 0 && t->off < rx->seg->len) {
 		n->data_partly_old++;
+		tcp_sack_note_duplicate(rx->ctx, c, rx->seg->seq, rx->seg->seq + t->off);
+	}
 	if (t->end_pos > c->rcv_edge_pos) {
 		n->data_past_window++;
 		t->end_pos = c->rcv_edge_pos;
@@ -104,11 +106,23 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* RFC 2883 section 4: the first part that lay here before. */
+static void text_note_overlap(struct tcp_rx *rx, const struct tcp_reasm *r, const struct text *t)
+{
+	uint32_t first_seq = rx->c->irs + 1;
+	struct tcp_reasm_range part;
+
+	if (tcp_reasm_overlap(r, t->start_pos, t->end_pos, &part))
+		tcp_sack_note_duplicate(rx->ctx, rx->c, first_seq + (uint32_t)part.start_pos,
+			first_seq + (uint32_t)part.end_pos);
+}
+
 static void text_fill_gaps(struct tcp_rx *rx, struct tcp_reasm *r, const struct text *t)
 {
 	struct tcp_reasm_range gap;
 	uint64_t at = t->start_pos, filled = 0;
 
+	text_note_overlap(rx, r, t);
 	while (tcp_reasm_gap(r, at, t->end_pos, &gap) && text_fill(rx, r, t, &gap)) {
 		filled += gap.end_pos - gap.start_pos;
 		at = max_u64(gap.end_pos, rx->c->rcv_nxt_pos); /* a range may have joined */
@@ -117,6 +131,8 @@ static void text_fill_gaps(struct tcp_rx *rx, struct tcp_reasm *r, const struct 
 		rx->ctx->counters->data_overlap++;
 	if (rx->c->rcv_nxt_pos < t->start_pos) {
 		rx->ctx->counters->out_of_order++;
+		rx->c->rcv_ooo_segs++;
+		tcp_reasm_note(r, t->start_pos);
 		if (rx->c->dup_acks_owed < DUP_ACKS_MAX)
 			rx->c->dup_acks_owed++;
 	}
@@ -127,10 +143,12 @@ static struct tcp_reasm *reasm_get_or_alloc(struct tcp_rx *rx, struct tcp_reasm 
 	if (r)
 		return r;
 	r = rx->ctx->ops->reasm_alloc(rx->ctx->ops_arg, rx->c);
-	if (r)
-		tcp_reasm_init(r);
-	else
+	if (!r) {
 		rx->ctx->counters->reasm_no_memory++;
+		return NULL;
+	}
+	tcp_reasm_init(r);
+	rx->c->flags |= TCP_F_REASM;
 	return r;
 }
 
@@ -164,7 +182,7 @@ static enum tcp_step text_after_close(struct tcp_rx *rx)
 static void reasm_release(struct tcp_rx *rx, const struct tcp_reasm *r)
 {
 	if (r && r->count == 0 && r->fin_pos == UINT64_MAX)
-		rx->ctx->ops->reasm_free(rx->ctx->ops_arg, rx->c);
+		tcp_conn_free_reasm(rx->ctx, rx->c);
 }
 
 static void text_take(struct tcp_rx *rx, struct tcp_reasm *r, const struct text *t)
@@ -200,7 +218,7 @@ enum tcp_step tcp_process_text(struct tcp_rx *rx)
 
 	if (!rx->text || !tcp_conn_receives(c) || tcp_conn_has(c, TCP_F_FIN_RCVD))
 		return TCP_CONTINUE;
-	r = rx->ctx->ops->reasm_get(rx->ctx->ops_arg, c);
+	r = tcp_conn_reasm(rx->ctx, c);
 	if (!text_trim(rx, r, &t)) {
 		c->owe |= TCP_OWE_ACK;
 		return TCP_CONTINUE;
@@ -214,7 +232,7 @@ enum tcp_step tcp_process_text(struct tcp_rx *rx)
 /* Notes where the stream ends. False if that contradicts what we know. */
 static bool fin_note(struct tcp_rx *rx, uint64_t fin_pos)
 {
-	struct tcp_reasm *r = rx->ctx->ops->reasm_get(rx->ctx->ops_arg, rx->c);
+	struct tcp_reasm *r = tcp_conn_reasm(rx->ctx, rx->c);
 
 	if (fin_pos == rx->c->rcv_nxt_pos && !r)
 		return true;
@@ -246,7 +264,7 @@ static bool fin_reached(struct tcp_rx *rx)
 		if (fin_pos == rx->c->rcv_nxt_pos)
 			return true;
 	}
-	r = rx->ctx->ops->reasm_get(rx->ctx->ops_arg, rx->c);
+	r = tcp_conn_reasm(rx->ctx, rx->c);
 	return r && r->fin_pos == rx->c->rcv_nxt_pos;
 }
 
@@ -257,8 +275,7 @@ enum tcp_step tcp_check_fin(struct tcp_rx *rx)
 
 	if (!tcp_conn_receives(c) || tcp_conn_has(c, TCP_F_FIN_RCVD) || !fin_reached(rx))
 		return TCP_CONTINUE;
-	if (rx->ctx->ops->reasm_get(rx->ctx->ops_arg, c))
-		rx->ctx->ops->reasm_free(rx->ctx->ops_arg, c);
+	tcp_conn_free_reasm(rx->ctx, c);
 	c->flags |= TCP_F_FIN_RCVD;
 	c->owe |= TCP_OWE_ACK;
 	rx->events |= TCP_EV_FIN;

@@ -105,6 +105,26 @@ void tcp_input_syn_sent(struct tcp_rx *rx);
  * (RFC 5961 section 7), so that two confused ends cannot keep each other busy. */
 void tcp_challenge_ack(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 
+/* The reassembly block, NULL if there is none. */
+static inline struct tcp_reasm *tcp_conn_reasm(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return tcp_conn_has(c, TCP_F_REASM) ? ctx->ops->reasm_get(ctx->ops_arg, c) : NULL;
+}
+
+static inline void tcp_conn_free_reasm(const struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	if (tcp_conn_has(c, TCP_F_REASM))
+		ctx->ops->reasm_free(ctx->ops_arg, c);
+	c->flags &= ~TCP_F_REASM;
+}
+
+/* RFC 2883: [start, end) of the peer's stream was received twice; our next ACK says so. */
+void tcp_sack_note_duplicate(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t start_seq, uint32_t end_seq);
+/* The blocks that an ACK has to carry, at most `max`, into opt. */
+void tcp_sack_report(
+	const struct tcp_ctx *ctx, const struct tcp_conn *c, uint32_t max, struct tcp_options *opt);
+
 /* -- output.c, window.c --------------------------------------------------------------------- */
 
 /* Would tcp_output() send anything? */

@@ -129,7 +129,24 @@ bool tcp_output_due(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 
 /* -- one segment ---------------------------------------------------------------------------- */
 
-static void put_options(struct batch *b, struct tcp_out *o, bool syn)
+/* How many SACK blocks fit beside `len` bytes of payload. */
+static uint32_t sack_room(const struct tcp_conn *c, uint32_t len)
+{
+	uint32_t room = len < c->snd_mss_bytes ? c->snd_mss_bytes - len : 0;
+	uint32_t most = tcp_conn_has(c, TCP_F_TS) ? 3 : 4;
+
+	if (room < 4 + 8)
+		return len == 0 ? 1 : 0;
+	return (room - 4) / 8 < most ? (room - 4) / 8 : most;
+}
+
+/* Something lies out of order or came twice: the next ACK says so (RFC 2018, RFC 2883). */
+static bool sack_is_due(const struct tcp_conn *c)
+{
+	return tcp_conn_has(c, TCP_F_SACK) && (c->flags & (TCP_F_REASM | TCP_F_DSACK));
+}
+
+static void put_options(struct batch *b, struct tcp_out *o, bool syn, uint32_t len)
 {
 	const struct tcp_config *cfg = b->ctx->cfg;
 	struct tcp_conn *c = b->c;
@@ -142,8 +159,11 @@ static void put_options(struct batch *b, struct tcp_out *o, bool syn)
 		.has_ts = fresh ? cfg->timestamps : tcp_conn_has(c, TCP_F_TS),
 		.ts_val = tcp_ts_val(b->now_us, c->ts_offset),
 		.ts_ecr = c->ts_recent,
+		.sack_permitted = syn && (fresh ? cfg->sack : tcp_conn_has(c, TCP_F_SACK)),
 	};
 
+	if (!syn && sack_is_due(c))
+		tcp_sack_report(b->ctx, c, sack_room(c, len), &opt);
 	o->opt_len = (uint8_t)tcp_options_encode(&opt, o->opt);
 }
 
@@ -163,21 +183,31 @@ static struct tcp_out *put_segment(struct batch *b, uint32_t seq, uint8_t flags)
 	return o;
 }
 
-/* Every segment but the first SYN and stray RSTs acknowledges; with that the debt is paid. */
-static struct tcp_out *put_ack(struct batch *b, uint32_t seq, uint8_t flags)
+/* Every segment but the first SYN and stray RSTs acknowledges; with that the debt is paid,
+ * unless there are SACK blocks to report and `len` bytes of payload leave no room for them. */
+static struct tcp_out *put_acking(struct batch *b, uint32_t seq, uint8_t flags, uint32_t len)
 {
 	struct tcp_conn *c = b->c;
+	bool untold = sack_is_due(c) && sack_room(c, len) == 0;
 	struct tcp_out *o = put_segment(b, seq, flags | TCP_ACK);
 
 	o->ack = tcp_conn_rcv_nxt(c);
 	o->wnd = tcp_window_select(b->ctx, c, flags & TCP_SYN);
-	put_options(b, o, flags & TCP_SYN);
+	put_options(b, o, flags & TCP_SYN, len);
 	c->last_ack_sent = o->ack;
+	if (untold)
+		return o;
+	c->flags &= ~TCP_F_DSACK;
 	c->owe &= (uint16_t)~TCP_OWE_ACK;
 	c->ack_at_us = TCP_NEVER;
 	if (c->quick_acks > 0)
 		c->quick_acks--;
 	return o;
+}
+
+static struct tcp_out *put_ack(struct batch *b, uint32_t seq, uint8_t flags)
+{
+	return put_acking(b, seq, flags, 0);
 }
 
 /* A sequence number that the peer finds acceptable even if it has taken back its window. */
@@ -219,7 +249,7 @@ static void put_syn(struct batch *b)
 	} else {
 		o = put_segment(b, c->iss, TCP_SYN);
 		o->wnd = tcp_window_select(b->ctx, c, true);
-		put_options(b, o, true);
+		put_options(b, o, true, 0);
 	}
 	if (c->backoff == 0) {
 		c->flags |= TCP_F_RTT_TIMED;
@@ -256,8 +286,8 @@ static void put_data(struct batch *b, uint64_t pos, uint32_t len, bool fin)
 {
 	struct tcp_conn *c = b->c;
 	bool push = len > 0 && pos + len == c->snd_end_pos;
-	struct tcp_out *o = put_ack(
-		b, tcp_conn_snd_seq(c, pos), (uint8_t)((push ? TCP_PSH : 0) | (fin ? TCP_FIN : 0)));
+	struct tcp_out *o = put_acking(b, tcp_conn_snd_seq(c, pos),
+		(uint8_t)((push ? TCP_PSH : 0) | (fin ? TCP_FIN : 0)), len);
 
 	o->pos = pos;
 	o->len = len;

@@ -112,15 +112,9 @@ uint32_t tcp_conn_establish(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 	return TCP_EV_ESTABLISHED;
 }
 
-static void conn_free_reasm(struct tcp_ctx *ctx, struct tcp_conn *c)
-{
-	if (ctx->ops->reasm_get(ctx->ops_arg, c))
-		ctx->ops->reasm_free(ctx->ops_arg, c);
-}
-
 uint32_t tcp_conn_close(struct tcp_ctx *ctx, struct tcp_conn *c, int error, bool rst)
 {
-	conn_free_reasm(ctx, c);
+	tcp_conn_free_reasm(ctx, c);
 	tcp_conn_set_state(c, TCP_CLOSED);
 	c->error = (uint16_t)error;
 	c->owe = rst ? TCP_OWE_RST : 0;
@@ -133,7 +127,7 @@ uint32_t tcp_conn_close(struct tcp_ctx *ctx, struct tcp_conn *c, int error, bool
 
 uint32_t tcp_conn_time_wait(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	conn_free_reasm(ctx, c);
+	tcp_conn_free_reasm(ctx, c);
 	tcp_conn_set_state(c, TCP_TIME_WAIT);
 	c->life_at_us = now_us + 2ull * ctx->cfg->msl_us;
 	return TCP_EV_TIME_WAIT;

@@ -216,6 +216,7 @@ struct tcp_config {
 	uint32_t challenge_ack_per_s; /* RFC 5961 section 7, per engine */
 	bool timestamps;
 	bool window_scale;
+	bool sack;
 };
 void tcp_config_default(struct tcp_config *cfg);
 

@@ -88,6 +88,7 @@ static void draw_host(struct scenario *s, struct sim_host_config *h, uint16_t mt
 	h->tcp.tso_max_bytes = one_in(s, 2) ? 0 : (uint32_t)sim_rng_range(&s->rng, mtu, 65535);
 	h->tcp.timestamps = !one_in(s, 4);
 	h->tcp.window_scale = !one_in(s, 4);
+	h->tcp.sack = !one_in(s, 5);
 	h->tcp.syn_retries = 12; /* ten per cent of loss are no reason to fail */
 	h->tcp.synack_retries = 12;
 	h->limits.rcvbuf_bytes = (uint32_t)sim_rng_log(&s->rng, 4096, 1 << 20);

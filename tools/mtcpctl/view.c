@@ -52,6 +52,8 @@ static void flow_info(FILE *out, const json_t *item)
 		fprintf(out, " %s", view_text(item, "cc"));
 	if (json_is_true(json_object_get(item, "ts")))
 		fputs(" ts", out);
+	if (json_is_true(json_object_get(item, "sack")))
+		fputs(" sack", out);
 	if (view_int(item, "snd_wscale") || view_int(item, "rcv_wscale"))
 		fprintf(out, " wscale:%lld,%lld", view_int(item, "snd_wscale"),
 			view_int(item, "rcv_wscale"));

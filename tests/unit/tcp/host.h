@@ -262,6 +262,7 @@ struct host_open {
 	uint16_t mss; /* of the peer; 0: 1460 */
 	bool ts;
 	bool wscale; /* shift 7 */
+	bool sack;
 };
 
 /* An established connection without RTT history of less than 1 ms; snd seq starts at 1. */
@@ -277,6 +278,7 @@ static inline void host_establish(struct host *h, struct host_open o)
 	s.opt.mss = o.mss ? o.mss : 1460;
 	s.opt.has_wscale = o.wscale;
 	s.opt.wscale = 7;
+	s.opt.sack_permitted = o.sack;
 	s.opt.has_ts = o.ts;
 	s.opt.ts_val = h->ts_val;
 	s.opt.ts_ecr = tcp_ts_val(h->now_us - MS_US, h->c.ts_offset);

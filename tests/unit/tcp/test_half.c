@@ -80,7 +80,7 @@ static void test_listen_syn_with_all_options_answered_in_kind(void **state)
 	assert_int_equal(f.reply.wnd, h.rcv_wnd);
 	o = reply_options(&f);
 	assert_true(o.has_mss && o.has_ts && o.has_wscale);
-	assert_false(o.sack_permitted);
+	assert_true(o.sack_permitted);
 	assert_int_equal(o.mss, 1460);
 	assert_int_equal(o.wscale, 7);
 	assert_int_equal(o.ts_ecr, TS);
@@ -116,9 +116,11 @@ static void test_listen_options_switched_off_not_answered(void **state)
 	fixture_init(&f);
 	f.cfg.timestamps = false;
 	f.cfg.window_scale = false;
+	f.cfg.sack = false;
 	assert_int_equal(tcp_listen_input(&f.ctx, &h, &syn, f.now_us, &f.reply), TCP_EV_REPLY);
 	o = reply_options(&f);
-	assert_false(o.has_ts || o.has_wscale);
+	assert_false(o.has_ts || o.has_wscale || o.sack_permitted);
+	assert_int_equal(h.flags, 0);
 	assert_int_equal(h.snd_wscale, 0);
 }
 

@@ -42,7 +42,7 @@ static void test_open_given_connect_sends_syn_with_options(void **state)
 	assert_int_equal(opt.mss, 1460);
 	assert_true(opt.has_wscale && opt.wscale == 7);
 	assert_true(opt.has_ts && opt.ts_ecr == 0);
-	assert_false(opt.sack_permitted);
+	assert_true(opt.sack_permitted);
 	assert_int_equal(h.c.entry.deadline_us, h.now_us + 1 * SEC_US);
 }
 

@@ -61,6 +61,7 @@ static void randomise(struct pair *p)
 
 		h->cfg.timestamps = pair_random(p, 4) != 0;
 		h->cfg.window_scale = pair_random(p, 4) != 0;
+		h->cfg.sack = pair_random(p, 4) != 0;
 		h->cfg.tso_max_bytes = pair_random(p, 2) ? 65536 : 0;
 		h->cfg.rcvbuf_max_bytes = 65536u << pair_random(p, 8);
 		h->rcvbuf_bytes = 3000 + pair_random(p, 100000);
