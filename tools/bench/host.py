@@ -24,10 +24,10 @@ def find_program(name):
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
 
-def run(*command, check=True):
+def run(*command, check=True, timeout_s=60):
     """Runs a short command; its output. Failure, with what it said, if its status is not 0."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=60)
+                          timeout=timeout_s)
     if check and done.returncode != 0:
         raise Failure("%s: %s" % (" ".join(command), done.stderr.strip() or done.stdout.strip()))
     return done.stdout
