@@ -28,10 +28,12 @@ tests_missing()
 		test_*) grep -qxF "$name" "$T/tests" ;;
 		e2e_*) [ -x "$SRC/tests/e2e/test_${name#e2e_}.sh" ] ;;
 		fuzz_*) [ -e "$SRC/tests/fuzz/$name.c" ] ;;
+		*.pkt) [ -e "$SRC/tests/script/$name" ] ;;
 		esac && continue
 		echo "there is no $name"
 		missing=1
-	done < <(grep -oE '`(test|e2e|fuzz)_[a-z0-9_]+`' "$1" | tr -d '`' | sort -u)
+	done < <(grep -oE '`((test|e2e|fuzz)_[a-z0-9_]+|[a-z0-9]+/[a-z0-9._-]+\.pkt)`' "$1" | tr -d '`' |
+		sort -u)
 	return $missing
 }
 
@@ -41,5 +43,7 @@ check "it names over 50 functions" test \
 	"$(grep -o '\.c:' "$TABLE" | wc -l)" -gt 50
 echo '`tcp/rtt.c:no_such` `test_no_such` `e2e_no_such`' >"$T/wrong.md"
 check "one that is not there would be seen" fails functions_missing "$T/wrong.md"
+echo '`rfc9293/no-such.pkt`' >"$T/wrong-script.md"
+check "a script too" fails tests_missing "$T/wrong-script.md"
 check "and so would a test" fails tests_missing "$T/wrong.md"
 finish
