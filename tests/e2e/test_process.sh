@@ -31,6 +31,32 @@ told()
 	[ "$(grep -c "^$1\$" "$T/manager.log")" -ge "${2:-1}" ]
 }
 
+# spawn_stopper PID THREAD: stops this thread of the process, which as far as the others can tell is
+# stuck, until the stopper ends.
+spawn_stopper()
+{
+	spawn stopper python3 -u -c '
+import ctypes, os, signal, sys
+PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
+tasks = "/proc/%s/task/" % sys.argv[1]
+names = {open(tasks + t + "/comm").read().strip(): int(t) for t in os.listdir(tasks)}
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+for request in PTRACE_SEIZE, PTRACE_INTERRUPT:
+    if libc.ptrace(request, names[sys.argv[2]], None, None) != 0:
+        sys.exit("ptrace: " + os.strerror(ctypes.get_errno()))
+os.waitpid(names[sys.argv[2]], 0x40000000) # __WALL
+print("stopped", flush=True)
+signal.pause()' "$1" "$2"
+	wait_until 5 grep -qs stopped "$T/stopper.log"
+}
+
+# How often the manager was told that all is well.
+watchdogs()
+{
+	grep -c '^WATCHDOG=1$' "$T/manager.log"
+}
+
 # A connection that the kernel's end will not close.
 hold_connection()
 {
@@ -73,6 +99,15 @@ in_ns "$M" "$BIN/mtcpd" --config "$T/d.conf" >"$T/second.log" 2>&1
 check_equal "a second daemon on the same directory (status)" 1 $?
 check "and why" grep -q "$T/d" "$T/second.log"
 check "the first one goes on" ctl version
+
+check "an engine is stopped" spawn_stopper "$DAEMON_PID" engine0
+sleep 0.5 # what was due before has been told: every 200 ms it would be
+before=$(watchdogs)
+sleep 1.5
+check_equal "WATCHDOG=1 while an engine makes no progress" 0 $(($(watchdogs) - before))
+check "which the log tells" grep -q 'engine 0 makes no progress' "$T/d.log"
+stop "$LAST" KILL
+check "WATCHDOG=1 again once it does" wait_until 5 told WATCHDOG=1 $((before + 3))
 
 before=$(cpu_ticks "$DAEMON_PID")
 sleep 3
