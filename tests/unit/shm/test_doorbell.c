@@ -14,6 +14,10 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+enum {
+	HANG_S = 60, /* what takes so long hangs, however busy the machine */
+};
+
 static bool readable(int fd, int timeout_ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -57,7 +61,7 @@ static void test_doorbell_full_never_blocks_and_drains_empty(void **state)
 
 	(void)state;
 	open_pipe(fds);
-	alarm(10);
+	alarm(HANG_S);
 	for (int i = 0; i < 20000; i++)
 		shm_doorbell_pipe_ring(fds[1]);
 	alarm(0);
@@ -187,7 +191,7 @@ static void test_doorbell_reader_stuck_in_fault_blocks_nobody(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, read_for_ever, &r), 0);
 	shm_doorbell_pipe_ring(fds[1]);
 	wait_stuck(&r);
-	alarm(10);
+	alarm(HANG_S);
 	for (int i = 0; i < 1000; i++)
 		shm_doorbell_pipe_ring(fds[1]);
 	alarm(0);
@@ -237,7 +241,7 @@ static void test_doorbell_event_jammed_by_client_harms_only_it(void **state)
 	assert_int_equal(write(fd, &most, sizeof(most)), sizeof(most));
 	shm_doorbell_event_ring(fd); /* full: refused, not blocked */
 	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
-	alarm(10);
+	alarm(HANG_S);
 	assert_int_equal(epoll_wait(ep, &ev, 1, 1000), 1);
 	assert_int_equal(epoll_wait(ep, &ev, 1, 10), 0); /* the engine does not spin on it */
 	alarm(0);
