@@ -3,12 +3,13 @@
  *	rawsend IFACE SRC DST PORT CASE [ARGUMENT...]
  *
  *	lie NAME             frames that lie in one field: as a SYN, then on a connection, which
- *must afterwards still answer GET /64 (exit status) padded               GET /64 with bytes behind
- *the end of the IP packet get MSS PATH         GET with this MSS option; the body on stdout,
- *figures on stderr overlap SEED BYTES   a stream in segments that overlap with differing bytes;
- *what the peer must read (first bytes win) on stdout synflood COUNT       SYNs from random
- *addresses, on link and off arpflood COUNT       ARP packets from as many addresses, SRC being the
- *first
+ *	                     must afterwards still answer GET /64 (exit status)
+ *	padded               GET /64 with bytes behind the end of the IP packet
+ *	get MSS PATH         GET with this MSS option; the body on stdout, figures on stderr
+ *	overlap SEED BYTES   a stream in segments that overlap with differing bytes; what the
+ *	                     peer must read (first bytes win) on stdout
+ *	synflood COUNT       SYNs from random addresses, on link and off
+ *	arpflood COUNT       ARP packets from as many addresses, SRC being the first
  *
  * Exit status: 0, 1 if the peer did not do what it must, 2 if something else failed.
  */
