@@ -77,7 +77,7 @@ static void flow_info(FILE *out, const json_t *item)
 	info_number(out, item, "rcv_wnd");
 	info_number(out, item, "chunks");
 	if (json_object_get(item, "timer_us"))
-		fprintf(out, " timer:%gms", (double)view_int(item, "timer_us") / 1000);
+		fprintf(out, " timer:%.15gms", (double)view_int(item, "timer_us") / 1000);
 	fputc('\n', out);
 }
 

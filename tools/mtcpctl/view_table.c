@@ -75,6 +75,7 @@ void view_port(FILE *out, const json_t *item, const struct options *o)
 		"tx_queue_full", "tx_bad", NULL};
 	static const char *const mbufs[] = {"mbufs_total", "mbufs_free", "mbufs_ring", NULL};
 	static const char *const flags[] = {"rx_checksum", "tx_checksum", "rss", NULL};
+	bool none = true;
 
 	(void)o;
 	fprintf(out, "%s: mac %s mtu %lld\n    address", view_text(item, "port"),
@@ -85,12 +86,16 @@ void view_port(FILE *out, const json_t *item, const struct options *o)
 	numbers(out, item, "mbufs", mbufs, 6);
 	fputs("    offload", out);
 	for (const char *const *f = flags; *f; f++) {
-		if (json_is_true(json_object_get(item, *f)))
+		if (json_is_true(json_object_get(item, *f))) {
 			fprintf(out, " %s", *f);
+			none = false;
+		}
 	}
-	if (view_int(item, "tso_max_bytes"))
+	if (view_int(item, "tso_max_bytes")) {
 		fprintf(out, " tso %lld", view_int(item, "tso_max_bytes"));
-	fputc('\n', out);
+		none = false;
+	}
+	fputs(none ? " none\n" : "\n", out);
 }
 
 /* As `ip -s neigh` does: ages in seconds. */

@@ -120,6 +120,9 @@ static int run_with(const char *words, const char *text)
 #define TIME_WAIT                                                                                  \
 	"{\"state\":\"TIME-WAIT\",\"local\":\"10.0.0.1\",\"lport\":80,\"remote\":\"192.0.2.1\","   \
 	"\"rport\":40001,\"recv_q\":0,\"send_q\":0,\"engine\":0,\"kind\":\"time-wait\"}\n"
+#define IDLE                                                                                       \
+	"{\"state\":\"ESTAB\",\"kind\":\"conn\",\"mss\":1448,\"rto_us\":200000,\"timer_us\":"      \
+	"7198930123}\n"
 #define DONE "{\"done\":true,\"count\":2}\n"
 
 static void test_flow_text_is_that_of_ss(void **state)
@@ -137,6 +140,8 @@ static void test_flow_text_is_that_of_ss(void **state)
 		"TIME-WAIT  0      0                  10.0.0.1:80                192.0.2.1:40001 "
 		"\n");
 	assert_string_equal(request, "{\"cmd\":\"flow\"}\n");
+	assert_int_equal(run_with("flow", IDLE DONE), MTCPCTL_OK);
+	assert_non_null(strstr(out_text, " timer:7198930.123ms\n"));
 	assert_int_equal(run_with("-b flow", FLOW DONE), MTCPCTL_OK);
 	assert_null(strstr(out_text, "rto:"));
 }
@@ -250,6 +255,8 @@ static void test_other_views_print_what_they_are_given(void **state)
 	assert_non_null(strstr(out_text, "rx      packets 11 bytes 0"));
 	assert_non_null(strstr(out_text, "mbufs   total 100 free 90 ring 0\n"));
 	assert_non_null(strstr(out_text, "offload rx_checksum tso 65535\n"));
+	assert_int_equal(run_with("port", "{\"port\":\"net_ring0\"}\n" DONE), MTCPCTL_OK);
+	assert_non_null(strstr(out_text, "offload none\n"));
 	assert_int_equal(
 		run_with("neigh",
 			"{\"address\":\"10.0.0.9\",\"mac\":\"02:00:00:00:00:09\",\"used_us\":"
