@@ -10,7 +10,7 @@
 
 /* The drivers that `device` may name, beside PCI addresses. */
 static const char *const device_drivers[] = {"net_tap", "net_af_packet", "net_af_xdp", "net_memif",
-	"net_pcap", "net_virtio_user", "net_ring", "net_null", NULL};
+	"net_vhost", "net_virtio_user", "net_pcap", "net_ring", "net_null", NULL};
 
 /* Decimal digits only; stops at the first other character. */
 static bool parse_u64(const char **text, uint64_t max, uint64_t *out)

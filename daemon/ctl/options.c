@@ -42,6 +42,8 @@ const struct option option_table[] = {
 	 .text = "MAC address to use instead of the port's own."},
 	{"port", "mbufs", OPTION_NUMBER, FIELD(port.mbufs), .max = 1 << 22, .value = "0",
 	 .text = "Packet buffers of 2 KiB; 0: 16384 in huge pages, 8192 in plain ones."},
+	{"port", "offload", OPTION_BOOL, FIELD(port.offload), .value = "yes",
+	 .text = "Leave checksums and the cutting of segments (TSO) to a port that offers to."},
 
 	{"engine", "cores", OPTION_CORES, FIELD(cores), .value = "any",
 	 .text = "CPUs, one engine on each, as '1' or '1-3,5'; 'any': one engine on whichever is free."},

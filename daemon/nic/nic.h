@@ -56,6 +56,7 @@ struct nic_port_config {
 	uint32_t mbufs;	 /* per port; 0: 16384 in huge pages, 8192 without */
 	uint8_t mac[6];	 /* used instead of the port's own if mac_given */
 	bool mac_given;
+	bool offload; /* use what the port offers: checksums, TSO */
 	int numa_node;
 };
 

@@ -55,10 +55,11 @@ uint32_t nic_memory_mib(uint32_t mbufs, uint16_t mtu_bytes)
 	return (uint32_t)((count * each >> 20) + 1);
 }
 
-static void choose_offloads(struct nic_port *port, const struct rte_eth_dev_info *info)
+static void choose_offloads(struct nic_port *port, const struct nic_port_config *cfg,
+	const struct rte_eth_dev_info *info)
 {
 	port->soft_offload = strcmp(info->driver_name, "net_tap") == 0;
-	if (port->soft_offload)
+	if (port->soft_offload || !cfg->offload)
 		return;
 	port->rx_offloads = info->rx_offload_capa & rx_wanted_offloads;
 	if ((info->tx_offload_capa & tx_checksum_offloads) == tx_checksum_offloads)
@@ -233,7 +234,7 @@ int nic_setup(struct nic_port *port, const struct nic_port_config *cfg,
 
 	if (err < 0)
 		return err;
-	choose_offloads(port, &info);
+	choose_offloads(port, cfg, &info);
 	err = configure(port, cfg, &info);
 	if (err < 0)
 		return err;

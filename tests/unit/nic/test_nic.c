@@ -54,7 +54,7 @@ static int run(const char *fmt, ...)
 static struct nic_port *open_port(const char *device, uint16_t mtu_bytes)
 {
 	struct nic_port_config cfg = {
-		.mtu_bytes = mtu_bytes, .queues = 1, .mbufs = 2048, .numa_node = -1};
+		.mtu_bytes = mtu_bytes, .queues = 1, .mbufs = 2048, .offload = true, .numa_node = -1};
 	struct nic_port *port = NULL;
 
 	snprintf(cfg.device, sizeof(cfg.device), "%s", device);
