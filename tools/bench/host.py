@@ -33,6 +33,11 @@ def run(*command, check=True, timeout_s=60):
     return done.stdout
 
 
+def succeeds(*command):
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, timeout=60, check=False).returncode == 0
+
+
 def child_setup(cpu):
     """For preexec_fn: the child and its own run on that CPU, and end if we are killed."""
     def setup():
@@ -44,8 +49,17 @@ def child_setup(cpu):
 def start(command, cpu, log, env=None):
     """Starts a server; its output goes to the file log."""
     with open(log, "ab") as output:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                                preexec_fn=child_setup(cpu), env={**os.environ, **(env or {})})
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=output, preexec_fn=child_setup(cpu),
+                                   env={**os.environ, **(env or {})})
+    process.log = log
+    return process
+
+
+def last_words(process):
+    with open(process.log, encoding="utf-8", errors="replace") as file:
+        lines = file.read().splitlines()
+    return lines[-1] if lines else "nothing said"
 
 
 def stop(process, patience_s=5):
@@ -61,7 +75,8 @@ def wait_until(condition, what, process=None, patience_s=15):
     end = time.monotonic() + patience_s
     while not condition():
         if process is not None and process.poll() is not None:
-            raise Failure("%s ended with status %d" % (what, process.returncode))
+            raise Failure("%s ended with status %d: %s" % (what, process.returncode,
+                                                           last_words(process)))
         if time.monotonic() > end:
             raise Failure("%s: not there after %d s" % (what, patience_s))
         time.sleep(0.02)
@@ -101,11 +116,13 @@ KSOFTIRQD = ksoftirqd_pids()
 
 
 class Client:
-    """A client run to its end: output, and what CPU time it and the others took meanwhile."""
+    """A client run to its end: output, and what CPU time it and the others took meanwhile.
+    client_pids: what else works for the client, its daemon."""
 
-    def __init__(self, command, server_pids, timeout_s):
+    def __init__(self, command, server_pids, client_pids, timeout_s):
         threads = KSOFTIRQD
         server_s = sum(map(stat_s, server_pids))
+        daemon_s = sum(map(stat_s, client_pids))
         soft_s = sum(map(stat_s, threads))
         busy_s = cpus_busy_s()
         begin_s = time.monotonic()
@@ -116,6 +133,7 @@ class Client:
         self.elapsed_s = time.monotonic() - begin_s
         usage = os.times()
         self.client_s = usage.children_user + usage.children_system - self.children_before_s
+        self.client_s += sum(map(stat_s, client_pids)) - daemon_s
         self.server_s = sum(map(stat_s, server_pids)) - server_s
         self.soft_s = sum(map(stat_s, threads)) - soft_s
         other_s = cpus_busy_s() - busy_s - self.client_s - self.server_s - self.soft_s

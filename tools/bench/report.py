@@ -1,8 +1,10 @@
 """Medians, spread and ratios, as JSON (keys: compare --help) and as a table."""
 import statistics
 
-FIGURES = ("rate", "p50_us", "p99_us", "server_cpu_us", "client_cpu_us", "ksoftirqd_cpu_us",
-           "total_cpu_us", "other_cpu_percent")
+FIGURES = ("rate", "p50_us", "p99_us", "p999_us", "late_p99_us", "server_cpu_us",
+           "client_cpu_us", "ksoftirqd_cpu_us", "total_cpu_us", "other_cpu_percent")
+COMPARED = ("rate", "p50_us", "p99_us", "p999_us", "server_cpu_us", "client_cpu_us",
+            "total_cpu_us")
 QUIET_PERCENT = 5
 
 
@@ -25,33 +27,56 @@ def variant_summary(runs):
 def ratio(variant, base):
     """Median over median of what both have; null where there is nothing to divide by."""
     result = {}
-    for key in FIGURES[:-1]:
+    for key in COMPARED:
         a, b = variant[key], base[key]
         result[key] = a["median"] / b["median"] if a and b and b["median"] else None
     return result
 
 
 def ratio_by_round(runs, base_runs):
-    """Each round's rate over the kernel's of the same round: what the machine's speed did from
+    """Each round's rate over the base's of the same round: what the machine's speed did from
     round to round cancels out."""
     pairs = [{"rate": a["rate"] / b["rate"]} for a, b in zip(runs, base_runs)
              if "error" not in a and "error" not in b and b["rate"]]
     return spread(pairs, "rate")
 
 
-def bench_summary(bench, results):
+def pair(name, base, results, variants):
+    """A variant of mtcpd beside the kernel's that it is held against."""
+    by_round = ratio_by_round(results[name], results[base])
+
+    def rate(variant):
+        return variants[variant]["rate"]["median"] if variants[variant]["rate"] else None
+
+    return {"base": base, "kernel": rate(base), "mtcpd": rate(name),
+            "ratio": by_round["median"] if by_round else None, "ratio_by_round": by_round,
+            "medians": ratio(variants[name], variants[base])}
+
+
+def base_of(name, bases, there):
+    """The kernel variant to hold this one against, of those there are; None for one of them."""
+    wanted = bases.get(name)
+    if wanted and wanted not in there:
+        wanted = "kernel"
+    if name == "kernel-offload":
+        wanted = "kernel"
+    return wanted if wanted in there else None
+
+
+def bench_summary(bench, results, bases):
     variants = {name: variant_summary(runs) for name, runs in results.items()}
-    base = variants.get("kernel")
-    ratios = {name: ratio(v, base) for name, v in variants.items() if base and name != "kernel"}
-    for name, figures in ratios.items():
-        figures["rate_by_round"] = ratio_by_round(results[name], results["kernel"])
-    return {"title": bench.title, "unit": bench.unit, "op": bench.op, "variants": variants,
-            "ratio": ratios}
+    pairs = {name: pair(name, base_of(name, bases, results), results, variants)
+             for name in results if base_of(name, bases, results)}
+    first = next((pairs[n] for n in pairs if n.startswith("mtcpd")), {})
+    return {"title": bench.title, "unit": bench.unit, "op": bench.op,
+            "rate_asked": getattr(bench, "rate", None),
+            **{key: first.get(key) for key in ("kernel", "mtcpd", "ratio")},
+            "variants": variants, "pairs": pairs}
 
 
-def summary(environment, settings, benches, results):
-    return {"schema": 1, "environment": environment, "settings": settings,
-            "benches": {b.name: bench_summary(b, results[b.name]) for b in benches}}
+def summary(environment, settings, benches, results, bases):
+    return {"schema": 2, "environment": environment, "settings": settings,
+            "benches": {b.name: bench_summary(b, results[b.name], bases) for b in benches}}
 
 
 # -- text -----------------------------------------------------------------------------------------
@@ -84,20 +109,24 @@ def median(figure):
 
 
 def ratio_cell(bench, name):
-    figure = bench["ratio"].get(name, {}).get("rate_by_round")
-    return "%(median).2f (%(min).2f..%(max).2f)" % figure if figure else ""
+    seen = bench["pairs"].get(name, {})
+    figure = seen.get("ratio_by_round")
+    if not figure:
+        return ""
+    return "%.2f (%.2f..%.2f)%s" % (figure["median"], figure["min"], figure["max"],
+                                    "" if seen["base"] == "kernel" else " to offload")
 
 
 def row(bench_name, bench, name):
     v = bench["variants"][name]
     return (bench_name, name, cell(v["rate"]), ratio_cell(bench, name), cell(v["p50_us"]),
-            cell(v["p99_us"]), median(v["server_cpu_us"]), median(v["total_cpu_us"]),
+            cell(v["p99_us"]), median(v["p999_us"]), median(v["server_cpu_us"]), median(v["total_cpu_us"]),
             "%.0f" % v["other_cpu_percent"]["median"] if v["other_cpu_percent"] else "-",
             str(v["failed"]) if v["failed"] else "")
 
 
 HEAD = ("bench", "variant", "rate: median (min..max)", "ratio", "p50 us", "p99 us",
-        "server CPU", "total CPU", "others %", "failed")
+        "p99.9 us", "server CPU", "total CPU", "others %", "failed")
 
 
 def notes(report):
@@ -108,8 +137,9 @@ def notes(report):
            "kernel sockets use %s; load %.1f before, %.1f after"
            % (settings["rounds"], settings["seconds"], env["server_cpu"], env["client_cpu"],
               env["congestion_control"], env["load_before"], env["load_after"]))
-    yield "rate in requests/s, of iperf in Gbit/s; CPU in us a request, of iperf a MB; " \
-        "ratio is to the kernel's rate of the same round"
+    yield "rate in requests/s, of iperf in Gbit/s; CPU in us a request, of iperf a MB, daemons " \
+        "included; ratio is to the kernel's rate of the same round, where it says so to that " \
+        "of kernel-offload"
     others = [v["other_cpu_percent"]["median"] for b in report["benches"].values()
               for v in b["variants"].values() if v["other_cpu_percent"]]
     if others and max(others) > QUIET_PERCENT:
