@@ -239,6 +239,7 @@ struct sock_event {
 struct sock_request {
 	uint32_t id; /* 0: none */
 	_Atomic bool done;
+	bool connect; /* it is a CONNECT, and nobody need wait for the answer */
 	int32_t result;
 	struct proto_result body;
 	struct tcp_info *info; /* INFO parts go here, if not NULL */
@@ -264,6 +265,7 @@ struct sock {
 	uint32_t idx;
 	_Atomic uint8_t kind; /* enum sock_kind */
 	bool nonblock, cloexec;
+	bool answering; /* CONNECT was pushed; its answer has not been taken (sock_settle()) */
 	uint32_t users; /* calls that sleep with `lock` dropped */
 	uint32_t session_generation;
 	uint16_t ctx, engine;
@@ -312,9 +314,11 @@ struct sock {
 	struct timeval rcvtimeo, sndtimeo;
 };
 
-/* Finds and locks. sock_get: 0, -EBADF, -ENOTSOCK (epoll), -ENETDOWN; sock_get_any does not mind a
- * dead session. */
+/* Finds and locks, and waits for the answer to a connect that did not. 0, -EBADF, -ENOTSOCK
+ * (epoll), -ENETDOWN; sock_get_settled does not mind a dead session, and sock_get_any does not wait
+ * either. */
 int sock_get(int sd, struct sock **out);
+int sock_get_settled(int sd, struct sock **out);
 int sock_get_any(int sd, struct sock **out);
 void sock_put(struct sock *s);	    /* unlocks and does what drainers left */
 struct sock *sock_at(uint32_t idx); /* NULL: never used */
@@ -333,8 +337,9 @@ void sock_fork_child(void);
 
 /* A drainer's errand: done now if the lock is free, else by its holder. */
 enum sock_todo {
-	TODO_REAP = 1 << 0, /* acknowledged transmit memory can be freed */
-	TODO_GONE = 1 << 1, /* the handle, or what a zombie waited for, is gone */
+	TODO_REAP = 1 << 0,   /* acknowledged transmit memory can be freed */
+	TODO_GONE = 1 << 1,   /* the handle, or what a zombie waited for, is gone */
+	TODO_ANSWER = 1 << 2, /* the answer to CONNECT has come */
 };
 void sock_do(struct sock *s, uint32_t todo);
 
@@ -348,6 +353,12 @@ void sock_wake_unlocked(struct sock *s, uint32_t bits); /* ev_lock not held */
 /* Sleeps until sock_poll() or a WAKE_ bit matches; called and returns with s->lock held.
  * 0, -EAGAIN (deadline), -EINTR, -EBADF (closed meanwhile: the lock is gone then). */
 int sock_wait(struct sock *s, uint32_t bits, uint64_t deadline_ns);
+/* The lock is dropped while it waits for the answer to CONNECT, and the socket may be a zombie
+ * after. */
+void sock_settle(struct sock *s);
+/* Locks s->request_lock, with s->lock dropped meanwhile: no request of another thread is under way.
+ */
+void sock_request_begin(struct sock *s);
 uint32_t sock_request_id(struct sock *s);					  /* a new one */
 int sock_request(struct sock *s, struct proto_slot *slot, struct tcp_info *info); /* sock.c */
 uint64_t sock_deadline(const struct sock *s, int flags, const struct timeval *timeo);
@@ -370,7 +381,8 @@ int tx_shutdown(struct sock *s);
 void opt_push(struct sock *s, enum proto_option option, uint64_t value); /* no answer wanted */
 int rx_flush(struct sock *s); /* tells the engine everything that was read */
 
-void listener_close(struct sock *s); /* s->lock held */
+void connect_answered(struct sock *s); /* s->lock held */
+void listener_close(struct sock *s);   /* s->lock held */
 int listener_open(struct sock *s, int backlog);
 void name_unbind(struct sock *s);
 

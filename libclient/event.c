@@ -224,6 +224,7 @@ static void apply_refused(struct sock *s, int32_t result)
 static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *m)
 {
 	struct sock *s = sock_at(id % SOCKS_MAX);
+	uint32_t todo = 0;
 
 	if (claim_pending(s, id)) {
 		apply_refused(s, m->result);
@@ -240,10 +241,14 @@ static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *
 		s->req.body = *m;
 		if (m->handle.gen)
 			s->ev.gen = m->handle.gen;
+		if (s->req.connect)
+			todo = TODO_ANSWER;
 		atomic_store(&s->req.done, true);
 		sock_wake(s, WAKE_RESULT);
 	}
 	pthread_mutex_unlock(&s->ev_lock);
+	if (todo)
+		sock_do(s, todo);
 }
 
 static void apply_info(struct ctx *c, uint32_t id, const struct proto_info_part *m)

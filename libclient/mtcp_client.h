@@ -58,6 +58,8 @@ MTCP_API int mtcp_bind(int sd, const struct sockaddr *addr, socklen_t len);
 MTCP_API int mtcp_listen(int sd, int backlog);
 MTCP_API int mtcp_accept(int sd, struct sockaddr *addr, socklen_t *len);
 MTCP_API int mtcp_accept4(int sd, struct sockaddr *addr, socklen_t *len, int flags);
+/* A socket that does not block may get EINPROGRESS where Linux would know at once that it cannot be
+ * (EADDRNOTAVAIL, ENETUNREACH, EMFILE...): the error comes as that of any attempt that fails. */
 MTCP_API int mtcp_connect(int sd, const struct sockaddr *addr, socklen_t len);
 
 MTCP_API ssize_t mtcp_read(int sd, void *buf, size_t len);

@@ -1,8 +1,11 @@
 /* How connections begin: connect and accept.
  *
- * connect asks an engine, by turns, and gets the handle (or the error) at once; whether the peer
- * answers comes later, as an event. What Linux does decides the rest: a failed attempt is told
- * once and leaves a fresh socket.
+ * connect asks an engine, by turns, which answers at once with the handle or an error; whether the
+ * peer answers comes later, as an event. A socket that does not block does not wait for the engine
+ * either, so that many connects go to it as one batch: the answer is taken when it comes, by
+ * whoever has the lock then (connect_answered()), and an error in it is that of an attempt that
+ * failed. Any call that needs the handle waits for it first (sock_get()). What Linux does decides
+ * the rest: a failed attempt is told once and leaves a fresh socket.
  *
  * accept is a request to one of the engines that said that connections wait. A few are asked for
  * at once when several wait: each answer is a socket of its own, made beforehand and named in
@@ -45,36 +48,83 @@ static void connect_slot(
 	m->rcvbuf_bytes = s->rcvbuf_bytes;
 }
 
-/* Pushes the request and takes the handle. 0: under way. */
-static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port)
+/* Pushes the request; the answer is taken by connect_answered(). 0, -ENETDOWN. */
+static int connect_push(struct sock *s, const uint8_t addr[16], uint16_t port)
 {
 	struct proto_slot slot;
 	int err;
 
-	sock_reset_flow(s);
-	/* A bound port belongs to the engine of its number, see PROTO_OP_CONNECT. */
-	s->engine = (uint16_t)(s->bound ? s->lport % ses.engines : next_engine());
-	memcpy(s->raddr, addr, 16);
-	s->rport = port;
-	atomic_store(&s->ev.error, 0);
-	atomic_store(&s->shut, 0);
-	atomic_store(&s->state, STATE_CONNECTING);
 	connect_slot(&slot, s, addr, port);
-	err = sock_request(s, &slot, NULL);
-	if (err < 0) {
-		atomic_store(&s->state, STATE_NEW);
-		return err;
+	pthread_mutex_lock(&s->ev_lock);
+	s->req.id = sock_request_id(s);
+	s->req.info = NULL;
+	s->req.connect = true;
+	atomic_store(&s->req.done, false);
+	slot.head = proto_head_make(PROTO_OP_CONNECT, s->req.id);
+	pthread_mutex_unlock(&s->ev_lock);
+	s->answering = true;
+	err = ctx_push(s->ctx, s->engine, &slot);
+	if (!err)
+		return 0;
+	s->answering = s->req.connect = false;
+	atomic_store(&s->state, STATE_NEW);
+	return err;
+}
+
+/* 0: under way, and perhaps not yet known to the engine. The lock may be dropped meanwhile. */
+static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port)
+{
+	int err;
+
+	sock_request_begin(s);
+	if (s->kind != KIND_TCP)
+		err = -EBADF;
+	else if (s->state != STATE_NEW)
+		err = -EALREADY; /* another thread was faster */
+	else
+		err = 0;
+	if (!err) {
+		sock_reset_flow(s);
+		/* A bound port belongs to the engine of its number, see PROTO_OP_CONNECT. */
+		s->engine = (uint16_t)(s->bound ? s->lport % ses.engines : next_engine());
+		memcpy(s->raddr, addr, 16);
+		s->rport = port;
+		atomic_store(&s->ev.error, 0);
+		atomic_store(&s->shut, 0);
+		atomic_store(&s->state, STATE_CONNECTING);
+		err = connect_push(s, addr, port);
+	}
+	pthread_mutex_unlock(&s->request_lock);
+	return err;
+}
+
+static void connect_refused(struct sock *s, int error)
+{
+	pthread_mutex_lock(&s->ev_lock);
+	atomic_store(&s->ev.error, (uint32_t)error);
+	atomic_fetch_or(&s->ev.flags, PROTO_FLOW_CLOSED);
+	sock_wake(s, UINT32_MAX);
+	pthread_mutex_unlock(&s->ev_lock);
+}
+
+/* The answer to CONNECT, if it has come and was not taken yet: the handle, or the error, which is
+ * told as that of an attempt that failed. A socket that was closed meanwhile could not name the
+ * handle; now it can. */
+void connect_answered(struct sock *s)
+{
+	if (!s->answering || !atomic_load(&s->req.done))
+		return;
+	s->answering = s->req.connect = false;
+	if (s->req.result < 0) {
+		connect_refused(s, -s->req.result);
+		return;
 	}
 	s->handle = s->req.body.handle;
 	if (!s->bound)
 		memcpy(s->laddr, s->req.body.laddr, 16);
 	s->lport = s->req.body.lport;
-	if (s->kind == KIND_TCP)
-		return 0;
-	/* closed by another thread meanwhile: it could not name the handle */
-	if (sock_push_close(s, true))
+	if (s->kind == KIND_ZOMBIE && sock_push_close(s, true))
 		s->handle.gen = 0;
-	return -EBADF;
 }
 
 /* After the attempt has ended, one way or the other. */
@@ -122,6 +172,12 @@ static int connect_locked(struct sock *s, const uint8_t addr[16], uint16_t port)
 
 	if (!err && fresh)
 		err = connect_start(s, addr, port);
+	if (!err && deadline)
+		sock_settle(s);
+	if (s->kind != KIND_TCP) {
+		sock_put(s);
+		return -EBADF;
+	}
 	ctx_drain(&ses.ctx[s->ctx], false);
 	if (!err && !attempt_over(s)) {
 		if (!deadline)

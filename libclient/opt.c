@@ -362,7 +362,7 @@ int mtcp_getsockopt(int sd, int level, int name, void *val, socklen_t *len)
 
 	if (!val || !len)
 		return ret_errno(-EFAULT);
-	err = sock_get_any(sd, &s);
+	err = sock_get_settled(sd, &s);
 	if (err)
 		return ret_errno(err);
 	if (level == SOL_SOCKET && name == SO_ERROR)
@@ -377,7 +377,7 @@ int mtcp_getsockopt(int sd, int level, int name, void *val, socklen_t *len)
 int mtcp_getsockname(int sd, struct sockaddr *sa, socklen_t *len)
 {
 	struct sock *s;
-	int err = sa && len ? sock_get_any(sd, &s) : -EFAULT;
+	int err = sa && len ? sock_get_settled(sd, &s) : -EFAULT;
 
 	if (err)
 		return ret_errno(err);

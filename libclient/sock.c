@@ -102,7 +102,7 @@ static void sock_init(struct sock *s)
 	uint8_t *cold = (uint8_t *)&s->pending_of;
 
 	memset(cold, 0, sizeof(*s) - (size_t)(cold - (uint8_t *)s));
-	s->nonblock = s->cloexec = false;
+	s->nonblock = s->cloexec = s->answering = false;
 	s->users = 0;
 	s->session_generation = ses.generation;
 	s->ctx = s->engine = 0;
@@ -215,9 +215,22 @@ int sock_get_any(int sd, struct sock **out)
 	return kind == KIND_EPOLL ? -ENOTSOCK : -EBADF;
 }
 
-int sock_get(int sd, struct sock **out)
+int sock_get_settled(int sd, struct sock **out)
 {
 	int err = sock_get_any(sd, out);
+
+	if (err || !(*out)->answering || sock_dead(*out))
+		return err;
+	sock_settle(*out);
+	if ((*out)->kind == KIND_TCP)
+		return 0;
+	sock_put(*out);
+	return -EBADF;
+}
+
+int sock_get(int sd, struct sock **out)
+{
+	int err = sock_get_settled(sd, out);
 
 	if (!err && sock_dead(*out)) {
 		pthread_mutex_unlock(&(*out)->lock);
@@ -229,7 +242,7 @@ int sock_get(int sd, struct sock **out)
 /* A zombie that nobody needs any more: no handle, no sleeper, no answer due. */
 static bool can_free(const struct sock *s)
 {
-	return s->kind == KIND_ZOMBIE && !s->users && !s->handle.gen &&
+	return s->kind == KIND_ZOMBIE && !s->users && !s->handle.gen && !s->answering &&
 	       !(s->listener && s->listener->outstanding);
 }
 
@@ -246,6 +259,8 @@ static bool run_todo(struct sock *s)
 {
 	uint32_t todo = atomic_exchange(&s->todo, 0);
 
+	if (todo & TODO_ANSWER)
+		connect_answered(s);
 	if (todo & TODO_REAP) {
 		tx_reap(s);
 		wake_if_writable(s); /* the number of blocks is a limit, too */
@@ -468,8 +483,18 @@ uint32_t sock_request_id(struct sock *s)
 	return (uint32_t)s->request_seq * SOCKS_MAX + s->idx;
 }
 
+/* The engine answers at once, so this is short; not interruptible, as sock_request(). */
+void sock_settle(struct sock *s)
+{
+	while (s->answering && !sock_dead(s)) {
+		if (!atomic_load(&s->req.done) && wait_on(s, WAKE_RESULT, MTCPI_FOREVER) == -ENOMEM)
+			return;
+		connect_answered(s);
+	}
+}
+
 /* One request at a time: a thread that finds one under way waits for its end. */
-static void request_begin(struct sock *s)
+void sock_request_begin(struct sock *s)
 {
 	s->users++;
 	pthread_mutex_unlock(&s->lock);
@@ -486,7 +511,8 @@ int sock_request(struct sock *s, struct proto_slot *slot, struct tcp_info *info)
 	uint32_t id;
 	int err;
 
-	request_begin(s);
+	sock_request_begin(s);
+	sock_settle(s); /* another thread may have begun to connect anew */
 	pthread_mutex_lock(&s->ev_lock);
 	id = s->req.id = sock_request_id(s);
 	s->req.info = info;

@@ -7,6 +7,7 @@
  *	FAKE_ECHO     to itself                    FAKE_DISCARD  acknowledged, thrown away
  *	FAKE_REFUSED  ECONNREFUSED                 FAKE_SILENT   stays in SYN-SENT
  *	FAKE_HOLD     nothing is acknowledged until `release` is set
+ *	FAKE_NO_ROUTE no connection at all: CONNECT is answered with ENETUNREACH
  *	a port that is listened on: to a socket that waits to be accepted
  *
  * Receive chunks have random sizes, are freed as soon as the protocol allows, and are filled
@@ -45,6 +46,7 @@ enum {
 	FAKE_REFUSED = 1,
 	FAKE_SILENT = 2,
 	FAKE_HOLD = 3,
+	FAKE_NO_ROUTE = 4,
 	FAKE_SOCKS = 4096,
 	FAKE_UNIT = 4096, /* of receive memory */
 	FAKE_IDLE_TURNS = 50,
@@ -296,9 +298,15 @@ static void fake_connect(struct fake *f, uint32_t ctx, uint32_t engine, const st
 {
 	const struct proto_connect *m = &q->body.connect;
 	struct fake_listener *l = fake_listener_at(f, m->rport);
-	struct fake_sock *s = fake_sock_new(f, ctx, engine);
 	struct proto_result r = {.cookie = m->cookie};
+	struct fake_sock *s;
 
+	if (m->rport == FAKE_NO_ROUTE) {
+		r.result = -ENETUNREACH;
+		fake_answer(f, ctx, engine, q->head, &r);
+		return;
+	}
+	s = fake_sock_new(f, ctx, engine);
 	s->cookie = m->cookie;
 	s->port = m->rport;
 	s->lport = r.lport = m->lport ? m->lport : (uint16_t)(30000 + f->next_port++ % 20000);

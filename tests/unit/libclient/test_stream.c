@@ -197,6 +197,122 @@ static void test_connect_given_nonblocking_expected_einprogress_then_writable(vo
 	assert_true(fake_is_clean(fake));
 }
 
+static void pause_fake(void)
+{
+	fake->paused = false;
+	fake->pause = true;
+	while (!fake->paused)
+		usleep(100);
+}
+
+/* A socket whose connect the daemon does not answer before `pause` is taken back. */
+static int connecting(uint16_t port)
+{
+	struct sockaddr_in sa = fake_addr(port);
+	int sd = mtcp_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	assert_errno(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), EINPROGRESS);
+	return sd;
+}
+
+static void test_connect_given_nonblocking_and_no_answer_expected_no_wait(void **state)
+{
+	struct pollfd p = {.events = POLLOUT};
+	int sd[100];
+
+	(void)state;
+	pause_fake();
+	for (int i = 0; i < 100; i++)
+		sd[i] = connecting(FAKE_ECHO);
+	p.fd = sd[99];
+	assert_int_equal(mtcp_poll(&p, 1, 0), 0);
+	fake->pause = false;
+	for (int i = 0; i < 100; i++) {
+		p.fd = sd[i];
+		assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+		assert_int_equal(p.revents, POLLOUT);
+		assert_int_equal(mtcp_send(sd[i], "x", 1, 0), 1);
+		mtcp_close(sd[i]);
+	}
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_connect_given_no_answer_and_close_expected_nothing_left(void **state)
+{
+	int sd[100], again[100];
+
+	(void)state;
+	pause_fake();
+	for (int i = 0; i < 100; i++)
+		sd[i] = connecting(i % 2 ? FAKE_ECHO : FAKE_NO_ROUTE);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(mtcp_close(sd[i]), 0);
+	fake->pause = false;
+	mtcpi_poll_bits(0);
+	for (int i = 0; i < 2000 && fake->operations[PROTO_OP_CLOSE] < 50; i++) {
+		usleep(1000);
+		mtcpi_poll_bits(0);
+	}
+	assert_int_equal(fake->operations[PROTO_OP_CLOSE], 50);
+	assert_true(fake_is_clean(fake));
+	mtcpi_poll_bits(0); /* GONE: their descriptors can be had again */
+	for (int i = 0; i < 100; i++)
+		again[i] = mtcp_socket(AF_INET, SOCK_STREAM, 0);
+	for (int i = 0; i < 100; i++) {
+		assert_in_range(again[i], 0, 199);
+		mtcp_close(again[i]);
+	}
+}
+
+static void *unpause_later(void *arg)
+{
+	usleep(20000);
+	((struct fake *)arg)->pause = false;
+	return NULL;
+}
+
+static void test_getsockname_given_no_answer_expected_wait_and_name(void **state)
+{
+	struct sockaddr_in name;
+	socklen_t len = sizeof(name);
+	pthread_t t;
+	int sd;
+
+	(void)state;
+	pause_fake();
+	sd = connecting(FAKE_ECHO);
+	pthread_create(&t, NULL, unpause_later, fake);
+	assert_int_equal(mtcp_getsockname(sd, (struct sockaddr *)&name, &len), 0);
+	assert_in_range(ntohs(name.sin_port), 30000, 50000);
+	assert_int_equal(ntohl(name.sin_addr.s_addr), 0x0a000001);
+	pthread_join(t, NULL);
+	mtcp_close(sd);
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_connect_given_nonblocking_and_no_route_expected_error_then_fresh_socket(
+	void **state)
+{
+	struct sockaddr_in sa = fake_addr(FAKE_ECHO);
+	socklen_t len = sizeof(int);
+	struct pollfd p = {.events = POLLOUT};
+	int err = 0;
+
+	(void)state;
+	pause_fake();
+	p.fd = connecting(FAKE_NO_ROUTE);
+	fake->pause = false;
+	assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+	assert_true(p.revents & POLLERR && p.revents & POLLOUT && p.revents & POLLHUP);
+	assert_int_equal(mtcp_getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &err, &len), 0);
+	assert_int_equal(err, ENETUNREACH);
+	assert_errno(mtcp_connect(p.fd, (struct sockaddr *)&sa, sizeof(sa)), ECONNABORTED);
+	assert_int_equal(mtcp_fcntl(p.fd, F_SETFL, 0), 0);
+	assert_int_equal(mtcp_connect(p.fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	mtcp_close(p.fd);
+	assert_true(fake_is_clean(fake));
+}
+
 static void test_timeouts_given_rcvtimeo_sndtimeo_expected_eagain_in_time(void **state)
 {
 	struct timeval tv = {0, 30000};
@@ -334,6 +450,10 @@ int main(void)
 		T(test_messages_given_sendmsg_recvmsg_expected_bytes_and_empty_name),
 		T(test_connect_given_refused_expected_error_then_fresh_socket),
 		T(test_connect_given_nonblocking_expected_einprogress_then_writable),
+		T(test_connect_given_nonblocking_and_no_answer_expected_no_wait),
+		T(test_connect_given_no_answer_and_close_expected_nothing_left),
+		T(test_getsockname_given_no_answer_expected_wait_and_name),
+		T(test_connect_given_nonblocking_and_no_route_expected_error_then_fresh_socket),
 		T(test_timeouts_given_rcvtimeo_sndtimeo_expected_eagain_in_time),
 		T(test_write_given_closed_for_writing_expected_epipe_and_sigpipe),
 		T(test_read_given_reset_expected_data_then_error_then_eof),
