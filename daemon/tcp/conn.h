@@ -117,7 +117,7 @@ struct tcp_conn {
 	uint8_t retries;	  /* time-outs or probes since the last sign of life */
 	uint8_t keepalive_probes; /* unanswered */
 	uint8_t dup_acks_owed;	  /* for segments out of order, each its own (RFC 5681) */
-	uint8_t pad0;
+	uint8_t keepcnt;	  /* probes before it is given up; 0: the configuration's */
 	uint8_t soft_error; /* errno from ICMP: becomes `error` if the connection times out */
 
 	/* Timers, microseconds. */
@@ -128,6 +128,7 @@ struct tcp_conn {
 	uint32_t rttvar_us;
 	uint32_t rto_us;     /* without back-off */
 	uint32_t rtt_min_us; /* smallest sample; UINT32_MAX: none */
+	uint32_t stalled_ms; /* of the first time-out or probe without an answer; 0: none */
 
 	/* Cold. */
 	uint32_t ts_offset;
@@ -140,6 +141,12 @@ struct tcp_conn {
 	uint32_t retrans_segs;
 	uint32_t retrans_bytes;
 	uint32_t rcv_ooo_segs; /* received out of order */
+	uint32_t user_timeout_ms; /* RFC 5482; 0: none */
+	uint16_t keepidle_s;	  /* this and what follows 0: the configuration's */
+	uint16_t keepintvl_s;
+	uint8_t syncnt;
+	uint8_t linger2_s;
+	uint16_t maxseg; /* TCP_MAXSEG: bounds snd_mss_bytes and what our SYN says; 0: it does not */
 
 	/* The engine's: tcp/ neither reads nor writes them. */
 	uint32_t owner;
@@ -154,8 +161,8 @@ struct tcp_conn {
 	uint16_t pad;
 	uint32_t pad1;
 };
-static_assert(sizeof(struct tcp_conn) == 336, "size is part of the arena's layout");
-static_assert(offsetof(struct tcp_conn, owner) == 296, "the engine's group is last");
+static_assert(sizeof(struct tcp_conn) == 352, "size is part of the arena's layout");
+static_assert(offsetof(struct tcp_conn, owner) == 312, "the engine's group is last");
 
 static inline bool tcp_conn_has(const struct tcp_conn *c, uint32_t flag)
 {
