@@ -23,6 +23,7 @@
 #define LIBCLIENT_CLIENT_H
 
 #include <libclient/internal.h>
+#include <libclient/lock.h>
 
 #include <proto/attach.h>
 #include <proto/layout.h>
@@ -261,7 +262,7 @@ struct listener {
 TAILQ_HEAD(item_list, epoll_item);
 
 struct sock {
-	pthread_mutex_t lock;
+	struct lock lock;
 	uint32_t idx;
 	_Atomic uint8_t kind; /* enum sock_kind */
 	bool nonblock, cloexec;
@@ -286,7 +287,7 @@ struct sock {
 	uint64_t consumed_pos; /* as told to the engine */
 	const struct proto_chunk *chunk;
 
-	pthread_mutex_t ev_lock;
+	struct lock ev_lock;
 	struct sock_event ev;
 	struct sock_request req;
 	struct wait_list waiters;
@@ -296,7 +297,7 @@ struct sock {
 
 	/* cold */
 	struct sock *free_next;
-	pthread_mutex_t request_lock; /* one request at a time */
+	struct lock request_lock; /* one request at a time */
 	uint16_t request_seq;
 	/* cleared when the entry is taken anew, from here to the end */
 	struct sock *pending_of; /* KIND_PENDING: the listener */

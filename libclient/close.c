@@ -141,9 +141,9 @@ void sock_discard_all(void)
 	struct sock *s;
 
 	for (uint32_t i = 0; (s = sock_at(i)); i++) {
-		pthread_mutex_lock(&s->lock);
+		lock_take(&s->lock);
 		if (s->kind == KIND_FREE || s->epoll) {
-			pthread_mutex_unlock(&s->lock);
+			lock_drop(&s->lock);
 			continue;
 		}
 		epoll_forget(s);

@@ -84,9 +84,9 @@ static void apply_flow(struct ctx *c, const struct proto_flow *f)
 		stale(c);
 		return;
 	}
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	if (!f->gen || s->ev.gen != f->gen) {
-		pthread_mutex_unlock(&s->ev_lock);
+		lock_drop(&s->ev_lock);
 		stale(c);
 		return;
 	}
@@ -99,7 +99,7 @@ static void apply_flow(struct ctx *c, const struct proto_flow *f)
 	}
 	if (bits)
 		sock_wake(s, bits);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	if (todo)
 		sock_do(s, todo);
 }
@@ -132,7 +132,7 @@ static void apply_listen(struct ctx *c, uint32_t engine, const struct proto_list
 		stale(c);
 		return;
 	}
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	if (s->listener && listens(s->listener, m->gen) && engine < s->listener->engines) {
 		s->listener->engine[engine].pending = m->pending;
 		s->listener->engine[engine].told++;
@@ -142,7 +142,7 @@ static void apply_listen(struct ctx *c, uint32_t engine, const struct proto_list
 	} else {
 		stale(c);
 	}
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 }
 
 /* An ACCEPT was answered, with how many more wait. `pending` is news only if no LISTEN event
@@ -165,11 +165,11 @@ static bool claim_pending(struct sock *s, uint32_t id)
 
 	if (!s || s->kind != KIND_PENDING)
 		return false;
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	ours = s->req.id == id;
 	if (ours)
 		s->req.id = 0;
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	return ours;
 }
 
@@ -186,19 +186,19 @@ static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accept
 	memcpy(s->raddr, m->raddr, 16);
 	s->lport = m->lport;
 	s->rport = m->rport;
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	s->ev.gen = m->handle.gen;
 	atomic_store(&s->ev.flags, PROTO_FLOW_ESTABLISHED);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 
 	l = s->pending_of;
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	settle(l, s, m->pending);
 	TAILQ_INSERT_TAIL(&l->listener->queue, s, queue_link);
 	l->listener->queued++;
 	count_acceptable(l);
 	sock_wake(l, POLLIN | POLLRDNORM | WAKE_RESULT);
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	sock_do(l, TODO_GONE); /* a closed listener waits for this */
 }
 
@@ -208,13 +208,13 @@ static void apply_refused(struct sock *s, int32_t result)
 	struct sock *l = s->pending_of;
 
 	s->kind = KIND_ZOMBIE;
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	settle(l, s, result == -EAGAIN ? 0 : l->listener->engine[s->engine].pending);
 	if (result != -EAGAIN)
 		l->req.result = result;
 	count_acceptable(l);
 	sock_wake(l, WAKE_RESULT);
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	sock_do(s, TODO_GONE);
 	sock_do(l, TODO_GONE);
 }
@@ -234,7 +234,7 @@ static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *
 		stale(c);
 		return;
 	}
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	if (s->req.id == id) {
 		s->req.id = 0;
 		s->req.result = m->result;
@@ -246,7 +246,7 @@ static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *
 		atomic_store(&s->req.done, true);
 		sock_wake(s, WAKE_RESULT);
 	}
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	if (todo)
 		sock_do(s, todo);
 }
@@ -260,14 +260,14 @@ static void apply_info(struct ctx *c, uint32_t id, const struct proto_info_part 
 		stale(c);
 		return;
 	}
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	if (s->req.id == id && s->req.info && m->offset < sizeof(*s->req.info) &&
 		m->len_bytes <= sizeof(m->bytes)) {
 		room = sizeof(*s->req.info) - m->offset;
 		memcpy((uint8_t *)s->req.info + m->offset, m->bytes,
 			m->len_bytes < room ? m->len_bytes : room);
 	}
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 }
 
 void event_apply(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy)

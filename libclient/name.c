@@ -75,15 +75,15 @@ int listener_open(struct sock *s, int backlog)
 	TAILQ_INIT(&l->queue);
 	l->engines = ses.engines;
 	memcpy(m.addr, s->laddr, 16);
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	s->listener = l;
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	err = control_name(&m, PROTO_MSG_LISTEN);
 	if (err)
 		return err;
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	l->handle = m.listener;
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	atomic_store(&s->state, STATE_LISTEN);
 	return 0;
 }
@@ -93,13 +93,13 @@ static struct sock *queue_pop(struct sock *s)
 	struct listener *l = s->listener;
 	struct sock *c;
 
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	c = TAILQ_FIRST(&l->queue);
 	if (c) {
 		TAILQ_REMOVE(&l->queue, c, queue_link);
 		l->queued--;
 	}
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	return c;
 }
 
@@ -108,7 +108,7 @@ static struct sock *queue_pop(struct sock *s)
  * in an earlier life. */
 static void lock_queued(struct sock *c)
 {
-	while (pthread_mutex_trylock(&c->lock))
+	while (!lock_try(&c->lock))
 		sched_yield();
 }
 
@@ -121,9 +121,9 @@ void listener_close(struct sock *s)
 	if (m.listener.gen) {
 		memcpy(m.addr, s->laddr, 16);
 		control_name(&m, PROTO_MSG_UNLISTEN);
-		pthread_mutex_lock(&s->ev_lock);
+		lock_take(&s->ev_lock);
 		s->listener->handle.gen = 0;
-		pthread_mutex_unlock(&s->ev_lock);
+		lock_drop(&s->ev_lock);
 	}
 	while ((c = queue_pop(s))) {
 		lock_queued(c);

@@ -55,13 +55,13 @@ static int connect_push(struct sock *s, const uint8_t addr[16], uint16_t port)
 	int err;
 
 	connect_slot(&slot, s, addr, port);
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	s->req.id = sock_request_id(s);
 	s->req.info = NULL;
 	s->req.connect = true;
 	atomic_store(&s->req.done, false);
 	slot.head = proto_head_make(PROTO_OP_CONNECT, s->req.id);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	s->answering = true;
 	err = ctx_push(s->ctx, s->engine, &slot);
 	if (!err)
@@ -94,17 +94,17 @@ static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port)
 		atomic_store(&s->state, STATE_CONNECTING);
 		err = connect_push(s, addr, port);
 	}
-	pthread_mutex_unlock(&s->request_lock);
+	lock_drop(&s->request_lock);
 	return err;
 }
 
 static void connect_refused(struct sock *s, int error)
 {
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	atomic_store(&s->ev.error, (uint32_t)error);
 	atomic_fetch_or(&s->ev.flags, PROTO_FLOW_CLOSED);
 	sock_wake(s, UINT32_MAX);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 }
 
 /* The answer to CONNECT, if it has come and was not taken yet: the handle, or the error, which is
@@ -253,21 +253,21 @@ static int make_pending(
 		return err;
 	}
 	s->pending_of = l;
-	pthread_mutex_lock(&s->ev_lock); /* pairs with claim_pending(): what it reads is above */
+	lock_take(&s->ev_lock); /* pairs with claim_pending(): what it reads is above */
 	*id = s->req.id = sock_request_id(s);
 	s->kind = KIND_PENDING;
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	*out = s;
 	return 0;
 }
 
 static void ask_undo(struct sock *l, struct sock *s)
 {
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	l->listener->outstanding--;
 	l->listener->engine[s->engine].outstanding--;
-	pthread_mutex_unlock(&l->ev_lock);
-	pthread_mutex_lock(&s->lock);
+	lock_drop(&l->ev_lock);
+	lock_take(&s->lock);
 	s->kind = KIND_ZOMBIE;
 	sock_put(s);
 }
@@ -281,19 +281,19 @@ static int ask_one(struct sock *l, uint32_t ctx)
 	struct sock *s;
 	int err;
 
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	engine = best_engine(x, &credit);
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	if (!credit)
 		return -EAGAIN;
 	err = make_pending(l, ctx, engine, &s, &id);
 	if (err)
 		return err;
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	s->pending_told = x->engine[engine].told;
 	x->outstanding++;
 	x->engine[engine].outstanding++;
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	slot.head = proto_head_make(PROTO_OP_ACCEPT, id);
 	slot.body.accept.listener = x->handle;
 	slot.body.accept.cookie = s->idx;
@@ -307,14 +307,14 @@ static struct sock *take_queued(struct sock *l)
 {
 	struct sock *s;
 
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	s = TAILQ_FIRST(&l->listener->queue);
 	if (s) {
 		TAILQ_REMOVE(&l->listener->queue, s, queue_link);
 		l->listener->queued--;
 		atomic_fetch_sub(&l->acceptable, 1);
 	}
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	return s;
 }
 
@@ -325,11 +325,11 @@ static int await_answer(struct sock *l)
 {
 	bool none, any;
 
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	none = !l->listener->outstanding;
 	any = !TAILQ_EMPTY(&l->listener->queue);
 	atomic_store(&l->req.done, none || any);
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	if (any)
 		return 0;
 	return none ? -EAGAIN : sock_wait(l, WAKE_RESULT, MTCPI_FOREVER);
@@ -344,10 +344,10 @@ static int refusal(struct sock *l)
 		return -ENETDOWN;
 	if (l->state != STATE_LISTEN)
 		return -EINVAL;
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	err = l->req.result;
 	l->req.result = 0;
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	return err == -EBADF ? -EINVAL : err;
 }
 
@@ -423,7 +423,7 @@ int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 	sock_put(l);
 	if (err)
 		return ret_errno(err);
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	s->pending_of = NULL;
 	s->nonblock = flags & SOCK_NONBLOCK;
 	s->cloexec = flags & SOCK_CLOEXEC;

@@ -39,11 +39,11 @@ static const struct proto_chunk *first_chunk(struct sock *s)
 
 	if (s->chunk)
 		return s->chunk;
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	ref = s->ev.chunk;
 	s->ev.chunk = PROTO_REF_NONE;
 	s->ev.reader_has_chunk = ref != PROTO_REF_NONE;
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	s->chunk = chunk_at(ref);
 	return s->chunk;
 }
@@ -150,11 +150,11 @@ static bool drop_chunk(struct sock *s, uint64_t pos)
 {
 	bool all;
 
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	all = atomic_load_explicit(&s->ev.received_pos, memory_order_relaxed) == pos;
 	if (all)
 		s->ev.reader_has_chunk = false;
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	if (all)
 		s->chunk = NULL;
 	return all;

@@ -20,7 +20,7 @@
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct sock *) table;
-static _Atomic uint32_t table_used; /* entries ever used: their mutexes exist */
+static _Atomic uint32_t table_used; /* entries ever used */
 static struct sock *free_first, *free_last;
 static uint32_t taken; /* sockets, epoll instances aside */
 
@@ -66,9 +66,6 @@ static struct sock *table_take(void)
 	if (idx == SOCKS_MAX)
 		return NULL;
 	s = &table[idx];
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_mutex_init(&s->ev_lock, NULL);
-	pthread_mutex_init(&s->request_lock, NULL);
 	s->idx = idx;
 	atomic_store(&table_used, idx + 1);
 	return s;
@@ -78,7 +75,7 @@ void sock_reset_flow(struct sock *s)
 {
 	uint32_t sndbuf = s->sndbuf_bytes ? s->sndbuf_bytes : ses.info.sndbuf_bytes;
 
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	atomic_store(&s->ev.acked_pos, 0);
 	atomic_store(&s->ev.received_pos, 0);
 	atomic_store(&s->ev.flags, 0);
@@ -87,7 +84,7 @@ void sock_reset_flow(struct sock *s)
 	s->ev.error_seen = 0;
 	s->ev.chunk = PROTO_REF_NONE;
 	s->ev.reader_has_chunk = false;
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	s->handle = (struct proto_handle){0, 0};
 	atomic_store(&s->snd_pos, 0);
 	atomic_store(&s->rcv_pos, 0);
@@ -152,7 +149,7 @@ void sock_free(struct sock *s)
 	s->info = NULL;
 	s->epoll = NULL;
 	s->kind = KIND_FREE;
-	pthread_mutex_unlock(&s->lock);
+	lock_drop(&s->lock);
 
 	pthread_mutex_lock(&table_lock);
 	s->free_next = NULL;
@@ -171,9 +168,9 @@ uint32_t sock_count(void)
 	struct sock *s;
 
 	for (uint32_t i = 0; (s = sock_at(i)); i++) {
-		pthread_mutex_lock(&s->lock);
+		lock_take(&s->lock);
 		n += s->kind == KIND_TCP || s->users;
-		pthread_mutex_unlock(&s->lock);
+		lock_drop(&s->lock);
 	}
 	return n;
 }
@@ -206,13 +203,13 @@ int sock_get_any(int sd, struct sock **out)
 
 	if (!s)
 		return -EBADF;
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	if (s->kind == KIND_TCP) {
 		*out = s;
 		return 0;
 	}
 	kind = s->kind;
-	pthread_mutex_unlock(&s->lock);
+	lock_drop(&s->lock);
 	return kind == KIND_EPOLL ? -ENOTSOCK : -EBADF;
 }
 
@@ -234,7 +231,7 @@ int sock_get(int sd, struct sock **out)
 	int err = sock_get_settled(sd, out);
 
 	if (!err && sock_dead(*out)) {
-		pthread_mutex_unlock(&(*out)->lock);
+		lock_drop(&(*out)->lock);
 		return -ENETDOWN;
 	}
 	return err;
@@ -287,11 +284,10 @@ void sock_put(struct sock *s)
 	for (;;) {
 		if (run_todo(s))
 			return;
-		pthread_mutex_unlock(&s->lock);
+		lock_drop(&s->lock);
 		/* pairs with the fence in sock_do(): it saw the lock free, or we see its errand */
 		atomic_thread_fence(memory_order_seq_cst);
-		if (!atomic_load_explicit(&s->todo, memory_order_relaxed) ||
-			pthread_mutex_trylock(&s->lock))
+		if (!atomic_load_explicit(&s->todo, memory_order_relaxed) || !lock_try(&s->lock))
 			return;
 	}
 }
@@ -300,7 +296,7 @@ void sock_do(struct sock *s, uint32_t todo)
 {
 	atomic_fetch_or(&s->todo, todo);
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in sock_put() */
-	if (!pthread_mutex_trylock(&s->lock))
+	if (lock_try(&s->lock))
 		sock_put(s);
 }
 
@@ -379,9 +375,9 @@ void sock_wake(struct sock *s, uint32_t bits)
 /* For changes that do not come from a ring. */
 void sock_wake_unlocked(struct sock *s, uint32_t bits)
 {
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	sock_wake(s, bits);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	atomic_thread_fence(memory_order_seq_cst); /* the change, then who waits for any */
 	wait_wake_any();
 }
@@ -391,10 +387,10 @@ void sock_fail_all(void)
 	struct sock *s;
 
 	for (uint32_t i = 0; (s = sock_at(i)); i++) {
-		pthread_mutex_lock(&s->ev_lock);
+		lock_take(&s->ev_lock);
 		if (s->kind == KIND_TCP || s->kind == KIND_ZOMBIE)
 			sock_wake(s, UINT32_MAX);
-		pthread_mutex_unlock(&s->ev_lock);
+		lock_drop(&s->ev_lock);
 	}
 }
 
@@ -439,17 +435,17 @@ static int wait_on(struct sock *s, uint32_t bits, uint64_t deadline_ns)
 	if (!e.w)
 		return -ENOMEM;
 	s->users++;
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	TAILQ_INSERT_TAIL(&s->waiters, &e, link);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	sock_put(s);
 
 	rc = wait_unlocked(s, e.w, bits, deadline_ns);
 
-	pthread_mutex_lock(&s->lock);
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->lock);
+	lock_take(&s->ev_lock);
 	TAILQ_REMOVE(&s->waiters, &e, link);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	s->users--;
 	return rc;
 }
@@ -498,9 +494,9 @@ void sock_settle(struct sock *s)
 void sock_request_begin(struct sock *s)
 {
 	s->users++;
-	pthread_mutex_unlock(&s->lock);
-	pthread_mutex_lock(&s->request_lock);
-	pthread_mutex_lock(&s->lock);
+	lock_drop(&s->lock);
+	lock_take(&s->request_lock);
+	lock_take(&s->lock);
 	s->users--;
 }
 
@@ -514,21 +510,21 @@ int sock_request(struct sock *s, struct proto_slot *slot, struct tcp_info *info)
 
 	sock_request_begin(s);
 	sock_settle(s); /* another thread may have begun to connect anew */
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	id = s->req.id = sock_request_id(s);
 	s->req.info = info;
 	atomic_store(&s->req.done, false);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	slot->head = proto_head_make(proto_head_op(slot->head), id);
 	err = ctx_push(s->ctx, s->engine, slot);
 	if (!err)
 		err = wait_on(s, WAKE_RESULT, MTCPI_FOREVER);
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	if (!err)
 		err = atomic_load(&s->req.done) ? s->req.result : -ENETDOWN;
 	s->req.id = 0;
 	s->req.info = NULL;
-	pthread_mutex_unlock(&s->ev_lock);
-	pthread_mutex_unlock(&s->request_lock);
+	lock_drop(&s->ev_lock);
+	lock_drop(&s->request_lock);
 	return err;
 }
