@@ -24,10 +24,12 @@ struct epoll_item {
 	struct epoll *ep;
 	struct epoll_event event;	    /* ep->lock */
 	bool disabled, queued;		    /* ep->lock */
-	TAILQ_ENTRY(epoll_item) sock_link;  /* s->ev_lock */
+	LIST_ENTRY(epoll_item) sock_link;   /* s->ev_lock */
 	TAILQ_ENTRY(epoll_item) all_link;   /* ep->lock */
 	TAILQ_ENTRY(epoll_item) ready_link; /* ep->lock */
 };
+
+TAILQ_HEAD(item_list, epoll_item);
 
 struct epoll {
 	struct lock lock;
@@ -55,7 +57,8 @@ int mtcp_epoll_create1(int flags)
 	}
 	TAILQ_INIT(&ep->ready);
 	TAILQ_INIT(&ep->all);
-	TAILQ_INIT(&ep->waiters);
+	LIST_INIT(&ep->waiters);
+	s->is_epoll = true;
 	s->epoll = ep;
 	s->kind = KIND_EPOLL;
 	return (int)s->idx;
@@ -106,7 +109,7 @@ static struct epoll_item *item_find(struct sock *s, const struct epoll *ep)
 {
 	struct epoll_item *i;
 
-	TAILQ_FOREACH(i, &s->items, sock_link)
+	LIST_FOREACH(i, &s->items, sock_link)
 	if (i->ep == ep)
 		return i;
 	return NULL;
@@ -120,7 +123,7 @@ static void item_enqueue(struct epoll_item *i)
 	if (!i->queued)
 		TAILQ_INSERT_TAIL(&i->ep->ready, i, ready_link);
 	i->queued = true;
-	TAILQ_FOREACH(e, &i->ep->waiters, link)
+	LIST_FOREACH(e, &i->ep->waiters, link)
 	{
 		if (waiter_woken(e->w))
 			continue;
@@ -134,7 +137,7 @@ static void item_remove(struct epoll_item *i)
 {
 	struct epoll *ep = i->ep;
 
-	TAILQ_REMOVE(&i->s->items, i, sock_link);
+	LIST_REMOVE(i, sock_link);
 	lock_take(&ep->lock);
 	TAILQ_REMOVE(&ep->all, i, all_link);
 	if (i->queued)
@@ -143,11 +146,11 @@ static void item_remove(struct epoll_item *i)
 	free(i);
 }
 
-void epoll_wake(struct item_list *items, uint32_t bits)
+void epoll_wake(struct sock_items *items, uint32_t bits)
 {
 	struct epoll_item *i;
 
-	TAILQ_FOREACH(i, items, sock_link)
+	LIST_FOREACH(i, items, sock_link)
 	{
 		lock_take(&i->ep->lock);
 		if (!i->disabled && (i->event.events | EVENT_ALWAYS) & EVENT_BITS & bits)
@@ -161,7 +164,7 @@ void epoll_forget(struct sock *s)
 	struct epoll_item *i;
 
 	lock_take(&s->ev_lock);
-	while ((i = TAILQ_FIRST(&s->items)))
+	while ((i = LIST_FIRST(&s->items)))
 		item_remove(i);
 	lock_drop(&s->ev_lock);
 }
@@ -198,7 +201,7 @@ int epoll_close(int epd)
 		lock_drop(&member->ev_lock);
 	}
 	lock_take(&s->epoll->lock);
-	TAILQ_FOREACH(e, &s->epoll->waiters, link)
+	LIST_FOREACH(e, &s->epoll->waiters, link)
 	waiter_wake(e->w);
 	lock_drop(&s->epoll->lock);
 	epoll_put(s);
@@ -233,7 +236,7 @@ static int item_add(struct sock *s, struct epoll *ep, const struct epoll_event *
 		return -ENOMEM;
 	i->s = s;
 	i->ep = ep;
-	TAILQ_INSERT_TAIL(&s->items, i, sock_link);
+	LIST_INSERT_HEAD(&s->items, i, sock_link);
 	lock_take(&ep->lock);
 	TAILQ_INSERT_TAIL(&ep->all, i, all_link);
 	lock_drop(&ep->lock);
@@ -339,7 +342,7 @@ bool epoll_has_event(struct epoll *ep)
 void epoll_wait_begin(struct epoll *ep, struct wait_entry *e)
 {
 	lock_take(&ep->lock);
-	TAILQ_INSERT_TAIL(&ep->waiters, e, link);
+	LIST_INSERT_HEAD(&ep->waiters, e, link);
 	lock_drop(&ep->lock);
 }
 
@@ -347,8 +350,8 @@ void epoll_wait_begin(struct epoll *ep, struct wait_entry *e)
 void epoll_wait_end(struct epoll *ep, struct wait_entry *e)
 {
 	lock_take(&ep->lock);
-	TAILQ_REMOVE(&ep->waiters, e, link);
-	e = TAILQ_FIRST(&ep->waiters);
+	LIST_REMOVE(e, link);
+	e = LIST_FIRST(&ep->waiters);
 	if (e && !TAILQ_EMPTY(&ep->ready))
 		waiter_wake(e->w);
 	lock_drop(&ep->lock);

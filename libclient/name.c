@@ -72,7 +72,7 @@ int listener_open(struct sock *s, int backlog)
 	l = calloc(1, sizeof(*l) + ses.engines * sizeof(l->engine[0]));
 	if (!l)
 		return -ENOMEM;
-	TAILQ_INIT(&l->queue);
+	l->first = l->last = SOCK_IDX_NONE;
 	l->engines = ses.engines;
 	memcpy(m.addr, s->laddr, 16);
 	lock_take(&s->ev_lock);
@@ -88,17 +88,40 @@ int listener_open(struct sock *s, int backlog)
 	return 0;
 }
 
+void listener_push(struct sock *l, struct sock *s)
+{
+	struct listener *x = l->listener;
+
+	s->next = SOCK_IDX_NONE;
+	if (x->last == SOCK_IDX_NONE)
+		x->first = s->idx;
+	else
+		sock_at(x->last)->next = s->idx;
+	x->last = s->idx;
+	x->queued++;
+}
+
+struct sock *listener_pop(struct sock *l)
+{
+	struct listener *x = l->listener;
+	struct sock *s;
+
+	if (x->first == SOCK_IDX_NONE)
+		return NULL;
+	s = sock_at(x->first);
+	x->first = s->next;
+	if (x->first == SOCK_IDX_NONE)
+		x->last = SOCK_IDX_NONE;
+	x->queued--;
+	return s;
+}
+
 static struct sock *queue_pop(struct sock *s)
 {
-	struct listener *l = s->listener;
 	struct sock *c;
 
 	lock_take(&s->ev_lock);
-	c = TAILQ_FIRST(&l->queue);
-	if (c) {
-		TAILQ_REMOVE(&l->queue, c, queue_link);
-		l->queued--;
-	}
+	c = listener_pop(s);
 	lock_drop(&s->ev_lock);
 	return c;
 }

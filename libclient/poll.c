@@ -79,7 +79,7 @@ static void join(struct member *m, const struct pollfd *p, struct waiter *w)
 		epoll_wait_begin(m->ep, &m->e);
 	} else if (m->s) {
 		lock_take(&s->ev_lock);
-		TAILQ_INSERT_TAIL(&s->waiters, &m->e, link);
+		LIST_INSERT_HEAD(&s->waiters, &m->e, link);
 		lock_drop(&s->ev_lock);
 	}
 }
@@ -97,7 +97,7 @@ static void leave(struct member *m)
 	}
 	lock_take(&s->lock);
 	lock_take(&s->ev_lock);
-	TAILQ_REMOVE(&s->waiters, &m->e, link);
+	LIST_REMOVE(&m->e, link);
 	lock_drop(&s->ev_lock);
 	s->users--;
 	sock_put(s);

@@ -21,7 +21,7 @@
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct sock *) table;
 static _Atomic uint32_t table_used; /* entries ever used */
-static struct sock *free_first, *free_last;
+static uint32_t free_first = SOCK_IDX_NONE, free_last = SOCK_IDX_NONE;
 static uint32_t taken; /* sockets, epoll instances aside */
 
 /* -- the table ----------------------------------------------------------------------------- */
@@ -53,13 +53,14 @@ static int table_reserve(void)
 /* The entry that was freed first, or a new one. table_lock held. */
 static struct sock *table_take(void)
 {
-	struct sock *s = free_first;
+	struct sock *s;
 	uint32_t idx;
 
-	if (s) {
-		free_first = s->free_next;
-		if (!free_first)
-			free_last = NULL;
+	if (free_first != SOCK_IDX_NONE) {
+		s = &table[free_first];
+		free_first = s->next;
+		if (free_first == SOCK_IDX_NONE)
+			free_last = SOCK_IDX_NONE;
 		return s;
 	}
 	idx = atomic_load(&table_used);
@@ -73,17 +74,17 @@ static struct sock *table_take(void)
 
 void sock_reset_flow(struct sock *s)
 {
-	uint32_t sndbuf = s->sndbuf_bytes ? s->sndbuf_bytes : ses.info.sndbuf_bytes;
+	uint32_t set = sock_rare(s)->sndbuf_bytes;
 
 	lock_take(&s->ev_lock);
 	atomic_store(&s->ev.acked_pos, 0);
 	atomic_store(&s->ev.received_pos, 0);
 	atomic_store(&s->ev.flags, 0);
-	atomic_store(&s->ev.sndbuf_bytes, sndbuf);
+	atomic_store(&s->ev.sndbuf_bytes, set ? set : ses.info.sndbuf_bytes);
 	s->ev.gen = 0;
 	s->ev.error_seen = 0;
 	s->ev.chunk = PROTO_REF_NONE;
-	s->ev.reader_has_chunk = false;
+	s->reader_has_chunk = false;
 	lock_drop(&s->ev_lock);
 	s->handle = (struct proto_handle){0, 0};
 	atomic_store(&s->snd_pos, 0);
@@ -93,13 +94,12 @@ void sock_reset_flow(struct sock *s)
 	atomic_store(&s->nospace, false);
 }
 
-/* Nobody else looks at it while it is KIND_FREE. */
+/* Nobody else looks at it while it is KIND_FREE; but drainers may, under ev_lock, for an answer
+ * that comes too late, and request_seq goes on so that they do not take it for a new one. */
 static void sock_init(struct sock *s)
 {
-	uint8_t *cold = (uint8_t *)&s->pending_of;
-
-	memset(cold, 0, sizeof(*s) - (size_t)(cold - (uint8_t *)s));
-	s->nonblock = s->cloexec = s->answering = false;
+	s->nonblock = s->cloexec = s->answering = s->is_epoll = false;
+	s->bound = s->reuseaddr = s->reuseport = s->keepalive = s->nodelay = s->cork = false;
 	s->users = 0;
 	s->session_generation = ses.generation;
 	s->ctx = s->engine = 0;
@@ -107,15 +107,28 @@ static void sock_init(struct sock *s)
 	atomic_store(&s->state, STATE_NEW);
 	atomic_store(&s->shut, 0);
 	atomic_store(&s->pool_wait, false);
-	s->tx_head = s->tx_tail = NULL;
+	s->tx_last = NULL;
 	atomic_store(&s->tx_blocks, 0);
 	memset(&s->req, 0, sizeof(s->req));
-	TAILQ_INIT(&s->waiters);
-	TAILQ_INIT(&s->items);
+	LIST_INIT(&s->waiters);
+	LIST_INIT(&s->items);
+	s->next = s->pending_of = SOCK_IDX_NONE;
 	s->listener = NULL;
-	atomic_store(&s->acceptable, 0);
+	s->rare = NULL;
+	memset(s->laddr, 0, sizeof(s->laddr));
+	memset(s->raddr, 0, sizeof(s->raddr));
+	s->lport = s->rport = 0;
 	atomic_store(&s->ev.error, 0);
 	sock_reset_flow(s);
+}
+
+const struct sock_rare sock_rare_none;
+
+struct sock_rare *sock_rare_make(struct sock *s)
+{
+	if (!s->rare)
+		s->rare = calloc(1, sizeof(*s->rare));
+	return s->rare;
 }
 
 int sock_alloc(enum sock_kind kind, struct sock **out)
@@ -140,24 +153,23 @@ int sock_alloc(enum sock_kind kind, struct sock **out)
 
 void sock_free(struct sock *s)
 {
-	bool counted = !s->epoll;
+	bool counted = !s->is_epoll;
 
-	free(s->listener);
-	free(s->info);
+	free(sock_listener(s));
 	number_free(s);
+	free(s->rare);
 	s->listener = NULL;
-	s->info = NULL;
-	s->epoll = NULL;
+	s->rare = NULL;
 	s->kind = KIND_FREE;
 	lock_drop(&s->lock);
 
 	pthread_mutex_lock(&table_lock);
-	s->free_next = NULL;
-	if (free_last)
-		free_last->free_next = s;
+	s->next = SOCK_IDX_NONE;
+	if (free_last != SOCK_IDX_NONE)
+		table[free_last].next = s->idx;
 	else
-		free_first = s;
-	free_last = s;
+		free_first = s->idx;
+	free_last = s->idx;
 	taken -= counted;
 	pthread_mutex_unlock(&table_lock);
 }
@@ -185,7 +197,7 @@ void sock_fork_child(void)
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != t)
 		abort();
 	atomic_store(&table_used, 0);
-	free_first = free_last = NULL;
+	free_first = free_last = SOCK_IDX_NONE;
 	taken = 0;
 }
 
@@ -241,7 +253,7 @@ int sock_get(int sd, struct sock **out)
 static bool can_free(const struct sock *s)
 {
 	return s->kind == KIND_ZOMBIE && !s->users && !s->handle.gen && !s->answering &&
-	       !(s->listener && s->listener->outstanding);
+	       !(sock_listener(s) && s->listener->outstanding);
 }
 
 static void wake_if_writable(struct sock *s)
@@ -269,7 +281,7 @@ static bool run_todo(struct sock *s)
 			s->chunk = NULL; /* whatever was lent is the daemon's again */
 			tx_drop(s);
 		}
-		if (s->kind == KIND_ZOMBIE && s->listener)
+		if (s->kind == KIND_ZOMBIE && sock_listener(s))
 			listener_close(s);
 	}
 	if (!can_free(s))
@@ -436,7 +448,7 @@ static int wait_on(struct sock *s, uint32_t bits, uint64_t deadline_ns)
 		return -ENOMEM;
 	s->users++;
 	lock_take(&s->ev_lock);
-	TAILQ_INSERT_TAIL(&s->waiters, &e, link);
+	LIST_INSERT_HEAD(&s->waiters, &e, link);
 	lock_drop(&s->ev_lock);
 	sock_put(s);
 
@@ -444,7 +456,7 @@ static int wait_on(struct sock *s, uint32_t bits, uint64_t deadline_ns)
 
 	lock_take(&s->lock);
 	lock_take(&s->ev_lock);
-	TAILQ_REMOVE(&s->waiters, &e, link);
+	LIST_REMOVE(&e, link);
 	lock_drop(&s->ev_lock);
 	s->users--;
 	return rc;
@@ -503,7 +515,7 @@ void sock_request_begin(struct sock *s)
 /* Pushes the request in *slot (its id is filled in) and waits for the answer, in s->req; the
  * socket's lock is dropped meanwhile, and the socket may be a zombie after. Short, and not
  * interruptible: engines answer at once. The result, or -ENETDOWN. */
-int sock_request(struct sock *s, struct proto_slot *slot, struct tcp_info *info)
+int sock_request(struct sock *s, struct proto_slot *slot, bool info)
 {
 	uint32_t id;
 	int err;
@@ -523,7 +535,7 @@ int sock_request(struct sock *s, struct proto_slot *slot, struct tcp_info *info)
 	if (!err)
 		err = atomic_load(&s->req.done) ? s->req.result : -ENETDOWN;
 	s->req.id = 0;
-	s->req.info = NULL;
+	s->req.info = false;
 	lock_drop(&s->ev_lock);
 	lock_drop(&s->request_lock);
 	return err;
