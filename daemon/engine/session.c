@@ -257,10 +257,16 @@ static uint32_t uid_orphans(const struct engine *e, uint32_t uid)
 	return n;
 }
 
+/* Rounded down; 32 bits of it are 136 years. */
+static uint32_t now_s(const struct engine *e)
+{
+	return (uint32_t)(e->now_us / 1000000);
+}
+
 static void make_orphan(struct engine *e, struct session *s, struct sock *sk)
 {
 	sk->flags |= SOCK_ORPHAN;
-	sk->orphan_deadline_us = e->now_us + (uint64_t)e->cfg.limits.orphan_timeout_s * 1000000;
+	sk->orphan_deadline_s = now_s(e) + e->cfg.limits.orphan_timeout_s + 1;
 	s->orphans++;
 	e->orphans++;
 	e->counters.orphans++;
@@ -282,7 +288,7 @@ static void close_sock(struct engine *e, struct session *s, struct sock *sk)
 	bool closed = sk->flags & SOCK_CLOSED;
 	bool abort;
 
-	sk->flags &= ~(uint32_t)SOCK_DIRTY;
+	sk->flags &= (uint8_t)~SOCK_DIRTY;
 	if (sk->conn == NONE) {
 		sock_free(e, sk);
 		return;
@@ -374,10 +380,10 @@ void session_orphans_tick(struct engine *e)
 			bool last = sk->session_next == NONE;
 
 			next = sk->session_next;
-			if (!(sk->flags & SOCK_ORPHAN) || sk->orphan_deadline_us > e->now_us)
+			if (!(sk->flags & SOCK_ORPHAN) || sk->orphan_deadline_s > now_s(e))
 				continue;
 			e->counters.orphans_timed_out++;
-			sk->orphan_deadline_us = UINT64_MAX;
+			sk->orphan_deadline_s = UINT32_MAX;
 			flow_close(e, conn_at(e, sk->conn), true);
 			if (last)
 				break;
