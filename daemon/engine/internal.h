@@ -42,7 +42,9 @@
 enum {
 	RX_FRAMES_PER_TURN = 64,
 	TIMERS_PER_TURN = 256,
-	CLOSES_PER_TURN = 512,
+	CLOSES_EVERY_US = 100, /* of dead sessions: so many for each time that passed ... */
+	CLOSES_EACH = 32,      /* (fewer than a turn takes answers to FINs) */
+	CLOSES_PER_TURN = 256, /* ... and no more at once */
 	OUTPUTS_PER_TURN = 256,
 	SEGMENTS_PER_OUTPUT = 16,
 	TXQ_DESCRIPTORS_MAX = 4096,	 /* of one connection */
@@ -284,6 +286,7 @@ struct engine {
 	struct session *session_bucket[SESSION_BUCKETS];
 	struct session **sessions; /* by index */
 	struct session *closing;   /* dead, with sockets still to close */
+	uint64_t closed_us; /* when some were closed last */
 	uint32_t session_count, session_capacity, session_hint;
 	struct ring *active; /* circular lists */
 	struct ring *publish;
