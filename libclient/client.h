@@ -45,7 +45,7 @@
 #define MTCPI_FOREVER UINT64_MAX
 
 enum {
-	SOCKS_MAX = 1 << 20, /* descriptors of a process */
+	SOCKS_MAX = 1 << 22, /* descriptors of a process */
 	FD_NONE = -1,
 	REQUEST_SEQ_MAX = UINT32_MAX / SOCKS_MAX - 1,
 	TX_BLOCKS_MAX = 2048, /* of a socket: the daemon bounds its descriptors, too */
