@@ -34,7 +34,7 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h> /* all of struct tcp_info; the C library knows its first 104 bytes */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -189,10 +189,16 @@ static const struct int_option *find_int(int level, int name)
 
 /* -- TCP_INFO ------------------------------------------------------------------------------ */
 
-/* Linux's numbers for the states that a socket without a connection can be in. */
+/* Linux's numbers for the states that a socket without a connection can be in; only the C
+ * library's header, which cannot be had beside linux/tcp.h, has them. */
+enum {
+	LINUX_TCP_CLOSE = 7,
+	LINUX_TCP_LISTEN = 10,
+};
+
 static uint8_t tcp_state_of(const struct sock *s)
 {
-	return s->state == STATE_LISTEN ? TCP_LISTEN : TCP_CLOSE;
+	return s->state == STATE_LISTEN ? LINUX_TCP_LISTEN : LINUX_TCP_CLOSE;
 }
 
 /* Fills *out; the lock may be dropped meanwhile. 0 or -errno. */

@@ -135,6 +135,8 @@ static int rst_error(const struct tcp_conn *c)
 		return tcp_conn_has(c, TCP_F_PASSIVE) ? ECONNRESET : ECONNREFUSED;
 	if (c->state == TCP_CLOSING || c->state == TCP_LAST_ACK)
 		return c->snd_una_pos == c->snd_end_pos ? 0 : ECONNRESET;
+	if (c->state == TCP_CLOSE_WAIT)
+		return EPIPE; /* as Linux says it: the peer had closed, what fails is our sending */
 	return ECONNRESET;
 }
 

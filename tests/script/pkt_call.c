@@ -542,6 +542,7 @@ void pkt_call_run(void *arg)
 	errno = 0;
 	j->result = find(j->call->name)(j);
 	j->err = j->result < 0 ? errno : 0;
+	mtcp_poll(NULL, 0, 0); /* the program goes to sleep until the next event */
 	j->done_us = pkt_clock_us();
 	j->done = true;
 }

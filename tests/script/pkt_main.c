@@ -45,6 +45,7 @@ static _Noreturn void child(const char *path, const struct pkt_run_options *o)
 	int rc;
 
 	alarm(SCRIPT_TIMEOUT_S);
+	signal(SIGPIPE, SIG_IGN);
 	rc = pkt_run(path, o);
 	fflush(stdout);
 	fflush(stderr);

@@ -183,6 +183,7 @@ void pkt_world_init(struct pkt_world *w, const char *dir)
 	pkt_clock_set(w->now_us);
 	sim_host_config_default(&w->host_cfg, PKT_LOCAL);
 	sim_wire_init(&w->wire);
+	w->wire.judge = false; /* a script breaks rules on purpose */
 	config_default(&w->cfg);
 	w->cfg.hugepages = CONFIG_HUGEPAGES_NO;
 	w->cfg.limits.segment_initial_bytes = 256 << 10;
@@ -230,6 +231,10 @@ int pkt_world_open(struct pkt_world *w)
 	w->link.tap_arg = &w->wire;
 	w->host_cfg.limits.rcvbuf_bytes = w->host_cfg.tcp.rcvbuf_bytes;
 	w->host_cfg.limits.rcvbuf_max_bytes = w->host_cfg.tcp.rcvbuf_max_bytes;
+	w->cfg.limits.rcvbuf_bytes = w->host_cfg.tcp.rcvbuf_bytes;
+	w->cfg.limits.rcvbuf_max_bytes = w->host_cfg.tcp.rcvbuf_max_bytes;
+	w->cfg.limits.sndbuf_bytes = w->host_cfg.limits.sndbuf_bytes;
+	w->cfg.limits.sndbuf_max_bytes = w->host_cfg.limits.sndbuf_max_bytes;
 	sim_host_init(&w->host, &w->host_cfg, &w->link, w->now_us);
 	introduce(w);
 	w->bells = epoll_create1(EPOLL_CLOEXEC);
