@@ -10,11 +10,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum {
-	SCRIPT_TIMEOUT_S = 60, /* of real time: nothing takes a second */
+	SCRIPT_CPU_S = 30, /* the longest take one; the rest is for sanitizers */
 };
 
 static const struct option long_options[] = {
@@ -44,7 +45,7 @@ static _Noreturn void child(const char *path, const struct pkt_run_options *o)
 {
 	int rc;
 
-	alarm(SCRIPT_TIMEOUT_S);
+	setrlimit(RLIMIT_CPU, &(struct rlimit){SCRIPT_CPU_S, SCRIPT_CPU_S});
 	signal(SIGPIPE, SIG_IGN);
 	rc = pkt_run(path, o);
 	fflush(stdout);

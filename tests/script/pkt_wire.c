@@ -227,6 +227,8 @@ void pkt_wire_relate(
 		.opt_len = (uint8_t)f->opt_len,
 	};
 	p->seq = f->seq - (out ? m->local_off : m->remote_off);
+	if (out && f->seq == 0 && p->has_ack && f->flags & 4)
+		p->seq = 0; /* <SEQ=0>: a reset of what is no connection counts from nothing */
 	if (p->has_ack)
 		p->ack = f->ack - (out ? m->remote_off : m->local_off);
 	memcpy(p->opt, f->opt, f->opt_len);
@@ -248,7 +250,7 @@ static void print_flags(FILE *out, uint8_t flags)
 		fputc('.', out);
 }
 
-static uint32_t print_option(FILE *out, const uint8_t *o, uint32_t left)
+static uint32_t print_option(FILE *out, const uint8_t *o, uint32_t left, bool any_ts_val)
 {
 	uint32_t n = left >= 2 && o[1] >= 2 && o[1] <= left ? o[1] : left;
 
@@ -263,7 +265,10 @@ static uint32_t print_option(FILE *out, const uint8_t *o, uint32_t left)
 	} else if (o[0] == PKT_OPT_SACK_OK && n == 2) {
 		fputs("sackOK", out);
 	} else if (o[0] == PKT_OPT_TS && n == 10) {
-		fprintf(out, "TS val %u ecr %u", net_get32(o + 2), net_get32(o + 6));
+		if (any_ts_val)
+			fprintf(out, "TS val * ecr %u", net_get32(o + 6));
+		else
+			fprintf(out, "TS val %u ecr %u", net_get32(o + 2), net_get32(o + 6));
 	} else if (o[0] == PKT_OPT_SACK && n % 8 == 2) {
 		fputs("sack", out);
 		for (uint32_t i = 2; i < n; i += 8)
@@ -284,7 +289,7 @@ static void print_options(FILE *out, const struct pkt_packet *p)
 	}
 	for (uint32_t at = 0; at < p->opt_len;) {
 		fputs(at ? "," : " <", out);
-		at += print_option(out, p->opt + at, p->opt_len - at);
+		at += print_option(out, p->opt + at, p->opt_len - at, p->any_ts_val);
 	}
 	if (p->opt_len)
 		fputc('>', out);

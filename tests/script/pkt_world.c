@@ -298,7 +298,6 @@ bool pkt_world_step(struct pkt_world *w, uint64_t until_us)
 {
 	uint64_t next;
 
-	pkt_world_settle(w);
 	if (w->now_us >= until_us)
 		return false;
 	next = min_u64(engine_next_us(w->host.engine), sim_link_next_us(&w->link));
@@ -306,6 +305,7 @@ bool pkt_world_step(struct pkt_world *w, uint64_t until_us)
 	w->now_us = next > w->now_us ? next : w->now_us + 1;
 	w->link.now_us = w->now_us;
 	pkt_clock_set(w->now_us);
+	pkt_world_settle(w);
 	return true;
 }
 

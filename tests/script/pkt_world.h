@@ -60,7 +60,7 @@ void pkt_world_close(struct pkt_world *w);
 
 /* Lets everybody work until nobody has anything to do at this moment. */
 void pkt_world_settle(struct pkt_world *w);
-/* Settles, then jumps to the next moment, at most until_us. False: that was until_us. */
+/* Jumps to the next moment, at most until_us, and settles. False: it is that late already. */
 bool pkt_world_step(struct pkt_world *w, uint64_t until_us);
 void pkt_world_run_until(struct pkt_world *w, uint64_t until_us);
 
