@@ -178,6 +178,7 @@ static void tell_late(struct pkt_run *r, const struct pkt_packet *want, const st
 	const struct pkt_seen *f;
 	struct pkt_packet seen;
 	struct pkt_frame frame;
+	int conn;
 	uint64_t until = r->world.now_us + LOOK_FURTHER_US;
 
 	while (!r->world.seen && pkt_world_step(&r->world, until))
@@ -188,9 +189,12 @@ static void tell_late(struct pkt_run *r, const struct pkt_packet *want, const st
 		fprintf(stderr, "    seen     nothing\n");
 		return;
 	}
-	seen.conn = (uint8_t)conn_of(r, &frame);
-	learn(r, &r->map[seen.conn], &frame, NULL);
-	pkt_wire_relate(&seen, &frame, &r->map[seen.conn], true);
+	conn = conn_of(r, &frame);
+	if (conn < 0)
+		return;
+	learn(r, &r->map[conn], &frame, NULL);
+	pkt_wire_relate(&seen, &frame, &r->map[conn], true);
+	seen.conn = (uint8_t)conn;
 	fprintf(stderr, "    seen     ");
 	pkt_print_at(stderr, pkt_script_us(r, f->at_us), &seen);
 }
