@@ -252,6 +252,7 @@ int join_begin(struct server *s, int fd, const struct peer *peer, const struct p
 	c->peer = *peer;
 	c->fd = fd;
 	c->pidfd = -1;
+	memory_init(c);
 	c->state = SESSION_JOINING;
 	c->busy = true;
 	c->attached_us = loop_now_us();

@@ -86,14 +86,18 @@ static int make_doorbells(struct ctl_session *c)
 	return 0;
 }
 
+void memory_init(struct ctl_session *c)
+{
+	memset(c->ring_fds, -1, sizeof(c->ring_fds));
+	memset(c->bell_fds, -1, sizeof(c->bell_fds));
+	memset(c->event_fds, -1, sizeof(c->event_fds));
+}
+
 int memory_create(struct ctl_session *c)
 {
 	uint64_t payload = c->server->p.cfg->limits.segment_initial_bytes;
 	int r;
 
-	memset(c->ring_fds, -1, sizeof(c->ring_fds));
-	memset(c->bell_fds, -1, sizeof(c->bell_fds));
-	memset(c->event_fds, -1, sizeof(c->event_fds));
 	r = segment_add(c, SHM_UP, c->layout.up_payload + payload);
 	if (r == 0)
 		r = segment_add(c, SHM_DOWN, c->layout.down_payload + payload);

@@ -13,6 +13,9 @@ enum {
 /* Descriptors that a session of this layout holds. */
 uint32_t memory_fds(const struct proto_layout *l);
 
+/* Nothing is there yet: from now on memory_release() may come at any time. */
+void memory_init(struct ctl_session *c);
+
 /* Makes the first pair of segments and the doorbells for c->layout. On error the caller
  * releases what was made by memory_release(). 0 or -errno. */
 int memory_create(struct ctl_session *c);

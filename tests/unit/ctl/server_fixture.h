@@ -246,7 +246,7 @@ static void client_call(int fd, const union proto_msg *m, size_t len, struct rec
 	}
 }
 
-static int client_request(int fd, const union proto_msg *m, struct received *r)
+static inline int client_request(int fd, const union proto_msg *m, struct received *r)
 {
 	client_call(fd, m, proto_msg_request_size(m->h.type), r);
 	assert_int_equal(r->len, proto_msg_request_size(m->h.type));
