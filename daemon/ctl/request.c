@@ -214,18 +214,22 @@ static int serve_listen(struct ctl_session *c, union proto_msg *m)
 	return 1;
 }
 
+/* What takes memory comes before the name is given up: until then it can be asked for again. */
 static int serve_unlisten(struct ctl_session *c, union proto_msg *m)
 {
-	struct request_op *ro;
-	int r = names_unlisten(c->server->names, &c->names, m->name.listener);
+	struct engine_msg *msg = listen_del(c->id, m->name.listener);
+	struct request_op *ro = msg ? op_begin(c, m, on_unlistened) : NULL;
+	int r = ro ? names_unlisten(c->server->names, &c->names, m->name.listener) : -ENOMEM;
 
-	if (r < 0)
-		return r;
-	ro = op_begin(c, m, on_unlistened);
-	if (!ro)
-		return -ENOMEM;
-	unlisten(c->server, ro);
-	return 1;
+	if (r == 0) {
+		op_broadcast(c->server, &ro->op, msg, msg_all_engines(c->server));
+		return 1;
+	}
+	if (ro)
+		ctl_session_set_busy(c, false);
+	free(ro);
+	free(msg);
+	return r;
 }
 
 /* -- memory ----------------------------------------------------------------------------------- */
