@@ -245,6 +245,18 @@ static bool shut_by_us(const struct tcp_conn *c, const struct sock *sk)
 	return c->flags & TCP_F_SHUT && !sk->flow_shut;
 }
 
+/* Bytes that found no place: a crime only of a session that took more than its share. */
+static enum proto_condemned send_failed(struct engine *e, struct tcp_conn *c, int error)
+{
+	if (error == -ENOBUFS) {
+		e->counters.send_descriptors_full++;
+		return PROTO_CONDEMNED_LIMIT;
+	}
+	e->counters.send_descriptors_empty++;
+	flow_events(e, c, tcp_abort(&e->tcp, c, e->now_us));
+	return PROTO_OK;
+}
+
 static enum proto_condemned op_send(struct engine *e, struct ring *r, const struct proto_slot *req)
 {
 	const struct proto_send *m = &req->body.send;
@@ -252,6 +264,7 @@ static enum proto_condemned op_send(struct engine *e, struct ring *r, const stru
 	struct tcp_conn *c = find(e, r, m->handle, &sk);
 	uint64_t end = m->pos + m->len_bytes;
 	uint64_t skip;
+	int rc;
 
 	if (!session_down(r->session, m->ref, m->len_bytes))
 		return PROTO_CONDEMNED_RANGE;
@@ -268,10 +281,9 @@ static enum proto_condemned op_send(struct engine *e, struct ring *r, const stru
 	if (end - c->snd_una_pos > (uint64_t)e->cfg.limits.sndbuf_max_bytes * 2)
 		return PROTO_CONDEMNED_LIMIT;
 	skip = c->snd_end_pos - m->pos;
-	if (txq_append(e, c, sk, c->snd_end_pos, m->ref + skip, (uint32_t)(m->len_bytes - skip))) {
-		e->counters.send_descriptors_full++;
-		return PROTO_CONDEMNED_LIMIT;
-	}
+	rc = txq_append(e, c, sk, c->snd_end_pos, m->ref + skip, (uint32_t)(m->len_bytes - skip));
+	if (rc)
+		return send_failed(e, c, rc);
 	flow_events(e, c, tcp_send(&e->tcp, c, end, m->flags & PROTO_SEND_MORE, e->now_us));
 	return PROTO_OK;
 }

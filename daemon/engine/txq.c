@@ -26,7 +26,8 @@ static bool may_take(const struct session *s, const struct sock *sk)
 		       TXQ_DESCRIPTORS_SESSION + (uint64_t)s->conns * TXQ_DESCRIPTORS_PER_CONN;
 }
 
-/* Appends len bytes at ref, which lie inside the session's `down`. 0, or -ENOBUFS. */
+/* Appends len bytes at ref, which lie inside the session's `down`. 0; -ENOBUFS: the session has
+ * taken more than its share; -ENOMEM: it has not, but no descriptor is left. */
 int txq_append(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t pos, proto_ref ref,
 	uint32_t len)
 {
@@ -42,7 +43,7 @@ int txq_append(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t p
 		return -ENOBUFS;
 	idx = shm_arena_alloc(&e->descs);
 	if (idx == NONE)
-		return -ENOBUFS;
+		return -ENOMEM;
 	*desc_at(e, idx) = (struct tx_desc){.pos = pos, .ref = ref, .len = len, .next = NONE};
 	if (tail)
 		tail->next = idx;
