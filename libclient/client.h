@@ -75,6 +75,7 @@ LIST_HEAD(wait_list, wait_entry);
 enum {
 	WAKE_RESULT = 1 << 16, /* the answer to a request has come */
 	WAKE_GONE = 1 << 17,   /* the daemon has let go of the handle */
+	WAKE_ACKED = 1 << 18,  /* everything sent was acknowledged */
 	WAKE_ALWAYS = POLLERR | POLLHUP | POLLNVAL,
 };
 

@@ -108,12 +108,14 @@ void sock_close_locked(struct sock *s, bool abort_it)
 	sock_wake_unlocked(s, UINT32_MAX);
 }
 
-/* SO_LINGER with a time: waits until everything was acknowledged or the time is over. */
+/* SO_LINGER with a time: waits until everything was acknowledged or the time is over, whether or
+ * not the socket blocks else, and a negative time is a very long one, as on Linux. */
 static void linger(struct sock *s)
 {
-	uint64_t deadline = wait_deadline_ms(sock_rare(s)->linger.l_linger * 1000);
+	uint64_t seconds = (uint32_t)sock_rare(s)->linger.l_linger;
 
-	(void)sock_wait(s, WAKE_GONE, deadline); /* a zombie: the lock is gone after this */
+	/* a zombie: the lock is gone after this */
+	(void)sock_wait(s, WAKE_GONE | WAKE_ACKED, wait_now_ns() + seconds * 1000000000u);
 }
 
 int mtcp_close(int sd)
@@ -128,7 +130,7 @@ int mtcp_close(int sd)
 	if (err)
 		return ret_errno(err);
 	l = &sock_rare(s)->linger;
-	wait = l->l_onoff && l->l_linger > 0 && s->handle.gen && !s->nonblock;
+	wait = l->l_onoff && l->l_linger && s->handle.gen;
 	sock_close_locked(s, l->l_onoff && !l->l_linger);
 	if (wait)
 		linger(s);

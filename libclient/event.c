@@ -61,10 +61,13 @@ static uint32_t take_acked(struct sock *s, const struct proto_flow *f, uint32_t 
 {
 	struct sock_event *ev = &s->ev;
 	bool more = f->acked_pos > atomic_load_explicit(&ev->acked_pos, memory_order_relaxed);
+	uint32_t bits = 0;
 
 	if (more) {
 		atomic_store(&ev->acked_pos, f->acked_pos);
 		*todo |= TODO_REAP;
+		if (f->acked_pos >= atomic_load_explicit(&s->snd_pos, memory_order_relaxed))
+			bits = WAKE_ACKED;
 	}
 	if (f->sndbuf_bytes &&
 		f->sndbuf_bytes != atomic_load_explicit(&ev->sndbuf_bytes, memory_order_relaxed)) {
@@ -72,9 +75,9 @@ static uint32_t take_acked(struct sock *s, const struct proto_flow *f, uint32_t 
 		more = true;
 	}
 	if (!more || !atomic_load(&s->nospace) || !sock_writable(s))
-		return 0;
+		return bits;
 	atomic_store(&s->nospace, false);
-	return POLLOUT | POLLWRNORM;
+	return bits | POLLOUT | POLLWRNORM;
 }
 
 static void apply_flow(struct ctx *c, const struct proto_flow *f)

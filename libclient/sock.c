@@ -416,6 +416,8 @@ static bool wait_over(struct sock *s, uint32_t bits)
 		return atomic_load(&s->req.done);
 	if (bits & WAKE_GONE && atomic_load(&s->ev.flags) & PROTO_FLOW_GONE)
 		return true;
+	if (bits & WAKE_ACKED && atomic_load(&s->ev.acked_pos) >= atomic_load(&s->snd_pos))
+		return true;
 	return bits & 0xffff && sock_poll(s) & (bits | WAKE_ALWAYS);
 }
 

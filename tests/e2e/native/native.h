@@ -13,6 +13,7 @@
  *	         answered after the end with how much it was (uint64_t)
  *	RESET    the peer resets the connection at once
  *	RECORD   as SINK, without an answer; how it ended can be asked for
+ *	HOLD     nothing is read, and the connection is closed only after delay_ms
  *	RECALL   sends the struct record of the last RECORD that is over
  */
 #ifndef NATIVE_NATIVE_H
@@ -28,6 +29,7 @@ enum mode {
 	MODE_RESET = 'R',
 	MODE_RECORD = 'C',
 	MODE_RECALL = 'L',
+	MODE_HOLD = 'H',
 };
 
 struct request {

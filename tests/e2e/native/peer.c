@@ -149,6 +149,9 @@ static void *serve(void *arg)
 	case MODE_RECALL:
 		serve_recall(sd);
 		break;
+	case MODE_HOLD:
+		pause_ms(r.delay_ms);
+		break;
 	case MODE_RESET:
 		serve_reset(sd);
 		break;

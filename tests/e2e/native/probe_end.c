@@ -10,6 +10,8 @@
 enum {
 	SEED = 7,
 	HALF_BYTES = 100000,
+	LINGER_S = 1,
+	LINGER_SLACK_MS = 1000, /* of a busy machine */
 };
 
 /* What the peer saw of the last RECORD connection, once `count` are over. */
@@ -64,6 +66,119 @@ static void probe_linger_zero(void)
 	r = recall(before + 1);
 	need_equal(r.error, ECONNRESET);
 	need_equal(r.bytes, 1000);
+}
+
+/* Sends to a peer that reads only after delay_ms, until neither its window nor our buffer takes
+ * more; how much that is. */
+static uint64_t fill(int sd)
+{
+	uint64_t sent = 0, idle_since = now_ms();
+	uint8_t buf[4096];
+
+	need_equal(mtcp_fcntl(sd, F_SETFL, O_NONBLOCK), 0);
+	while (now_ms() - idle_since < 100) { /* buffers may still grow */
+		ssize_t n;
+
+		pattern_fill(SEED, sent, buf, sizeof(buf));
+		n = mtcp_send(sd, buf, sizeof(buf), MSG_NOSIGNAL);
+		if (n < 0) {
+			need_equal(errno, EAGAIN);
+			usleep(5000);
+			continue;
+		}
+		sent += (uint64_t)n;
+		idle_since = now_ms();
+		need(sent < UINT64_C(64) << 20);
+	}
+	need_equal(mtcp_fcntl(sd, F_SETFL, 0), 0);
+	return sent;
+}
+
+static void set_linger(int sd, int seconds)
+{
+	struct linger linger = {.l_onoff = 1, .l_linger = seconds};
+
+	need_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+}
+
+/* SO_LINGER with a time: close returns when all is acknowledged, which is when the peer has begun
+ * to read; how long that took. */
+static uint64_t close_with_linger(int sd, int seconds)
+{
+	uint64_t start = now_ms();
+
+	set_linger(sd, seconds);
+	need_equal(mtcp_close(sd), 0);
+	need_errno(mtcp_close(sd), EBADF);
+	return now_ms() - start;
+}
+
+static void probe_linger_acknowledged(void)
+{
+	uint64_t before = recall(0).count, start = now_ms(), sent, took_ms;
+	int sd = ask(MODE_RECORD, SEED, 0, 1500);
+	struct record r;
+
+	sent = fill(sd);
+	took_ms = close_with_linger(sd, 30);
+	need(now_ms() - start >= 1400); /* not before the peer read */
+	need(took_ms < 15000);
+	r = recall(before + 1);
+	need_equal(r.bytes, sent);
+	need_equal(r.error, 0);
+	need_equal(r.differs, 0);
+}
+
+/* The window stays shut for longer than that: close returns 0 when the time is over, and what is
+ * unsent is still sent, as on Linux. */
+static void probe_linger_timeout(void)
+{
+	uint64_t before = recall(0).count, sent, took_ms;
+	int sd = ask(MODE_RECORD, SEED, 0, 4000);
+	struct record r;
+
+	sent = fill(sd);
+	took_ms = close_with_linger(sd, LINGER_S);
+	need(took_ms >= LINGER_S * 1000 - 20);
+	need(took_ms < LINGER_S * 1000 + LINGER_SLACK_MS);
+	r = recall(before + 1);
+	need_equal(r.bytes, sent);
+	need_equal(r.error, 0);
+	need_equal(r.differs, 0);
+}
+
+/* Linux waits for a socket that does not block, too. */
+static void probe_linger_nonblocking(void)
+{
+	uint64_t before = recall(0).count, sent;
+	int sd = ask(MODE_RECORD, SEED, 0, 2500);
+
+	sent = fill(sd);
+	need_equal(mtcp_fcntl(sd, F_SETFL, O_NONBLOCK), 0);
+	need(close_with_linger(sd, LINGER_S) >= LINGER_S * 1000 - 20);
+	need_equal(recall(before + 1).bytes, sent);
+}
+
+/* A peer that does not close: acknowledged is enough. Its end comes when all was sent. */
+static void probe_linger_half_open(void)
+{
+	int sd = ask(MODE_HOLD, SEED, 0, 3000);
+	uint64_t took_ms;
+
+	send_pattern(sd, SEED, 0, 1000);
+	took_ms = close_with_linger(sd, 30);
+	need(took_ms < 2000);
+}
+
+/* Nothing to wait for. */
+static void probe_linger_idle(void)
+{
+	uint64_t before = recall(0).count;
+	int sd = ask(MODE_RECORD, SEED, 0, 0);
+
+	send_pattern(sd, SEED, 0, 1000);
+	need(close_with_linger(sd, 30) < 2000);
+	need_equal(recall(before + 1).bytes, 1000);
 }
 
 /* Closed in order: the peer sees all bytes and the end. */
@@ -189,6 +304,11 @@ static void probe_recorded(void)
 const struct probe probe_ends[] = {
 	{"half_close", probe_half_close},
 	{"linger_zero", probe_linger_zero},
+	{"linger_acknowledged", probe_linger_acknowledged},
+	{"linger_timeout", probe_linger_timeout},
+	{"linger_nonblocking", probe_linger_nonblocking},
+	{"linger_half_open", probe_linger_half_open},
+	{"linger_idle", probe_linger_idle},
 	{"close_in_order", probe_close_in_order},
 	{"close_unread", probe_close_unread},
 	{"reset_by_peer", probe_reset_by_peer},

@@ -96,6 +96,7 @@ struct fake {
 	/* knobs */
 	_Atomic bool release, pause, stop, answer_late, refuse_accept;
 	_Atomic bool paused; /* the thread has seen `pause` */
+	_Atomic bool hold_gone; /* closed connections do not end, as if their peers did not */
 	_Atomic uint32_t budget; /* most bytes moved per socket and turn */
 	_Atomic uint32_t consumed_slots, operations[PROTO_OP_COUNT], setopts;
 	_Atomic uint64_t option[PROTO_SET_COUNT]; /* as last set, on any socket */
@@ -549,7 +550,8 @@ static unsigned int fake_move(struct fake *f, struct fake_sock *s)
 static void fake_tell(struct fake *f, struct fake_sock *s)
 {
 	struct proto_slot slot = {.head = proto_head_make(PROTO_EV_FLOW, 0)};
-	bool gone = s->closed && (s->fin_sent || !s->peer || s->flags & PROTO_FLOW_CLOSED);
+	bool ended = s->fin_sent || !s->peer || s->flags & PROTO_FLOW_CLOSED;
+	bool gone = s->closed && ended && !f->hold_gone;
 
 	if (s->pending || shm_ring_prod_room(&f->comp[s->ctx][s->engine], 1) < 1)
 		return;
