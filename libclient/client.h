@@ -111,12 +111,21 @@ struct ring_pair {
 	uint32_t rung; /* prod_lock; the engine's sleep that was last rung for */
 };
 
+/* A completion that was taken and is not applied yet. */
+struct stashed {
+	uint32_t engine;
+	struct shm_slot_copy copy;
+};
+
 struct ctx {
 	_Alignas(SHM_CACHE_LINE) pthread_mutex_t cons_lock;
 	bool live; /* cons_lock and prod_lock to change, either to read */
 	uint32_t idx;
 	uint32_t empty_drains; /* cons_lock */
 	uint64_t events, stale;
+	_Atomic(const void *) drainer; /* the thread that applies completions; NULL: none */
+	struct stashed *stash;	       /* cons_lock, as the next two */
+	uint32_t stashed, stash_room;
 	int pipe_fd;
 	struct proto_ctx_line *line;
 	struct ring_pair *pair; /* one per engine */

@@ -6,8 +6,10 @@
  *
  * A full submission ring is waited for, never dropped. The engine stops at an operation whose
  * answer has no room in the completion ring, so whoever waits for room to submit takes in
- * completions meanwhile, and what was taken in is published slot by slot: else the two waits
- * could close a circle. The wait ends when the session does.
+ * completions meanwhile: else the two waits would close a circle. What is taken in may lead to
+ * submissions itself (a socket that was closed before its connect was answered, options set
+ * before), and so to such a wait: then completions are put aside, in order, and applied when the
+ * one that is being applied is done with. The wait ends when the session does.
  *
  * An operation that can wait is pushed quietly: a sleeping engine is rung for it together with
  * the next one that cannot, at the latest before a thread waits for anything.
@@ -59,11 +61,68 @@ void ctx_close(struct ctx *c)
 	c->live = false;
 	free(c->pair);
 	c->pair = NULL;
+	free(c->stash);
+	c->stash = NULL;
+	c->stashed = c->stash_room = 0;
 	pthread_mutex_unlock(&c->prod_lock);
 	pthread_mutex_unlock(&c->cons_lock);
 }
 
 /* -- completions --------------------------------------------------------------------------- */
+
+static __thread char me; /* its address tells this thread from others */
+
+static bool stash_push(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy)
+{
+	if (c->stashed == c->stash_room) {
+		uint32_t room = c->stash_room ? c->stash_room * 2 : 64;
+		struct stashed *more = realloc(c->stash, room * sizeof(*more));
+
+		if (!more)
+			return false;
+		c->stash = more;
+		c->stash_room = room;
+	}
+	c->stash[c->stashed++] = (struct stashed){engine, *copy};
+	return true;
+}
+
+/* Puts aside what there is, so that the engines have room for answers. A slot for which there is no
+ * memory stays where it is. True if there was something. */
+static bool stash_all(struct ctx *c)
+{
+	struct shm_slot_copy copy;
+	uint32_t before = c->stashed;
+
+	for (uint32_t e = 0; e < ses.engines; e++) {
+		struct shm_ring_cons *ring = &c->pair[e].comp;
+		struct shm_ring_cons as_it_was = *ring;
+
+		while (shm_ring_cons_pop(ring, &copy) && stash_push(c, e, &copy))
+			as_it_was = *ring;
+		*ring = as_it_was;
+		shm_ring_cons_publish(ring);
+	}
+	return c->stashed != before;
+}
+
+/* Whether this thread is within drain_locked(c), further up. */
+static bool is_drainer(struct ctx *c)
+{
+	return atomic_load_explicit(&c->drainer, memory_order_relaxed) == &me;
+}
+
+/* Applying one may put further ones aside, behind. */
+static void apply_stash(struct ctx *c)
+{
+	for (uint32_t i = 0; i < c->stashed; i++) {
+		struct stashed next = c->stash[i];
+
+		event_apply(c, next.engine, &next.copy);
+		c->events++;
+	}
+	c->stashed = 0;
+}
 
 static uint32_t drain_ring(struct ctx *c, uint32_t engine)
 {
@@ -74,6 +133,7 @@ static uint32_t drain_ring(struct ctx *c, uint32_t engine)
 	while (n <= ring->mask && shm_ring_cons_pop(ring, &copy)) {
 		shm_ring_cons_publish(ring); /* before: what is applied may submit, and wait */
 		event_apply(c, engine, &copy);
+		apply_stash(c);
 		n++;
 	}
 	return n;
@@ -85,8 +145,10 @@ static bool drain_locked(struct ctx *c)
 
 	if (!c->live || !session_live())
 		return false;
+	atomic_store_explicit(&c->drainer, &me, memory_order_relaxed);
 	for (uint32_t e = 0; e < ses.engines; e++)
 		n += drain_ring(c, e);
+	atomic_store_explicit(&c->drainer, NULL, memory_order_relaxed);
 	c->events += n;
 	if (n) {
 		c->empty_drains = 0;
@@ -186,7 +248,7 @@ static int push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot, bo
 		count(&counters.ring_full_waits);
 		if (!session_check())
 			return -ENETDOWN;
-		if (!ctx_drain(c, false))
+		if (!(is_drainer(c) ? stash_all(c) : ctx_drain(c, false)))
 			nanosleep(&pause, NULL);
 	}
 	if (err == -EPROTO) {

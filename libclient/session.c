@@ -92,6 +92,9 @@ static void fork_child(void)
 	memset(ses.seg, 0, sizeof(ses.seg));
 	for (int i = 0; i < PROTO_CONTEXTS_MAX; i++) {
 		ses.ctx[i].live = false;
+		ses.ctx[i].stash = NULL; /* leaked */
+		ses.ctx[i].stashed = ses.ctx[i].stash_room = 0;
+		atomic_store(&ses.ctx[i].drainer, NULL);
 		pthread_mutex_init(&ses.ctx[i].cons_lock, NULL);
 		pthread_mutex_init(&ses.ctx[i].prod_lock, NULL);
 	}

@@ -1,8 +1,11 @@
 /* When the client rings a sleeping engine: once a sleep, at once for what cannot wait, and for the
- * rest at the latest when it waits itself. */
+ * rest at the latest when it waits itself. And that two full rings wait for each other never. */
 #include "fake_daemon.h"
 
-/* Stops the fake daemon's thread and takes its bells; the engines then sleep until resume_and_close(). */
+#include <netinet/tcp.h>
+
+/* Stops the fake daemon's thread and takes its bells; the engines then sleep until
+ * resume_and_close(). */
 static void put_to_sleep(void)
 {
 	fake->paused = false;
@@ -114,6 +117,50 @@ static void test_ring_given_each_sleep_expected_one(void **state)
 	resume_and_close(sd);
 }
 
+static int connecting_with_options(void)
+{
+	static const int name[] = {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT};
+	struct sockaddr_in sa = fake_addr(FAKE_ECHO);
+	int sd = mtcp_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), value = 100;
+
+	for (size_t i = 0; i < sizeof(name) / sizeof(name[0]); i++)
+		assert_int_equal(
+			mtcp_setsockopt(sd, IPPROTO_TCP, name[i], &value, sizeof(value)), 0);
+	if (mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)))
+		assert_int_equal(errno, EINPROGRESS);
+	return sd;
+}
+
+/* Each answer to a connect is followed by four submissions, made by who drains, each of which is
+ * answered, too: far more than rings of 16 slots hold. */
+static void test_ring_given_both_full_and_drainer_submits_expected_all_done(void **state)
+{
+	enum { N = 300 };
+	struct pollfd p = {.events = POLLOUT};
+	int sd[N];
+
+	(void)state;
+	mtcp_detach();
+	fake_free(fake);
+	fake = fake_new();
+	fake->ring_order_log2 = PROTO_RING_ORDER_MIN;
+	assert_int_equal(fake_start(fake), 0);
+	for (int i = 0; i < N; i++)
+		sd[i] = connecting_with_options();
+	for (int i = 0; i < N; i++) {
+		p.fd = sd[i];
+		assert_int_equal(mtcp_poll(&p, 1, 10000), 1);
+		assert_int_equal(p.revents, POLLOUT);
+		mtcp_close(sd[i]);
+	}
+	for (int i = 0; i < 5000 && fake->socks_used; i++) {
+		mtcpi_poll_bits(sd[0]); /* takes in GONE: the rings hold few of them */
+		usleep(1000);
+	}
+	assert_true(fake_is_clean(fake));
+	assert_int_equal(fake->operations[PROTO_OP_SETOPT], 4 * N);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
@@ -122,6 +169,7 @@ int main(void)
 		T(test_ring_given_read_and_answer_expected_one_for_both),
 		T(test_ring_given_read_of_a_quarter_buffer_expected_at_once),
 		T(test_ring_given_each_sleep_expected_one),
+		T(test_ring_given_both_full_and_drainer_submits_expected_all_done),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
