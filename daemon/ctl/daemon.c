@@ -390,6 +390,20 @@ static bool drain_queue(void *arg)
 	return nic_tx_drain(ref->port, ref->queue);
 }
 
+static bool arm_queue(void *arg)
+{
+	const struct nic_queue_ref *ref = arg;
+
+	return nic_queue_arm(ref->port, ref->queue);
+}
+
+static void disarm_queue(void *arg)
+{
+	const struct nic_queue_ref *ref = arg;
+
+	nic_queue_disarm(ref->port, ref->queue);
+}
+
 static int start_thread(struct daemon *d, uint32_t i)
 {
 	struct engine_thread_config tc = {
@@ -403,10 +417,14 @@ static int start_thread(struct daemon *d, uint32_t i)
 		.enter = eal_thread_enter,
 		.leave = eal_thread_leave,
 		.drain = drain_queue,
-		.drain_arg = &d->queues[i],
+		.queue_arg = &d->queues[i],
 	};
 	int err;
 
+	if (nic_queue_must_arm(d->port)) {
+		tc.arm = arm_queue;
+		tc.disarm = disarm_queue;
+	}
 	d->queues[i] = (struct nic_queue_ref){.port = d->port, .queue = (uint16_t)i};
 	err = engine_thread_start(&d->threads[i], &tc);
 	if (err < 0) {

@@ -40,6 +40,7 @@ struct engine_thread {
 	_Atomic bool stop;
 	struct watch_set *watches;
 	/* the thread's own */
+	bool armed;	       /* the queue's descriptor will fire */
 	bool spinning;	       /* the last turn found no work and we did not sleep */
 	uint64_t last_work_us; /* when a turn last found some */
 	uint64_t last_turn_us;
@@ -184,10 +185,36 @@ static bool polls_flooders(struct engine_thread *t)
 	return stats.polled > 0;
 }
 
+/* True if a frame may have come before the queue was asked to wake us: look once more. */
+static bool arm(struct engine_thread *t)
+{
+	if (t->cfg.arm == NULL || t->armed)
+		return false;
+	t->armed = t->cfg.arm(t->cfg.queue_arg);
+	return t->armed;
+}
+
+static void disarm(struct engine_thread *t)
+{
+	if (t->armed)
+		t->cfg.disarm(t->cfg.queue_arg);
+	t->armed = false;
+}
+
+/* How long at most, by what the queue can do: UINT64_MAX if it will wake us. */
+static uint64_t queue_patience_us(const struct engine_thread *t)
+{
+	if (t->armed)
+		return ENGINE_THREAD_ARMED_US;
+	return t->cfg.queue_fd < 0 || t->cfg.arm != NULL ? t->cfg.poll_us : UINT64_MAX;
+}
+
 static void sleep_until_work(struct engine_thread *t)
 {
-	uint64_t due_us, now_us;
+	uint64_t due_us, now_us, patience_us;
 
+	if (arm(t))
+		return;
 	if (!engine_sleep_prepare(t->cfg.engine)) {
 		/* somebody has work, which may not be such that a turn can do it: hear the others,
 		 * whose rings are no longer watched */
@@ -196,10 +223,11 @@ static void sleep_until_work(struct engine_thread *t)
 	}
 	due_us = engine_next_us(t->cfg.engine);
 	now_us = clock_us();
-	if (t->cfg.drain != NULL && t->cfg.drain(t->cfg.drain_arg))
+	if (t->cfg.drain != NULL && t->cfg.drain(t->cfg.queue_arg))
 		due_us = min_us(due_us, now_us + ENGINE_THREAD_DRAIN_US);
-	if (t->cfg.queue_fd < 0)
-		due_us = min_us(due_us, now_us + t->cfg.poll_us);
+	patience_us = queue_patience_us(t);
+	if (patience_us != UINT64_MAX)
+		due_us = min_us(due_us, now_us + patience_us);
 	if (polls_flooders(t)) {
 		t->flood_poll_us = min_us(t->flood_poll_us, now_us + ENGINE_THREAD_FLOOD_POLL_US);
 		due_us = min_us(due_us, t->flood_poll_us);
@@ -209,6 +237,7 @@ static void sleep_until_work(struct engine_thread *t)
 		take_events(t, UINT64_MAX);
 	else
 		take_events(t, due_us > now_us ? due_us - now_us : 0);
+	disarm(t);
 }
 
 /* One turn and what follows from it. */
@@ -224,6 +253,7 @@ static void turn(struct engine_thread *t)
 		shm_doorbell_event_ring(t->cfg.main_fd);
 	judge_fired(t, work);
 	if (work > 0) {
+		disarm(t);
 		t->last_work_us = now_us;
 		t->spinning = false;
 		if (now_us - t->peeked_us >= ENGINE_THREAD_PEEK_US)
@@ -274,7 +304,8 @@ static int open_descriptors(struct engine_thread *t)
 		return t->command_fd;
 	err = watch_own(t, t->command_fd, EPOLLIN | EPOLLET, DATA_COMMAND);
 	if (err == 0 && t->cfg.queue_fd >= 0)
-		err = watch_own(t, t->cfg.queue_fd, EPOLLIN, DATA_QUEUE);
+		err = watch_own(t, t->cfg.queue_fd,
+			EPOLLIN | (t->cfg.arm != NULL ? (uint32_t)EPOLLET : 0), DATA_QUEUE);
 	return err == 0 ? watch_set_create(&t->watches, t->epoll_fd) : err;
 }
 

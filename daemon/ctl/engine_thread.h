@@ -38,11 +38,18 @@ struct engine_thread_config {
 	/* Before sleeping: hands over what the port had no room for, true while some is left.
 	 * The thread then sleeps no longer than ENGINE_THREAD_DRAIN_US. May be NULL. */
 	bool (*drain)(void *arg);
-	void *drain_arg;
+	/* Given where queue_fd fires only when asked to, and then for edges. Before sleeping: asks;
+	 * true if it will fire, else the queue is polled. The thread makes one more turn before it
+	 * sleeps, and not for longer than ENGINE_THREAD_ARMED_US, after which it asks again: who was
+	 * asked may be gone. Both may be NULL. */
+	bool (*arm)(void *arg);
+	void (*disarm)(void *arg);
+	void *queue_arg; /* of these three */
 };
 
 enum {
 	ENGINE_THREAD_DRAIN_US = 50,
+	ENGINE_THREAD_ARMED_US = 50000,
 	/* A busy engine looks at the eventfds this often. */
 	ENGINE_THREAD_PEEK_US = 50,
 	ENGINE_THREAD_FLOOD_POLL_US = 1000,

@@ -153,9 +153,11 @@ static const struct row port_rows[] = {
 	X(tx_errors, "Frames that the port failed to send"),
 	X(rx_too_long, "Frames longer than the linear buffer, dropped"),
 	X(rx_bad_checksum, "Frames whose IP or TCP checksum the port found wrong"),
+	X(rx_merged, "Frames longer than the MTU: several merged by the port"),
 	X(tx_no_mbuf, "Frames not sent for want of a buffer"),
 	X(tx_queue_full, "Frames that the port's queue did not take"),
 	X(tx_bad, "Frames that were not fit to send"),
+	X(tx_tso, "Frames left to the port to be cut (TSO)"),
 #undef X
 };
 

@@ -39,7 +39,7 @@ bool nic_eal_huge(void)
 /* Errors of drivers that are none: what they then do without is not used here. */
 static const char *const harmless[] = {"Specified qdisc kind is unknown", "multiq qdisc",
 	"Disabling rte flow support", "req to secondary", "mp action callback",
-	"RING: Cannot reserve memory"};
+	"RING: Cannot reserve memory", "No valid MAC in devargs"};
 
 static bool is_harmless(const char *line)
 {

@@ -16,10 +16,11 @@ extern int nic_logtype;
 
 enum {
 	NIC_QUEUES_MAX = 64,
-	NIC_LINEAR_BYTES = 65536,
-	NIC_TX_KEPT_MAX = 1024, /* frames that wait for room in the port */
-	NIC_TX_BATCH = 64,	/* handed to the port without waiting for the turn's end */
-	NIC_DESCRIPTORS = 512,	/* asked of the port, for each queue and direction */
+	NIC_LINEAR_BYTES = 1 << 20,		 /* touched only as far as it is used */
+	NIC_TSO_BYTES = 65535 - NIC_HEADERS_MAX, /* IPv4's total length counts headers, too */
+	NIC_TX_KEPT_MAX = 1024,			 /* frames that wait for room in the port */
+	NIC_TX_BATCH = 64,     /* handed to the port without waiting for the turn's end */
+	NIC_DESCRIPTORS = 512, /* asked of the port, for each queue and direction */
 	NIC_POOL_CACHE = 256,
 	NIC_MBUFS_HUGE = 16384,
 	NIC_MBUFS_PLAIN = 8192,
@@ -31,8 +32,8 @@ enum {
 
 /* One writer, the engine's thread; read by others, relaxed. */
 struct nic_queue_counters {
-	_Atomic uint64_t rx_too_long, rx_bad_checksum;
-	_Atomic uint64_t tx_no_mbuf, tx_queue_full, tx_bad;
+	_Atomic uint64_t rx_too_long, rx_bad_checksum, rx_merged;
+	_Atomic uint64_t tx_no_mbuf, tx_queue_full, tx_bad, tx_tso;
 };
 
 struct nic_queue {
@@ -54,6 +55,9 @@ struct nic_port {
 	uint16_t queue_count;
 	bool started, configured, probed;
 	bool soft_offload; /* what the driver offers it does in software, worse than we */
+	bool wakes;	   /* queues' descriptors fire when armed: nic_wake.c */
+	bool is_vhost, rx_interrupt;
+	_Atomic bool cuts; /* the port does TSO now: a vhost's peer decides */
 	uint32_t data_room_bytes;
 	uint64_t tx_offloads, rx_offloads;
 	uint64_t tx_stall_tsc; /* NIC_TX_STALL_US */
@@ -91,6 +95,16 @@ void nic_fd_free(struct nic_fd_set *set);
  * fills at most max. Turns off the signals of those that have them. */
 uint32_t nic_fd_new_queues(
 	const struct nic_fd_set *before, const struct nic_fd_set *after, int *fds, uint32_t max);
+
+/* nic_wake.c */
+/* Whether to configure the port for receive interrupts. */
+bool nic_wake_wanted(const struct rte_eth_dev_info *info);
+/* After the port was started with them: learns the queues' descriptors. */
+void nic_wake_setup(struct nic_port *port);
+
+/* nic_vhost.c: what a vhost port's peer has agreed to. */
+int nic_vhost_begin(struct nic_port *port); /* after the start; 0 or -errno */
+void nic_vhost_end(struct nic_port *port);
 
 /* nic_setup.c */
 /* Bytes of frame that one mbuf holds: a whole one. */

@@ -78,6 +78,8 @@ struct nic_stats {
 	uint64_t tx_no_mbuf;	  /* mbuf pool was empty: segment not sent, TCP retransmits */
 	uint64_t tx_queue_full;	  /* the port did not take it in time */
 	uint64_t tx_bad;	  /* no frame of ours may look so; a bug */
+	uint64_t rx_merged;	  /* frames longer than the MTU: several in one (LRO) */
+	uint64_t tx_tso;	  /* frames that the port was left to cut */
 	/* Idle, with nothing received and everything sent: total = free + ring. */
 	uint32_t mbufs_total, mbufs_free;
 	uint32_t mbufs_ring; /* in the port's receive rings since its start */
@@ -95,6 +97,14 @@ const char *nic_port_name(const struct nic_port *port);
 /* A descriptor that becomes readable when frames wait on the queue, or -1 where there is
  * none and the engine has to poll. */
 int nic_queue_fd(const struct nic_port *port, uint16_t queue);
+
+/* Where nic_queue_must_arm() the descriptor is edge-triggered, never read, and becomes readable
+ * only after nic_queue_arm(): look at the queue once more before sleeping, for a frame may have come
+ * just before. False: the port has nobody yet who could wake us, poll. Disarm when awake, so
+ * that the other side need not ring. Engine thread. */
+bool nic_queue_must_arm(const struct nic_port *port);
+bool nic_queue_arm(struct nic_port *port, uint16_t queue);
+void nic_queue_disarm(struct nic_port *port, uint16_t queue);
 
 /* Engine thread. nic_rx_burst() and nic_rx_release() may be called with up to NIC_BURST_MAX
  * frames; every frame must be released, in any order. */

@@ -65,6 +65,19 @@ static int complete_af_packet(char *device, size_t size, const struct nic_port_c
 	return err;
 }
 
+/* The library then asks its peers for what it offers here, and hands over frames that they have
+ * merged in one piece. */
+static int complete_vhost(char *device, size_t size, const struct nic_port_config *cfg)
+{
+	int err = cfg->queues > 1 ? add_argument(device, size, "queues", cfg->queues) : 0;
+
+	if (err == 0 && cfg->offload)
+		err = add_argument(device, size, "tso", 1);
+	if (err == 0)
+		err = add_argument(device, size, "linear-buffer", 1);
+	return err == 0 ? add_argument(device, size, "ext-buffer", 1) : err;
+}
+
 int nic_device_complete(char *out, size_t size, const struct nic_port_config *cfg)
 {
 	const char *device = cfg->device;
@@ -74,6 +87,8 @@ int nic_device_complete(char *out, size_t size, const struct nic_port_config *cf
 		return -ENAMETOOLONG;
 	if (strncmp(device, "net_af_packet", 13) == 0)
 		return complete_af_packet(out, size, cfg);
+	if (strncmp(device, "net_vhost", 9) == 0)
+		return complete_vhost(out, size, cfg);
 	if (cfg->queues > 1 && strncmp(device, "net_af_xdp", 10) == 0)
 		return add_argument(out, size, "queue_count", cfg->queues);
 	if (cfg->queues > 1 && strncmp(device, "net_virtio_user", 15) == 0)

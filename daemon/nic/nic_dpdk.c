@@ -69,6 +69,12 @@ static int start(struct nic_port *port, const struct nic_port_config *cfg,
 	}
 	port->started = true;
 	port->mbufs_ring = mbufs_in_rings(port);
+	if (port->rx_interrupt)
+		nic_wake_setup(port);
+	if (port->is_vhost)
+		err = nic_vhost_begin(port);
+	if (err < 0)
+		return err;
 	return 0;
 }
 
@@ -125,6 +131,8 @@ void nic_port_close(struct nic_port *port)
 		return;
 	for (uint16_t q = 0; port->queues != NULL && q < port->queue_count; q++)
 		drop_kept(&port->queues[q]);
+	if (port->started && port->is_vhost)
+		nic_vhost_end(port);
 	if (port->started)
 		rte_eth_dev_stop(port->id);
 	if (rte_eth_dev_is_valid_port(port->id))
@@ -178,6 +186,8 @@ void nic_port_stats(const struct nic_port *port, struct nic_stats *out)
 		const struct nic_queue_counters *c = &port->queues[q].counters;
 
 		out->rx_too_long += read_counter(&c->rx_too_long);
+		out->rx_merged += read_counter(&c->rx_merged);
+		out->tx_tso += read_counter(&c->tx_tso);
 		out->rx_bad_checksum += read_counter(&c->rx_bad_checksum);
 		out->tx_no_mbuf += read_counter(&c->tx_no_mbuf);
 		out->tx_queue_full += read_counter(&c->tx_queue_full);

@@ -62,7 +62,8 @@ static bool linearise(struct nic_queue *queue, struct rte_mbuf *m, struct nic_fr
 	return true;
 }
 
-static bool accept_frame(struct nic_queue *queue, struct rte_mbuf *m, struct nic_frame *frame)
+static bool accept_frame(struct nic_queue *queue, struct rte_mbuf *m, struct nic_frame *frame,
+	uint32_t longest_bytes)
 {
 	if (m->nb_segs == 1) {
 		*frame = (struct nic_frame){.data = rte_pktmbuf_mtod(m, const uint8_t *),
@@ -72,6 +73,8 @@ static bool accept_frame(struct nic_queue *queue, struct rte_mbuf *m, struct nic
 		nic_count(&queue->counters.rx_too_long, 1);
 		return false;
 	}
+	if (frame->len_bytes > longest_bytes)
+		nic_count(&queue->counters.rx_merged, 1);
 	if (judge_checksum(m, frame))
 		return true;
 	nic_count(&queue->counters.rx_bad_checksum, 1);
@@ -95,11 +98,12 @@ unsigned int nic_rx_burst(
 	struct rte_mbuf *mbufs[NIC_BURST_MAX];
 	uint16_t received = rte_eth_rx_burst(
 		port->id, queue, mbufs, (uint16_t)RTE_MIN(max, NIC_BURST_MAX + 0u));
+	uint32_t longest_bytes = port->caps.mtu_bytes + NIC_ETH_OVERHEAD;
 	unsigned int count = 0;
 
 	for (uint16_t i = 0; i < received; i++) {
 		frames[count] = (struct nic_frame){.opaque = mbufs[i]};
-		if (accept_frame(q, mbufs[i], &frames[count]))
+		if (accept_frame(q, mbufs[i], &frames[count], longest_bytes))
 			count++;
 		else
 			release_frame(q, &frames[count]);

@@ -1,8 +1,10 @@
 /* From a probed device to a started port: which offloads, how many queues and buffers.
  *
  * One mbuf holds a whole frame of the port's MTU, so that multi-segment frames come only from
- * ports that merge, and go only to ports that cut (TSO). net_tap offers checksums, but its
- * driver computes them in software in a pass of its own: summing while copying is cheaper.
+ * ports that merge, and go only to ports that cut (TSO). A vhost's peer decides about cutting when
+ * it connects (nic_vhost.c): until then, and if it does not, nic_tx.c cuts. net_tap offers
+ * checksums, but its driver computes them in software in a pass of its own: summing while copying
+ * is cheaper.
  */
 #include "internal.h"
 
@@ -59,9 +61,13 @@ static void choose_offloads(struct nic_port *port, const struct nic_port_config 
 	const struct rte_eth_dev_info *info)
 {
 	port->soft_offload = strcmp(info->driver_name, "net_tap") == 0;
+	port->is_vhost = strcmp(info->driver_name, "net_vhost") == 0;
 	if (port->soft_offload || !cfg->offload)
 		return;
 	port->rx_offloads = info->rx_offload_capa & rx_wanted_offloads;
+	/* Elsewhere merging costs latency; here it is the peer's long segments as they are. */
+	if (strcmp(info->driver_name, "net_virtio_user") == 0)
+		port->rx_offloads |= info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_LRO;
 	if ((info->tx_offload_capa & tx_checksum_offloads) == tx_checksum_offloads)
 		port->tx_offloads |= tx_checksum_offloads;
 	/* virtio has no IPv4 header checksum: that one is ours, over 20 bytes. */
@@ -78,10 +84,13 @@ static int configure(struct nic_port *port, const struct nic_port_config *cfg,
 	struct rte_eth_conf conf = {
 		.rxmode = {.mtu = library_mtu(cfg, info), .offloads = port->rx_offloads},
 		.txmode = {.offloads = port->tx_offloads},
+		.intr_conf = {.rxq = nic_wake_wanted(info)},
 	};
 	uint64_t rss = info->flow_type_rss_offloads & rss_wanted;
 	int err;
 
+	if (port->rx_offloads & RTE_ETH_RX_OFFLOAD_TCP_LRO)
+		conf.rxmode.max_lro_pkt_size = info->max_lro_pkt_size;
 	if (cfg->queues > info->max_rx_queues || cfg->queues > info->max_tx_queues) {
 		nic_log(ERR, "%s has %u queues, %u engines want one each\n", port->name,
 			RTE_MIN(info->max_rx_queues, info->max_tx_queues), cfg->queues);
@@ -217,12 +226,14 @@ static int choose_mac(struct nic_port *port, const struct nic_port_config *cfg)
 
 static void fill_caps(struct nic_port *port, const struct nic_port_config *cfg)
 {
+	bool cuts = (port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0;
+
 	port->caps.mtu_bytes = cfg->mtu_bytes;
 	port->caps.rx_checksum = (port->rx_offloads & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) != 0;
 	port->caps.tx_checksum = (port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0;
-	/* IPv4's total length counts headers too and ends at 65535. */
-	if (port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO)
-		port->caps.tso_max_bytes = 65535 - NIC_HEADERS_MAX;
+	atomic_store_explicit(&port->cuts, cuts, memory_order_relaxed);
+	if (cuts || (port->is_vhost && port->caps.tx_checksum))
+		port->caps.tso_max_bytes = NIC_TSO_BYTES;
 	port->tx_stall_tsc = rte_get_tsc_hz() / 1000000 * NIC_TX_STALL_US;
 }
 
@@ -239,6 +250,7 @@ int nic_setup(struct nic_port *port, const struct nic_port_config *cfg,
 	if (err < 0)
 		return err;
 	port->configured = true;
+	port->rx_interrupt = nic_wake_wanted(&info);
 	err = make_pool(port, cfg);
 	if (err == 0)
 		err = setup_queues(port, before_probe);

@@ -270,7 +270,15 @@ static int send_whole(
 {
 	struct rte_mbuf *m = build(port, f, f->headers, c, f->payload_len);
 
+	if (m != NULL && (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG))
+		nic_count(&port->queues[queue].counters.tx_tso, 1);
 	return m != NULL ? keep(port, queue, m) : -ENOBUFS;
+}
+
+static bool port_cuts(const struct nic_port *port, const struct nic_tx_frame *f)
+{
+	return f->payload_len <= port->caps.tso_max_bytes &&
+	       atomic_load_explicit(&port->cuts, memory_order_relaxed);
 }
 
 static void count_failure(struct nic_queue *q, int err)
@@ -297,7 +305,7 @@ int nic_tx(struct nic_port *port, uint16_t queue, const struct nic_tx_frame *f)
 		err = -EINVAL;
 	else if (q->kept_count == NIC_TX_KEPT_MAX)
 		err = -EAGAIN;
-	else if (cut && f->payload_len > port->caps.tso_max_bytes)
+	else if (cut && !port_cuts(port, f))
 		err = send_cut(port, queue, f, &c);
 	else
 		err = send_whole(port, queue, f, &c);

@@ -70,9 +70,9 @@ static void port_addresses(FILE *out, const json_t *item)
 void view_port(FILE *out, const json_t *item, const struct options *o)
 {
 	static const char *const rx[] = {"rx_packets", "rx_bytes", "rx_missed", "rx_errors",
-		"rx_no_mbuf", "rx_too_long", "rx_bad_checksum", NULL};
+		"rx_no_mbuf", "rx_too_long", "rx_bad_checksum", "rx_merged", NULL};
 	static const char *const tx[] = {"tx_packets", "tx_bytes", "tx_errors", "tx_no_mbuf",
-		"tx_queue_full", "tx_bad", NULL};
+		"tx_queue_full", "tx_bad", "tx_tso", NULL};
 	static const char *const mbufs[] = {"mbufs_total", "mbufs_free", "mbufs_ring", NULL};
 	static const char *const flags[] = {"rx_checksum", "tx_checksum", "rss", NULL};
 	bool none = true;

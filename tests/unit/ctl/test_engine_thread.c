@@ -29,7 +29,8 @@ struct engine {
 	_Atomic unsigned int work; /* of the next turns, one each */
 	_Atomic unsigned int woken[SESSIONS];
 	_Atomic bool post, work_when_woken, entered, left, draining;
-	_Atomic unsigned int drained;
+	_Atomic unsigned int drained, armed, disarmed;
+	_Atomic bool wakes; /* what arming answers */
 	_Atomic bool rings; /* a doorbell each turn with work */
 	struct engine_counters counters;
 };
@@ -298,6 +299,84 @@ static void test_thread_given_no_queue_fd_polls(void **state)
 	engine_thread_stop(t);
 }
 
+static struct engine_thread_stats stats_of(struct engine_thread *t)
+{
+	struct engine_thread_stats stats;
+
+	engine_thread_stats(t, &stats);
+	return stats;
+}
+
+static bool on_arm(void *arg)
+{
+	struct engine *e = arg;
+
+	atomic_fetch_add(&e->armed, 1);
+	return atomic_load(&e->wakes);
+}
+
+static void on_disarm(void *arg)
+{
+	struct engine *e = arg;
+
+	atomic_fetch_add(&e->disarmed, 1);
+}
+
+static struct engine_thread_config make_arming_config(int fd)
+{
+	struct engine_thread_config cfg = make_config();
+
+	cfg.queue_fd = fd;
+	cfg.arm = on_arm;
+	cfg.disarm = on_disarm;
+	cfg.queue_arg = &fake;
+	return cfg;
+}
+
+static void test_thread_given_arming_queue_asks_before_each_sleep_and_never_reads(void **state)
+{
+	struct engine_thread_config cfg;
+	struct engine_thread *t;
+	uint64_t one = 1;
+	int fd = shm_doorbell_event();
+
+	(void)state;
+	assert_true(fd >= 0);
+	cfg = make_arming_config(fd);
+	atomic_store(&fake.wakes, true);
+	assert_int_equal(engine_thread_start(&t, &cfg), 0);
+	WAIT_FOR(atomic_load(&fake.armed) > 0);
+	for (unsigned int i = 1; i <= 10; i++) {
+		uint64_t wakes = stats_of(t).wakes_queue;
+
+		assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+		WAIT_FOR(stats_of(t).wakes_queue > wakes);
+		WAIT_FOR(atomic_load(&fake.armed) > atomic_load(&fake.disarmed));
+	}
+	assert_true(stats_of(t).wakes_queue <= 10); /* edges: once a ring */
+	assert_int_equal(read(fd, &one, sizeof(one)), sizeof(one));
+	assert_int_equal(one, 10);
+	engine_thread_stop(t);
+	close(fd);
+}
+
+static void test_thread_given_queue_nobody_can_wake_polls_it(void **state)
+{
+	struct engine_thread_config cfg;
+	struct engine_thread *t;
+	int fd = shm_doorbell_event();
+
+	(void)state;
+	assert_true(fd >= 0);
+	cfg = make_arming_config(fd);
+	cfg.poll_us = 100;
+	assert_int_equal(engine_thread_start(&t, &cfg), 0);
+	WAIT_FOR(atomic_load(&fake.armed) > 20);
+	assert_int_equal(atomic_load(&fake.disarmed), 0);
+	engine_thread_stop(t);
+	close(fd);
+}
+
 static void test_thread_given_kept_frames_drains_soon(void **state)
 {
 	struct engine_thread_config cfg = make_config();
@@ -306,7 +385,7 @@ static void test_thread_given_kept_frames_drains_soon(void **state)
 
 	(void)state;
 	cfg.drain = on_drain;
-	cfg.drain_arg = &fake;
+	cfg.queue_arg = &fake;
 	assert_int_equal(engine_thread_start(&t, &cfg), 0);
 	wait_asleep(t);
 	atomic_store(&fake.draining, true);
@@ -459,6 +538,9 @@ int main(void)
 		cmocka_unit_test(test_thread_given_posted_messages_rings_main),
 		cmocka_unit_test(test_thread_given_queue_fd_wakes_on_it),
 		cmocka_unit_test(test_thread_given_no_queue_fd_polls),
+		cmocka_unit_test(
+			test_thread_given_arming_queue_asks_before_each_sleep_and_never_reads),
+		cmocka_unit_test(test_thread_given_queue_nobody_can_wake_polls_it),
 		cmocka_unit_test(test_thread_given_kept_frames_drains_soon),
 		cmocka_unit_test(test_watch_given_eventfds_wakes_their_sessions),
 		cmocka_unit_test(test_watch_given_flood_polls_the_flooder_alone),

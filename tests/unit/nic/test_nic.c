@@ -53,8 +53,11 @@ static int run(const char *fmt, ...)
 
 static struct nic_port *open_port(const char *device, uint16_t mtu_bytes)
 {
-	struct nic_port_config cfg = {
-		.mtu_bytes = mtu_bytes, .queues = 1, .mbufs = 2048, .offload = true, .numa_node = -1};
+	struct nic_port_config cfg = {.mtu_bytes = mtu_bytes,
+		.queues = 1,
+		.mbufs = 2048,
+		.offload = true,
+		.numa_node = -1};
 	struct nic_port *port = NULL;
 
 	snprintf(cfg.device, sizeof(cfg.device), "%s", device);
@@ -251,6 +254,7 @@ static void test_tx_given_tso_port_chains_and_asks_for_it(void **state)
 			    RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	port->caps.tx_checksum = true;
 	port->caps.tso_max_bytes = 65000;
+	port->cuts = true;
 	assert_int_equal(nic_tx(port, 0, &f), 0);
 	nic_tx_flush(port, 0);
 	assert_int_equal(nic_rx_burst(port, 0, &frame, 1), 1);
@@ -345,21 +349,23 @@ static struct rte_mbuf *make_chain(struct nic_port *port, unsigned int segments,
 static void test_rx_given_chains_linearises_or_counts(void **state)
 {
 	struct nic_port *port = *state;
-	struct rte_mbuf *chains[3] = {
-		make_chain(port, 20, 2000), make_chain(port, 3, 2000), make_chain(port, 15, 2000)};
+	enum { LONG = NIC_LINEAR_BYTES / 2 / 2000 };
+	struct rte_mbuf *chains[3] = {make_chain(port, LONG, 2000), make_chain(port, 3, 2000),
+		make_chain(port, LONG + 3, 2000)};
 	struct nic_frame frames[3];
 	struct nic_stats stats;
 
 	assert_int_equal(rte_eth_tx_burst(port->id, 0, chains, 3), 3);
-	assert_int_equal(nic_rx_burst(port, 0, frames, 3), 2); /* 40000 + 6000, no room for 30000 */
-	assert_int_equal(frames[0].len_bytes, 40000);
+	assert_int_equal(nic_rx_burst(port, 0, frames, 3), 2); /* two fit, the third does not */
+	assert_int_equal(frames[0].len_bytes, LONG * 2000);
 	assert_int_equal(frames[1].len_bytes, 6000);
-	for (unsigned int i = 0; i < 40000; i++)
-		assert_int_equal(frames[0].data[i], i / 2000);
+	for (unsigned int i = 0; i < LONG * 2000; i++)
+		assert_int_equal(frames[0].data[i], i / 2000 % 256);
 	nic_port_stats(port, &stats);
 	assert_int_equal(stats.rx_too_long, 1);
+	assert_int_equal(stats.rx_merged, 2);
 	nic_rx_release(port, 0, &frames[1], 1);
-	assert_int_equal(port->queues[0].linear_used, 46000);
+	assert_int_equal(port->queues[0].linear_used, LONG * 2000 + 6000);
 	nic_rx_release(port, 0, &frames[0], 1);
 	assert_int_equal(port->queues[0].linear_used, 0);
 }
@@ -616,6 +622,11 @@ static void test_device_given_strings_completes_and_names(void **state)
 			"net_af_xdp0"},
 		{"net_virtio_user0,path=p", 2, 1500, "net_virtio_user0,path=p,queues=2",
 			"net_virtio_user0"},
+		{"net_vhost0,iface=p", 2, 1500,
+			"net_vhost0,iface=p,queues=2,tso=1,linear-buffer=1,ext-buffer=1",
+			"net_vhost0"},
+		{"net_vhost0,iface=p,tso=0", 1, 1500,
+			"net_vhost0,iface=p,tso=0,linear-buffer=1,ext-buffer=1", "net_vhost0"},
 		{"03:00.0", 1, 1500, "03:00.0", "0000:03:00.0"},
 		{"0001:03:00.0,x=1", 1, 1500, "0001:03:00.0,x=1", "0001:03:00.0"},
 	};
@@ -623,7 +634,8 @@ static void test_device_given_strings_completes_and_names(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct nic_port_config cfg = {.queues = cases[i].queues, .mtu_bytes = cases[i].mtu};
+		struct nic_port_config cfg = {
+			.queues = cases[i].queues, .mtu_bytes = cases[i].mtu, .offload = true};
 
 		snprintf(cfg.device, sizeof(cfg.device), "%s", cases[i].device);
 		assert_int_equal(nic_device_complete(text, sizeof(text), &cfg), 0);
