@@ -1,0 +1,286 @@
+/* The daemon without its threads: EAL, a port over two rings, one engine.
+ *
+ * rte_eth_from_rings() makes a port that sends into one ring and receives from another; daemon/nic
+ * opens it by name like any other and does with it what it does with a port without offloads:
+ * checksums in software, one mbuf a frame, a copy each way. Limits are the daemon's defaults
+ * except where the number of connections asks for more.
+ */
+#include "alone.h"
+
+#include <engine/counters.h>
+#include <engine/engine.h>
+#include <net/counters.h>
+#include <net/neigh.h>
+#include <net/route.h>
+#include <nic/eal.h>
+#include <nic/nic.h>
+#include <tcp/counters.h>
+
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <rte_eth_ring.h>
+#include <rte_ring.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	NEIGHBOURS = 64,
+	EAL_EXTRA_MIB = 48,
+	CALLGRIND_SLOW = 500, /* how much slower everything is there, or time-outs would run out */
+	FRAME_BYTES = 2500,   /* what an mbuf of the usual MTU takes, about */
+};
+
+struct host {
+	struct alone_config cfg;
+	struct rte_ring *to, *from; /* the engine */
+	struct nic_port *port;
+	struct net_iface iface;
+	struct net_neigh_table *neigh;
+	_Atomic uint32_t *port_owner;
+	struct engine *engine;
+	struct control *control;
+	bool huge;
+	uint32_t slow;
+	uint64_t clock_us, base_us, now_us;
+};
+
+static uint64_t clock_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static void log_line(int level, const char *line)
+{
+	if (level <= 4)
+		fprintf(stderr, "%s\n", line);
+}
+
+static void log_nothing(int level, const char *line)
+{
+	(void)level;
+	(void)line;
+}
+
+static void open_port(struct host *h)
+{
+	uint32_t frame = h->cfg.mtu_bytes > 2000 ? h->cfg.mtu_bytes + 4096u : FRAME_BYTES;
+	struct eal_config eal = {
+		.device = "net_ring_alone",
+		.instance = "bench-engine",
+		.hugepages = h->cfg.huge ? EAL_HUGEPAGES_AUTO : EAL_HUGEPAGES_NO,
+		.mtu_bytes = h->cfg.mtu_bytes,
+		.memory_mib = 2 * (ALONE_MBUFS * frame >> 20) + EAL_EXTRA_MIB,
+		.verbose = h->cfg.verbose,
+		.log = h->cfg.verbose ? log_line : log_nothing,
+	};
+	struct nic_port_config port = {
+		.device = "net_ring_alone",
+		.mtu_bytes = h->cfg.mtu_bytes,
+		.queues = 1,
+		.mbufs = ALONE_MBUFS,
+		.numa_node = -1,
+	};
+
+	if (eal_start(&eal, &h->huge))
+		alone_fail("DPDK does not start");
+	h->to = rte_ring_create("to", ALONE_RING_FRAMES, -1, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	h->from = rte_ring_create("from", ALONE_RING_FRAMES, -1, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	if (!h->to || !h->from || rte_eth_from_rings("alone", &h->to, 1, &h->from, 1, 0) < 0)
+		alone_fail("no port over rings");
+	if (nic_port_open(&h->port, &port))
+		alone_fail("the port does not open");
+}
+
+static void set_address(struct host *h)
+{
+	const struct net_mac peer = {{2, 0, 0, 0, 0, 2}};
+	size_t size = (net_neigh_size(NEIGHBOURS) + NET_NEIGH_ALIGN - 1) / NET_NEIGH_ALIGN *
+		      NET_NEIGH_ALIGN;
+	void *mem = aligned_alloc(NET_NEIGH_ALIGN, size);
+
+	memcpy(h->iface.mac.b, nic_port_caps(h->port)->mac, sizeof(h->iface.mac.b));
+	h->iface.mtu_bytes = h->cfg.mtu_bytes;
+	if (!mem || net_iface_add(&h->iface, inet_addr("10.0.0.1"), 24) ||
+		net_iface_set_gateway(&h->iface, inet_addr("10.0.0.2")))
+		alone_fail("no address");
+	h->neigh = net_neigh_init(mem, NEIGHBOURS, 1);
+	if (!h->neigh || net_neigh_set_static(h->neigh, inet_addr("10.0.0.2"), &peer, clock_us()))
+		alone_fail("no neighbour");
+}
+
+static void make_engine(struct host *h)
+{
+	uint32_t conns = h->cfg.conns + h->cfg.fresh_max + 1024;
+	struct engine_config ec = {
+		.count = 1,
+		.numa_node = -1,
+		.port = h->port,
+		.iface = &h->iface,
+		.neigh = h->neigh,
+		.port_owner = h->port_owner,
+		.port_first = 32768,
+		.port_last = 60999,
+		.limits =
+			{
+				.conns_max = conns < 1 << 20 ? 1 << 20 : conns,
+				.halves_max = 65536,
+				.tws_max = 262144,
+				.sessions_max = 1024,
+				.session_conns_max = conns,
+				.uid_orphans_max = 4096,
+				.orphan_timeout_s = 60,
+				.sndbuf_bytes = 256 << 10,
+				.sndbuf_max_bytes = 4 << 20,
+				.rcvbuf_bytes = 128 << 10,
+				.rcvbuf_max_bytes = 6 << 20,
+				.slots_per_turn = 64,
+			},
+	};
+
+	tcp_config_default(&ec.tcp);
+	ec.tcp.mss_max_bytes = h->cfg.mtu_bytes - 40u;
+	ec.tcp.tso_max_bytes = nic_port_caps(h->port)->tso_max_bytes;
+	ec.tcp.timestamps = h->cfg.timestamps;
+	for (size_t i = 0; i < sizeof(ec.secret); i++)
+		ec.secret[i] = (uint8_t)(i * 37 + 11);
+	for (size_t i = 0; i < sizeof(ec.hash_key); i++)
+		ec.hash_key[i] = (uint8_t)(i * 59 + 3);
+	if (engine_create(&h->engine, &ec, clock_us()))
+		alone_fail("no engine");
+}
+
+struct host *host_new(const struct alone_config *cfg)
+{
+	struct host *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		alone_fail("no memory");
+	h->cfg = *cfg;
+	h->slow = callgrind_running() ? CALLGRIND_SLOW : 1;
+	h->base_us = h->clock_us = clock_us();
+	h->port_owner = calloc(65536, sizeof(*h->port_owner));
+	if (!h->port_owner)
+		alone_fail("no memory");
+	open_port(h);
+	set_address(h);
+	make_engine(h);
+	h->control = control_new(h->engine, cfg);
+	return h;
+}
+
+unsigned int host_turn(struct host *h)
+{
+	uint64_t now_us = clock_us();
+
+	if (h->slow == 1)
+		h->now_us = now_us;
+	else
+		h->now_us = h->base_us + (now_us - h->clock_us) / h->slow;
+	return engine_turn(h->engine, h->now_us);
+}
+
+void host_slow(struct host *h, uint32_t factor)
+{
+	h->base_us = h->now_us;
+	h->clock_us = clock_us();
+	h->slow = factor ? factor : 1;
+	if (h->slow == 1) /* the engine never goes back in time */
+		h->now_us = h->clock_us;
+}
+
+uint32_t host_factor(const struct host *h)
+{
+	return h->slow;
+}
+
+uint64_t host_now_us(const struct host *h)
+{
+	return h->now_us;
+}
+
+void host_messages(struct host *h)
+{
+	struct engine_msg *m;
+
+	engine_posted(h->engine);
+	while ((m = engine_take(h->engine))) {
+		if (m->type == ENGINE_NOTE_CONDEMNED)
+			alone_fail("the engine condemned its client: %s",
+				proto_condemned_name(m->id.value));
+		if (m->result < 0)
+			alone_fail("command %d: %s", m->type, strerror(-m->result));
+		free(m);
+	}
+}
+
+struct rte_ring *host_ring_to(struct host *h)
+{
+	return h->to;
+}
+
+struct rte_ring *host_ring_from(struct host *h)
+{
+	return h->from;
+}
+
+const uint8_t *host_mac(const struct host *h)
+{
+	return h->iface.mac.b;
+}
+
+const char *host_socket_path(const struct host *h)
+{
+	return control_path(h->control);
+}
+
+bool host_huge(const struct host *h)
+{
+	return h->huge;
+}
+
+void host_gauges(const struct host *h, struct engine_gauges *out)
+{
+	engine_gauges(h->engine, out);
+}
+
+/* What must not happen while we measure. Retransmissions would mean that time-outs ran out. */
+uint64_t host_drops(const struct host *h, const char **first)
+{
+	const struct engine_counters *e = engine_counters(h->engine);
+	const struct tcp_counters *t = engine_tcp_counters(h->engine);
+	struct nic_stats nic;
+	uint64_t sum = 0;
+
+	nic_port_stats(h->port, &nic);
+	const struct {
+		const char *name;
+		uint64_t n;
+	} row[] = {
+		{"tx_no_buffer", e->tx_no_buffer},
+		{"tx_no_neighbour", e->tx_no_neighbour},
+		{"tx_payload_missing", e->tx_payload_missing},
+		{"rx_chunks_empty", e->rx_chunks_empty},
+		{"accept_queue_full", e->accept_queue_full},
+		{"halves_full", e->halves_full},
+		{"conns_full", e->conns_full},
+		{"stale_handles", e->stale_handles},
+		{"retransmitted_segments", t->retransmitted_segs},
+		{"rx_no_mbuf", nic.rx_no_mbuf},
+		{"tx_no_mbuf", nic.tx_no_mbuf},
+		{"tx_queue_full", nic.tx_queue_full},
+	};
+
+	*first = NULL;
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		sum += row[i].n;
+		if (row[i].n && !*first)
+			*first = row[i].name;
+	}
+	return sum;
+}
