@@ -160,6 +160,7 @@ struct meter {
 	uint64_t started;
 	uint64_t preempted; /* as getrusage() told at the chunk's begin */
 	uint32_t chunks, disturbed;
+	double sum_disturbed;
 	double chunk[METER_CHUNKS_MAX]; /* cycles per unit of work */
 };
 void meter_reset(struct meter *m);

@@ -29,6 +29,7 @@
 enum {
 	NEIGHBOURS = 64,
 	EAL_EXTRA_MIB = 48,
+	TURN_US_MAX = 1000,
 	CALLGRIND_SLOW = 500, /* how much slower everything is there, or time-outs would run out */
 	FRAME_BYTES = 2500,   /* what an mbuf of the usual MTU takes, about */
 };
@@ -44,7 +45,9 @@ struct host {
 	struct control *control;
 	bool huge;
 	uint32_t slow;
-	uint64_t clock_us, base_us, now_us;
+	uint64_t clock_us; /* at the last turn */
+	uint64_t now_us;   /* of the engine */
+	uint64_t part_us;  /* passed by the clock, not yet by the engine's */
 };
 
 static uint64_t clock_us(void)
@@ -163,7 +166,7 @@ struct host *host_new(const struct alone_config *cfg)
 		alone_fail("no memory");
 	h->cfg = *cfg;
 	h->slow = callgrind_running() ? CALLGRIND_SLOW : 1;
-	h->base_us = h->clock_us = clock_us();
+	h->now_us = h->clock_us = clock_us();
 	h->port_owner = calloc(65536, sizeof(*h->port_owner));
 	if (!h->port_owner)
 		alone_fail("no memory");
@@ -177,21 +180,22 @@ struct host *host_new(const struct alone_config *cfg)
 unsigned int host_turn(struct host *h)
 {
 	uint64_t now_us = clock_us();
+	uint64_t passed_us = now_us - h->clock_us;
 
-	if (h->slow == 1)
-		h->now_us = now_us;
-	else
-		h->now_us = h->base_us + (now_us - h->clock_us) / h->slow;
+	/* A turn takes microseconds; if it seems to have taken far longer, somebody else had the
+	 * core, and the engine shall not think that its peers fell silent. */
+	if (passed_us > TURN_US_MAX)
+		passed_us = TURN_US_MAX;
+	h->clock_us = now_us;
+	h->part_us += passed_us;
+	h->now_us += h->part_us / h->slow;
+	h->part_us %= h->slow;
 	return engine_turn(h->engine, h->now_us);
 }
 
 void host_slow(struct host *h, uint32_t factor)
 {
-	h->base_us = h->now_us;
-	h->clock_us = clock_us();
-	h->slow = factor ? factor : 1;
-	if (h->slow == 1) /* the engine never goes back in time */
-		h->now_us = h->clock_us;
+	h->slow = factor;
 }
 
 uint32_t host_factor(const struct host *h)

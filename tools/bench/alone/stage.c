@@ -31,8 +31,8 @@ static struct {
 	uint64_t last_tsc;
 	uint64_t cycles[STAGE_COUNT];  /* of the present chunk */
 	uint64_t borders[STAGE_COUNT]; /* crossed out of the stage, in the present chunk */
-	double sum[STAGE_COUNT];
-	double units;
+	double sum[2][STAGE_COUNT]; /* of chunks that count, and of those that do not */
+	double units[2];
 	double border_cycles;
 } st;
 
@@ -96,18 +96,21 @@ void stages_calibrate(void)
 
 void stages_chunk(bool keep, double units)
 {
-	for (int i = 0; keep && i < STAGE_COUNT; i++)
-		st.sum[i] += (double)st.cycles[i] - (double)st.borders[i] * st.border_cycles;
-	if (keep)
-		st.units += units;
+	for (int i = 0; i < STAGE_COUNT; i++)
+		st.sum[!keep][i] +=
+			(double)st.cycles[i] - (double)st.borders[i] * st.border_cycles;
+	st.units[!keep] += units;
 	memset(st.cycles, 0, sizeof(st.cycles));
 	memset(st.borders, 0, sizeof(st.borders));
 }
 
+/* If no chunk counts, of the others: see meter_summary(). */
 void stages_get(double cycles[STAGE_COUNT])
 {
+	int which = st.units[0] == 0;
+
 	for (int i = 0; i < STAGE_COUNT; i++)
-		cycles[i] = st.sum[i] > 0 ? st.sum[i] / st.units : 0;
+		cycles[i] = st.sum[which][i] > 0 ? st.sum[which][i] / st.units[which] : 0;
 }
 
 /* -- the borders ------------------------------------------------------------------------------- */
