@@ -1,31 +1,58 @@
-/* The sum is taken 32 bits at a time into 64-bit accumulators, which cannot overflow for any
- * length that fits in memory, and folded at the end: one's complement addition is associative
- * and does not care about the word size (RFC 1071 section 2(C)).
+/* The sum is taken 64 bits at a time with end-around carry, and folded at the end: one's complement
+ * addition is associative and does not care about the word size (RFC 1071 section 2(C)), nor at
+ * which even offset of a wider word a narrower one is added.
  */
 #include <net/checksum.h>
 
 #include <string.h>
 
-/* Sums 8 bytes from src and, if dst is given, copies them: one load feeds both. */
-static inline uint64_t sum8(uint8_t *dst, const uint8_t *src)
+static inline uint64_t add64(uint64_t sum, uint64_t v)
+{
+	sum += v;
+	return sum + (sum < v);
+}
+
+/* Reads 8 bytes and, if dst is given, copies them: one load feeds both. The same with 4 and 2. */
+static inline uint64_t take8(uint8_t *dst, const uint8_t *src)
 {
 	uint64_t v;
 
 	memcpy(&v, src, sizeof(v));
 	if (dst)
 		memcpy(dst, &v, sizeof(v));
-	return (v & 0xffffffff) + (v >> 32);
+	return v;
 }
 
-/* The last 0 to 7 bytes, padded with zero. */
-static inline uint64_t sum_tail(uint8_t *dst, const uint8_t *src, size_t len)
+static inline uint64_t take4(uint8_t *dst, const uint8_t *src)
 {
-	uint8_t tail[8] = {0};
+	uint32_t v;
 
-	memcpy(tail, src, len);
+	memcpy(&v, src, sizeof(v));
 	if (dst)
-		memcpy(dst, tail, len);
-	return sum8(NULL, tail);
+		memcpy(dst, &v, sizeof(v));
+	return v;
+}
+
+static inline uint64_t take2(uint8_t *dst, const uint8_t *src)
+{
+	uint16_t v;
+
+	memcpy(&v, src, sizeof(v));
+	if (dst)
+		memcpy(dst, &v, sizeof(v));
+	return v;
+}
+
+/* The last byte, padded with zero. */
+static inline uint64_t take1(uint8_t *dst, const uint8_t *src)
+{
+	uint8_t tail[2] = {*src, 0};
+	uint16_t v;
+
+	memcpy(&v, tail, sizeof(v));
+	if (dst)
+		*dst = tail[0];
+	return v;
 }
 
 static inline uint32_t fold64(uint64_t acc)
@@ -35,21 +62,32 @@ static inline uint32_t fold64(uint64_t acc)
 	return (uint32_t)acc;
 }
 
-/* Inlined twice, with and without dst. Four accumulators, so that additions overlap. */
+/* Inlined twice, with and without dst. Two accumulators, so that additions overlap. */
 static inline __attribute__((always_inline)) uint32_t sum_bytes(
 	uint32_t sum, uint8_t *dst, const uint8_t *src, size_t len)
 {
-	uint64_t acc[4] = {sum, 0, 0, 0};
+	uint64_t even = sum, odd = 0;
 	size_t at = 0;
 
-	for (; len - at >= 32; at += 32)
-		for (unsigned int i = 0; i < 4; i++)
-			acc[i] += sum8(dst ? dst + at + i * 8 : NULL, src + at + i * 8);
+	for (; len - at >= 32; at += 32) {
+		even = add64(even, take8(dst ? dst + at : NULL, src + at));
+		odd = add64(odd, take8(dst ? dst + at + 8 : NULL, src + at + 8));
+		even = add64(even, take8(dst ? dst + at + 16 : NULL, src + at + 16));
+		odd = add64(odd, take8(dst ? dst + at + 24 : NULL, src + at + 24));
+	}
 	for (; len - at >= 8; at += 8)
-		acc[0] += sum8(dst ? dst + at : NULL, src + at);
-	if (at < len)
-		acc[1] += sum_tail(dst ? dst + at : NULL, src + at, len - at);
-	return fold64((uint64_t)fold64(acc[0]) + fold64(acc[1]) + fold64(acc[2]) + fold64(acc[3]));
+		even = add64(even, take8(dst ? dst + at : NULL, src + at));
+	if (len & 4) {
+		odd = add64(odd, take4(dst ? dst + at : NULL, src + at));
+		at += 4;
+	}
+	if (len & 2) {
+		odd = add64(odd, take2(dst ? dst + at : NULL, src + at));
+		at += 2;
+	}
+	if (len & 1)
+		odd = add64(odd, take1(dst ? dst + at : NULL, src + at));
+	return fold64(add64(even, odd));
 }
 
 uint32_t net_checksum_add(uint32_t sum, const void *data, size_t len_bytes)
@@ -60,16 +98,4 @@ uint32_t net_checksum_add(uint32_t sum, const void *data, size_t len_bytes)
 uint32_t net_checksum_copy(void *dst, const void *src, size_t len_bytes)
 {
 	return sum_bytes(0, dst, src, len_bytes);
-}
-
-uint32_t net_checksum_pseudo4(uint32_t src_be, uint32_t dst_be, uint8_t proto, uint32_t len_bytes)
-{
-	uint8_t pseudo[12] = {0};
-
-	memcpy(pseudo, &src_be, 4);
-	memcpy(pseudo + 4, &dst_be, 4);
-	pseudo[9] = proto;
-	pseudo[10] = (uint8_t)(len_bytes >> 8);
-	pseudo[11] = (uint8_t)len_bytes;
-	return net_checksum_add(0, pseudo, sizeof(pseudo));
 }

@@ -17,6 +17,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Adds `len_bytes` at `data`, any alignment, any length, to a partial sum. `data` starts at an
  * even offset of what is summed; an odd last byte is padded with zero. */
@@ -56,7 +57,32 @@ static inline uint16_t net_checksum_fold(uint32_t sum)
 	return (uint16_t)~net_checksum_reduce(sum);
 }
 
+/* Adds an IPv4 header without options, the usual one: net_checksum_add() of 20 bytes. */
+static inline uint32_t net_checksum_add_ip4(uint32_t sum, const uint8_t *ip)
+{
+	uint64_t a, b;
+	uint32_t c;
+
+	memcpy(&a, ip, sizeof(a));
+	memcpy(&b, ip + 8, sizeof(b));
+	memcpy(&c, ip + 16, sizeof(c));
+	a = (a & 0xffffffff) + (a >> 32) + (b & 0xffffffff) + (b >> 32) + c + sum;
+	a = (a & 0xffffffff) + (a >> 32);
+	return (uint32_t)((a & 0xffffffff) + (a >> 32));
+}
+
 /* Partial sum of the pseudo header (RFC 9293 section 3.1); `len_bytes` of header and payload. */
-uint32_t net_checksum_pseudo4(uint32_t src_be, uint32_t dst_be, uint8_t proto, uint32_t len_bytes);
+static inline uint32_t net_checksum_pseudo4(
+	uint32_t src_be, uint32_t dst_be, uint8_t proto, uint32_t len_bytes)
+{
+	uint8_t last[4] = {0, proto, (uint8_t)(len_bytes >> 8), (uint8_t)len_bytes};
+	uint32_t word;
+	uint64_t sum;
+
+	memcpy(&word, last, sizeof(word));
+	sum = (uint64_t)src_be + dst_be + word;
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return (uint32_t)((sum & 0xffffffff) + (sum >> 32));
+}
 
 #endif

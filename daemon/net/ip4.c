@@ -52,7 +52,8 @@ static enum net_drop check_header(const struct net_packet *p, size_t *hlen, size
 	if (*total < *hlen || *total > p->l3_len_bytes)
 		return NET_DROP_ip4_bad_length;
 	if (!(p->rx_flags & NET_RX_IP4_CSUM_OK) &&
-		net_checksum_fold(net_checksum_add(0, h, *hlen)) != 0)
+		net_checksum_fold(*hlen == NET_IP4_HLEN ? net_checksum_add_ip4(0, h)
+							: net_checksum_add(0, h, *hlen)) != 0)
 		return NET_DROP_ip4_bad_checksum;
 	return check_options(h + NET_IP4_HLEN, *hlen - NET_IP4_HLEN);
 }
@@ -123,10 +124,8 @@ enum net_drop net_ip4_tcp_check(const struct net_ip4 *ip)
 	return net_checksum_fold(sum) ? NET_DROP_tcp_bad_checksum : NET_DROP_NONE;
 }
 
-void net_ip4_build(uint8_t *hdr20, const struct net_ip4_out *out)
+void net_ip4_build_unsummed(uint8_t *hdr20, const struct net_ip4_out *out)
 {
-	uint16_t check;
-
 	hdr20[0] = 4 << 4 | NET_IP4_HLEN / 4;
 	hdr20[1] = out->tos;
 	net_put16(hdr20 + 2, (uint16_t)(NET_IP4_HLEN + out->payload_len_bytes));
@@ -137,6 +136,13 @@ void net_ip4_build(uint8_t *hdr20, const struct net_ip4_out *out)
 	net_put16(hdr20 + 10, 0);
 	net_put_ip4(hdr20 + 12, out->src_be);
 	net_put_ip4(hdr20 + 16, out->dst_be);
-	check = net_checksum_fold(net_checksum_add(0, hdr20, NET_IP4_HLEN));
+}
+
+void net_ip4_build(uint8_t *hdr20, const struct net_ip4_out *out)
+{
+	uint16_t check;
+
+	net_ip4_build_unsummed(hdr20, out);
+	check = net_checksum_fold(net_checksum_add_ip4(0, hdr20));
 	memcpy(hdr20 + 10, &check, sizeof(check));
 }

@@ -56,5 +56,7 @@ struct net_ip4_out {
 
 /* Writes a header of NET_IP4_HLEN bytes, DF set, TTL NET_IP4_TTL, checksum filled in. */
 void net_ip4_build(uint8_t *hdr20, const struct net_ip4_out *out);
+/* The same with a checksum of 0, for whoever fills it in later. */
+void net_ip4_build_unsummed(uint8_t *hdr20, const struct net_ip4_out *out);
 
 #endif

@@ -154,7 +154,8 @@ static void fill_checksums(const struct nic_port *port, uint8_t *headers,
 		if (port->tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM)
 			return;
 	}
-	check = net_checksum_fold(net_checksum_add(0, ip, (ip[0] & 15u) * 4));
+	check = net_checksum_fold(ip[0] == 0x45 ? net_checksum_add_ip4(0, ip)
+						: net_checksum_add(0, ip, (ip[0] & 15u) * 4));
 	memcpy(ip + 10, &check, 2);
 }
 
