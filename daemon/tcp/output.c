@@ -66,10 +66,16 @@ static bool nagle_holds(const struct tcp_conn *c)
 	return tcp_seq_gt(c->small_seq, una) && tcp_seq_leq(c->small_seq, nxt);
 }
 
+/* What is left behind full segments; most messages are shorter than one, and need no division. */
+static uint32_t tail_of(const struct tcp_conn *c, uint32_t len)
+{
+	return len < c->snd_mss_bytes ? len : len % c->snd_mss_bytes;
+}
+
 /* The end of the data is within reach, `len` bytes on. What is sent again is never held. */
 static uint32_t plan_tail(const struct tcp_conn *c, uint32_t len)
 {
-	uint32_t tail = len % c->snd_mss_bytes;
+	uint32_t tail = tail_of(c, len);
 
 	if (tail == 0 || c->snd_nxt_pos < c->snd_max_pos || !nagle_holds(c))
 		return len;
@@ -117,12 +123,20 @@ static struct plan plan_next(const struct tcp_ctx *ctx, const struct tcp_conn *c
 	return p;
 }
 
+/* Nothing of the stream waits to be sent for the first time or again: no need to plan. */
+static bool all_sent(const struct tcp_conn *c)
+{
+	return c->snd_nxt_pos >= tcp_conn_end(c);
+}
+
 bool tcp_output_due(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
 	struct plan p;
 
 	if ((c->owe & (uint16_t)~TCP_OWE_TAIL) || c->dup_acks_owed > 0)
 		return true;
+	if (all_sent(c))
+		return false;
 	p = plan_next(ctx, c);
 	return p.len > 0 || p.fin;
 }
@@ -265,7 +279,7 @@ static void put_syn(struct batch *b)
 
 static uint32_t segments_of(const struct tcp_conn *c, uint32_t len)
 {
-	return len ? (len + c->snd_mss_bytes - 1) / c->snd_mss_bytes : 1;
+	return len <= c->snd_mss_bytes ? 1 : (len + c->snd_mss_bytes - 1) / c->snd_mss_bytes;
 }
 
 /* Bytes below snd_max_pos have been on the wire before. */
@@ -360,7 +374,7 @@ static void put_planned(struct batch *b, const struct plan *p)
 {
 	struct tcp_conn *c = b->c;
 	bool idle = tcp_conn_flight(c) == 0;
-	uint32_t tail = p->len % c->snd_mss_bytes;
+	uint32_t tail = tail_of(c, p->len);
 
 	note_dialogue(b);
 	put_data(b, p->pos, p->len, p->fin);
@@ -380,7 +394,7 @@ static void put_stream(struct batch *b)
 	if (tcp_conn_flight(c) == 0 && c->snd_max_pos == c->snd_nxt_pos &&
 		(uint64_t)(tcp_ms(b->now_us) - c->last_tx_ms) * 1000 > c->rto_us)
 		tcp_cc_idle(c);
-	while (b->n < b->max) {
+	while (b->n < b->max && !all_sent(c)) {
 		p = plan_next(b->ctx, c);
 		if (p.cwnd_limited)
 			c->flags |= TCP_F_CWND_LIMITED;

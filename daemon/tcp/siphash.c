@@ -32,6 +32,13 @@ static inline void sip_rounds(struct sip_state *s, unsigned int n)
 	}
 }
 
+static inline void sip_word(struct sip_state *s, uint64_t m, unsigned int c)
+{
+	s->v3 ^= m;
+	sip_rounds(s, c);
+	s->v0 ^= m;
+}
+
 static inline uint64_t load_le64(const uint8_t *p)
 {
 	uint64_t x;
@@ -44,13 +51,21 @@ static inline uint64_t load_le64(const uint8_t *p)
 static inline uint64_t last_word(const uint8_t *p, size_t len_bytes)
 {
 	uint64_t word = (uint64_t)len_bytes << 56;
+	size_t i = 0;
 
-	for (size_t i = 0; i < len_bytes % 8; i++)
+	if (len_bytes & 4) {
+		uint32_t half;
+
+		memcpy(&half, p, sizeof(half));
+		word |= le32toh(half);
+		i = 4;
+	}
+	for (; i < len_bytes % 8; i++)
 		word |= (uint64_t)p[i] << (8 * i);
 	return word;
 }
 
-static inline uint64_t siphash(
+static inline __attribute__((always_inline)) uint64_t siphash(
 	const uint8_t key[16], const uint8_t *p, size_t len_bytes, unsigned int c, unsigned int d)
 {
 	uint64_t k0 = load_le64(key);
@@ -63,15 +78,9 @@ static inline uint64_t siphash(
 		.v3 = k1 ^ 0x7465646279746573,
 	};
 
-	for (;; p += 8) {
-		uint64_t m = p == end ? last_word(p, len_bytes) : load_le64(p);
-
-		s.v3 ^= m;
-		sip_rounds(&s, c);
-		s.v0 ^= m;
-		if (p == end)
-			break;
-	}
+	for (; p < end; p += 8)
+		sip_word(&s, load_le64(p), c);
+	sip_word(&s, last_word(p, len_bytes), c);
 	s.v2 ^= 0xff;
 	sip_rounds(&s, d);
 	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
