@@ -263,6 +263,17 @@ struct conn_list {
 	uint32_t head, tail;
 };
 
+/* The next hop's MAC for an address, as last found (tx.c). */
+enum {
+	HOPS_LOG2 = 8,
+};
+struct hop {
+	struct net_addr remote;
+	uint64_t generation; /* of the neighbour table, read before the look */
+	uint64_t until_us;
+	struct net_mac mac;
+};
+
 struct engine {
 	struct engine_config cfg;
 	uint64_t now_us;
@@ -280,6 +291,7 @@ struct engine {
 	struct conn_list due;
 	struct conn_list neigh_waiters;
 	uint64_t neigh_generation;
+	struct hop hops[1 << HOPS_LOG2];
 	uint64_t neigh_tick_us;
 	uint64_t orphans_tick_us;
 
@@ -322,21 +334,22 @@ struct engine {
 	uint8_t scratch[65536];
 };
 
+/* By the type's size, which is the arena's stride: a division by a constant, and no load of it. */
 static inline struct tcp_conn *conn_at(struct engine *e, uint32_t idx)
 {
-	return shm_arena_at(&e->conns, idx);
+	return (struct tcp_conn *)(void *)e->conns.base + idx;
 }
 static inline uint32_t conn_idx(const struct engine *e, const struct tcp_conn *c)
 {
-	return (uint32_t)(((const uint8_t *)c - e->conns.base) / e->conns.stride_bytes);
+	return (uint32_t)(c - (const struct tcp_conn *)(const void *)e->conns.base);
 }
 static inline struct sock *sock_at(struct engine *e, uint32_t idx)
 {
-	return shm_arena_at(&e->socks, idx);
+	return (struct sock *)(void *)e->socks.base + idx;
 }
 static inline uint32_t sock_idx(const struct engine *e, const struct sock *s)
 {
-	return (uint32_t)(((const uint8_t *)s - e->socks.base) / e->socks.stride_bytes);
+	return (uint32_t)(s - (const struct sock *)(const void *)e->socks.base);
 }
 /* The sock of a connection, NULL if it has none. */
 static inline struct sock *conn_sock(struct engine *e, const struct tcp_conn *c)

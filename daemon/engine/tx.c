@@ -17,6 +17,7 @@
 enum {
 	TCP_HLEN = 20,
 	GATHER_MAX = 2048,
+	HOP_REMEMBERED_US = 500000, /* net_neigh_generation() asks for less than a second */
 };
 
 static void put16(uint8_t *p, uint16_t v)
@@ -104,6 +105,29 @@ static enum net_neigh_result next_hop(
 	return rc < 0 ? NET_NEIGH_FAILED : NET_NEIGH_NEED_RESOLVE;
 }
 
+/* The same for a connection, by what was found for that address a moment ago. */
+static enum net_neigh_result remembered_hop(
+	struct engine *e, const struct net_tuple *key, struct net_mac *mac)
+{
+	uint64_t generation = net_neigh_generation(e->cfg.neigh);
+	uint32_t i = net_addr_to_ip4(&key->remote) * UINT32_C(2654435761) >> (32 - HOPS_LOG2);
+	struct hop *h = &e->hops[i];
+	enum net_neigh_result r;
+
+	if (h->generation == generation && e->now_us < h->until_us &&
+		net_addr_equal(&h->remote, &key->remote)) {
+		*mac = h->mac;
+		return NET_NEIGH_FOUND;
+	}
+	r = next_hop(e, key, false, mac);
+	if (r == NET_NEIGH_FOUND)
+		*h = (struct hop){.remote = key->remote,
+			.generation = generation,
+			.until_us = e->now_us + HOP_REMEMBERED_US,
+			.mac = *mac};
+	return r;
+}
+
 /* Ethernet, IPv4 and TCP headers of one segment; returns their length. Checksums are left to
  * the port (nic.h). */
 static uint16_t build_headers(
@@ -120,8 +144,7 @@ static uint16_t build_headers(
 	};
 
 	net_eth_build(h, dst, &e->cfg.iface->mac, NET_ETHERTYPE_IP4);
-	net_ip4_build(h + NET_ETH_HLEN, &ip);
-	put16(h + NET_ETH_HLEN + 10, 0);
+	net_ip4_build_unsummed(h + NET_ETH_HLEN, &ip);
 	put16(tcp, out->key.lport);
 	put16(tcp + 2, out->key.rport);
 	put32(tcp + 4, out->seq);
@@ -177,7 +200,7 @@ static void output_conn(struct engine *e, struct tcp_conn *c)
 {
 	struct tcp_out out[SEGMENTS_PER_OUTPUT];
 	struct net_mac mac;
-	enum net_neigh_result hop = next_hop(e, &c->entry.key, false, &mac);
+	enum net_neigh_result hop = remembered_hop(e, &c->entry.key, &mac);
 	unsigned int n;
 
 	if (hop == NET_NEIGH_NEED_RESOLVE && c->state != TCP_CLOSED) {
