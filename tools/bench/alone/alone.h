@@ -64,9 +64,6 @@ struct host *host_new(const struct alone_config *cfg);
 unsigned int host_turn(struct host *h);
 /* What the main thread does now and then; not counted. */
 void host_messages(struct host *h);
-/* Lets engine time run slower than the clock by this factor, from now on. */
-void host_slow(struct host *h, uint32_t factor);
-uint32_t host_factor(const struct host *h);
 uint64_t host_now_us(const struct host *h); /* of the last turn */
 struct rte_ring *host_ring_to(struct host *h);
 struct rte_ring *host_ring_from(struct host *h);

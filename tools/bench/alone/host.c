@@ -193,16 +193,6 @@ unsigned int host_turn(struct host *h)
 	return engine_turn(h->engine, h->now_us);
 }
 
-void host_slow(struct host *h, uint32_t factor)
-{
-	h->slow = factor;
-}
-
-uint32_t host_factor(const struct host *h)
-{
-	return h->slow;
-}
-
 uint64_t host_now_us(const struct host *h)
 {
 	return h->now_us;

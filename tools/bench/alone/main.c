@@ -202,10 +202,10 @@ static void print(struct bench *b, const struct options *o)
 	uint64_t drops = host_drops(b->host, &first);
 
 	printf("{\"work\": \"%s\", \"conns\": %u, \"batch\": %u, \"bytes\": %u, \"mtu\": %u, "
-	       "\"huge\": %s, \"units\": %llu",
+	       "\"pure_acks\": %s, \"huge\": %s, \"units\": %llu",
 		work_name[o->cfg.work], o->cfg.conns, o->cfg.batch, o->cfg.request_bytes,
-		o->cfg.mtu_bytes, host_huge(b->host) ? "true" : "false",
-		(unsigned long long)b->units);
+		o->cfg.mtu_bytes, o->cfg.pure_acks ? "true" : "false",
+		host_huge(b->host) ? "true" : "false", (unsigned long long)b->units);
 	if (!o->cold) {
 		meter_summary(&b->meter, &median, &min, &max, &mean);
 		printf(", \"cycles\": {\"median\": %.1f, \"min\": %.1f, \"max\": %.1f, "

@@ -10,7 +10,6 @@ enum {
 	STEPS_MAX = 100000, /* without progress */
 	FRAMES_PER_STEP = 64,
 	MIB = 1 << 20,
-	SLOW_FROM = 20000, /* connections asked in turn before a delayed ACK would be due */
 	COLD_ROUNDS = 16,
 	WARM_REQUESTS = 4000,
 	WARM_PART = 16, /* of what is measured is spent on warming up */
@@ -79,9 +78,6 @@ void work_connect(struct bench *b)
 	if (!b->order)
 		alone_fail("no memory");
 	shuffle(b->order, b->cfg.conns);
-	if (b->cfg.work == WORK_RPC && b->cfg.conns > SLOW_FROM)
-		host_slow(b->host,
-			host_factor(b->host) * ((b->cfg.conns + SLOW_FROM - 1) / SLOW_FROM));
 }
 
 /* -- one chunk --------------------------------------------------------------------------------- */
