@@ -7,6 +7,7 @@
 enum {
 	ETHERTYPE_AT = 12,
 	ETH_HLEN = 14,
+	BURST_US = 50000, /* longer ones would take all retransmissions of a lone segment */
 };
 
 void sim_link_init(struct sim_link *l, uint64_t seed, const struct sim_profile *profile)
@@ -135,6 +136,24 @@ static void deliver(
 	heap_push(w, f);
 }
 
+/* A loss may be the first of a burst. */
+static bool is_lost(struct sim_link *l, struct sim_way *w)
+{
+	if (w->cut)
+		return true;
+	if (w->losing > 0 && l->now_us < w->losing_until_us) {
+		w->losing--;
+		return true;
+	}
+	w->losing = 0;
+	if (!sim_rng_chance(&l->rng, w->profile.loss_ppm))
+		return false;
+	if (w->profile.burst_max)
+		w->losing = sim_rng_below(&l->rng, w->profile.burst_max + 1);
+	w->losing_until_us = l->now_us + BURST_US;
+	return true;
+}
+
 void sim_link_send(struct sim_link *l, int side, const uint8_t *frame, uint32_t len)
 {
 	struct sim_way *w = &l->way[side];
@@ -149,7 +168,7 @@ void sim_link_send(struct sim_link *l, int side, const uint8_t *frame, uint32_t 
 		return;
 	}
 	serialise(l, w, len);
-	if (!spared && (w->cut || sim_rng_chance(&l->rng, w->profile.loss_ppm))) {
+	if (!spared && is_lost(l, w)) {
 		l->stats.lost++;
 		return;
 	}

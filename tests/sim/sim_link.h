@@ -19,6 +19,7 @@
 
 struct sim_profile {
 	uint32_t loss_ppm;
+	uint32_t burst_max; /* a loss takes up to so many frames right behind it along */
 	uint32_t duplicate_ppm;
 	uint32_t reorder_ppm;
 	uint32_t corrupt_ppm;
@@ -42,6 +43,8 @@ struct sim_way {
 	uint32_t count, capacity;
 	uint64_t busy_until_us; /* when the last frame has left the sender */
 	uint64_t queued_bytes;	/* not yet arrived */
+	uint64_t losing;	/* so many frames more are lost ... */
+	uint64_t losing_until_us; /* ... if they come before */
 	bool cut;		/* all frames but the spared are lost */
 };
 

@@ -71,6 +71,10 @@ static void draw_link(struct scenario *s)
 	if (one_in(s, 4))
 		return; /* a perfect link, now and then */
 	p->loss_ppm = one_in(s, 3) ? 0 : (uint32_t)below(s, 100001);
+	if (one_in(s, 4)) { /* in bursts, as often as single losses */
+		p->burst_max = (uint32_t)sim_rng_range(&s->rng, 1, 20);
+		p->loss_ppm /= p->burst_max;
+	}
 	p->duplicate_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 50001);
 	p->corrupt_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 30001);
 	p->reorder_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 200001);
@@ -362,10 +366,11 @@ static void describe(const struct scenario *s)
 {
 	const struct sim_profile *p = &s->cfg.profile;
 
-	printf("seed %llu: %u flows, delay %u us, loss %u reorder %u duplicate %u corrupt %u ppm, "
+	printf("seed %llu: %u flows, delay %u us, loss %u (bursts of %u) reorder %u duplicate %u "
+	       "corrupt %u ppm, "
 	       "rate %llu B/s, mtu %u; %llu frames, %llu bytes in %.3f s\n",
 		(unsigned long long)s->seed, s->app.flow_count, p->delay_us, p->loss_ppm,
-		p->reorder_ppm, p->duplicate_ppm, p->corrupt_ppm,
+		p->burst_max, p->reorder_ppm, p->duplicate_ppm, p->corrupt_ppm,
 		(unsigned long long)p->rate_bytes_s, s->cfg.host[0].mtu_bytes,
 		(unsigned long long)s->world.wire.frames, (unsigned long long)s->app.bytes,
 		(double)(s->world.now_us - SIM_START_US) / 1e6);
