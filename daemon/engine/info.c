@@ -24,13 +24,29 @@ static uint32_t segments(uint64_t bytes, uint32_t mss)
 	return mss ? (uint32_t)((bytes + mss - 1) / mss) : 0;
 }
 
+/* What was sent again and is in flight. */
+static uint64_t resent_bytes(struct engine *e, const struct tcp_conn *c)
+{
+	const struct tcp_score *s = tcp_conn_loss(c, TCP_L_SCORE) ? e->ops.score_get(e, c) : NULL;
+
+	return s ? tcp_score_bytes(s, TCP_PIECE_RESENT) - tcp_score_bytes(s, TCP_PIECE_LOST) : 0;
+}
+
+/* Linux's enum tcp_ca_state: open, disorder, recovery, loss. */
+static uint8_t ca_state(const struct tcp_conn *c)
+{
+	bool loss = tcp_conn_loss(c, TCP_L_RTO) || (c->retries > 0 && tcp_conn_flight(c) > 0);
+
+	return c->flags & TCP_F_RECOVERY ? 3 : loss ? 4 : c->sacked_bytes > 0 || c->dupacks > 0;
+}
+
 /* Fills at most max bytes; returns how many. */
 uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_t max)
 {
 	uint32_t mss = c->snd_mss_bytes;
 	struct tcp_info t = {
 		.tcpi_state = linux_state[c->state],
-		.tcpi_ca_state = c->flags & TCP_F_RECOVERY ? 3 : 0,
+		.tcpi_ca_state = ca_state(c),
 		.tcpi_retransmits = c->retries,
 		.tcpi_backoff = c->backoff,
 		.tcpi_options = (c->flags & TCP_F_TS ? TCPI_OPT_TIMESTAMPS : 0) |
@@ -42,6 +58,12 @@ uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_
 		.tcpi_snd_mss = mss,
 		.tcpi_rcv_mss = c->rcv_mss_bytes,
 		.tcpi_unacked = segments(tcp_conn_flight(c), mss),
+		.tcpi_sacked = segments(c->sacked_bytes, mss),
+		.tcpi_lost = segments(c->lost_bytes, mss),
+		.tcpi_retrans = segments(resent_bytes(e, c), mss),
+		.tcpi_reordering = 3,
+		.tcpi_dsack_dups = c->dsack_dups,
+		.tcpi_reord_seen = c->reord_seen,
 		.tcpi_pmtu = e->cfg.iface->mtu_bytes,
 		.tcpi_rtt = c->srtt_us,
 		.tcpi_rttvar = c->rttvar_us,

@@ -33,6 +33,7 @@
 #include <tcp/counters.h>
 #include <tcp/half.h>
 #include <tcp/reasm.h>
+#include <tcp/score.h>
 #include <tcp/table.h>
 #include <tcp/timer.h>
 #include <tcp/timewait.h>
@@ -258,7 +259,7 @@ struct engine {
 	struct tcp_space space;
 	struct tcp_table table;
 	struct tcp_wheel wheel;
-	struct shm_arena conns, halves, tws, socks, chunks, descs, reasms;
+	struct shm_arena conns, halves, tws, socks, chunks, descs, reasms, scores;
 	uint32_t next_gen;
 
 	uint32_t *due_prev; /* of each connection in either list; rebuilt, so not in its arena */

@@ -27,8 +27,9 @@
  *     segment; it never goes back.
  *
  * There is one deadline in the entry, the earliest of three (conn_timer.c): `send_at_us`
- * (retransmission, or probing a closed window, or a withheld tail), `ack_at_us` (delayed ACK)
- * and `life_at_us` (keepalive, FIN-WAIT-2 of an orphan, 2 MSL). UINT64_MAX is "not running".
+ * (retransmission and what comes before it, or probing a closed window, or a withheld tail),
+ * `ack_at_us` (delayed ACK) and `life_at_us` (keepalive, FIN-WAIT-2 of an orphan, 2 MSL).
+ * UINT64_MAX is "not running".
  */
 #ifndef TCP_CONN_H
 #define TCP_CONN_H
@@ -48,6 +49,7 @@ enum tcp_owe {
 	TCP_OWE_PROBE = 1 << 5,	    /* one byte, or the FIN, past a closed window */
 	TCP_OWE_KEEPALIVE = 1 << 6,
 	TCP_OWE_TAIL = 1 << 7, /* what Nagle, cork or a small window held back */
+	TCP_OWE_TLP = 1 << 8,  /* a tail loss probe */
 };
 
 enum tcp_conn_flag {
@@ -70,6 +72,19 @@ enum tcp_conn_flag {
 	TCP_F_SACK = 1 << 16,	      /* SACK permitted, both ways */
 	TCP_F_REASM = 1 << 17,	      /* there is a reassembly block */
 	TCP_F_DSACK = 1 << 18,	      /* dsack_start_seq, dsack_end_seq are to be reported */
+};
+
+/* Where SACK-based loss recovery stands (recovery.c); in `loss`. */
+enum tcp_loss_flag {
+	TCP_L_SCORE = 1 << 0,	   /* there is a scoreboard */
+	TCP_L_BLIND = 1 << 1,	   /* there is none, and when the flight was sent is not known */
+	TCP_L_RTO = 1 << 2,	   /* after a time-out, until recover_pos; with the board only */
+	TCP_L_FRTO = 1 << 3,	   /* new data goes first: RFC 5682 section 3.1 step 2b */
+	TCP_L_PTO = 1 << 4,	   /* send_at_us is the probe time-out: RFC 8985 section 7 */
+	TCP_L_REO = 1 << 5,	   /* send_at_us ends the reordering window: section 6 */
+	TCP_L_REORDERING = 1 << 6, /* the path reorders: section 6.2 step 3 */
+	TCP_L_TLP_OUT = 1 << 7,	   /* a probe is out, up to tlp_seq */
+	TCP_L_TLP_NEW = 1 << 8,	   /* and it was new data */
 };
 
 struct tcp_conn {
@@ -112,6 +127,14 @@ struct tcp_conn {
 	uint32_t small_seq;	  /* end of the last segment below the MSS (Minshall) */
 	uint32_t dsack_start_seq; /* received twice, for our next ACK (RFC 2883) */
 	uint32_t dsack_end_seq;
+	uint32_t loss;		/* enum tcp_loss_flag */
+	uint32_t sacked_bytes;	/* in flight, but delivered */
+	uint32_t lost_bytes;	/* in flight, but given up and not sent again */
+	uint32_t tlp_seq;	/* SND.NXT behind the probe */
+	uint32_t reo_round_seq; /* a DSACK counts again from here on */
+	uint8_t reo_mult;	/* reordering window, quarters of the least round trip */
+	uint8_t reo_persist;	/* recoveries until it is one again */
+	uint16_t pad1;
 	uint16_t snd_mss_bytes;	  /* payload per segment: the peer's MSS less our options */
 	uint8_t backoff;	  /* doublings of the RTO or of the probe interval */
 	uint8_t retries;	  /* time-outs or probes since the last sign of life */
@@ -140,6 +163,8 @@ struct tcp_conn {
 	uint32_t retrans_segs;
 	uint32_t retrans_bytes;
 	uint32_t rcv_ooo_segs; /* received out of order */
+	uint32_t dsack_dups;   /* DSACKs received */
+	uint32_t reord_seen;   /* times that reordering was seen */
 
 	/* The engine's: tcp/ neither reads nor writes them. */
 	uint32_t owner;
@@ -149,13 +174,13 @@ struct tcp_conn {
 	uint32_t txq_head;
 	uint32_t txq_tail;
 	uint32_t reasm_idx;
+	uint32_t score_idx;
 	uint32_t due_next;
 	uint16_t due_flags;
 	uint16_t pad;
-	uint32_t pad1;
 };
-static_assert(sizeof(struct tcp_conn) == 336, "size is part of the arena's layout");
-static_assert(offsetof(struct tcp_conn, owner) == 296, "the engine's group is last");
+static_assert(sizeof(struct tcp_conn) == 368, "size is part of the arena's layout");
+static_assert(offsetof(struct tcp_conn, owner) == 328, "the engine's group is last");
 
 static inline bool tcp_conn_has(const struct tcp_conn *c, uint32_t flag)
 {
@@ -177,6 +202,23 @@ static inline uint64_t tcp_conn_una(const struct tcp_conn *c)
 static inline uint64_t tcp_conn_flight(const struct tcp_conn *c)
 {
 	return c->snd_nxt_pos - tcp_conn_una(c);
+}
+
+static inline bool tcp_conn_loss(const struct tcp_conn *c, uint32_t flag)
+{
+	return c->loss & flag;
+}
+
+/* Fast recovery, or recovery after a time-out. */
+static inline bool tcp_conn_in_episode(const struct tcp_conn *c)
+{
+	return tcp_conn_has(c, TCP_F_RECOVERY) || tcp_conn_loss(c, TCP_L_RTO);
+}
+
+/* RFC 6675 section 2 pipe: what is in the network, as far as we know. */
+static inline uint64_t tcp_conn_pipe(const struct tcp_conn *c)
+{
+	return tcp_conn_flight(c) - c->sacked_bytes - c->lost_bytes;
 }
 
 static inline uint32_t tcp_conn_snd_seq(const struct tcp_conn *c, uint64_t pos)

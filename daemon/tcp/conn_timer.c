@@ -2,7 +2,8 @@
  *
  * send_at_us, while something is to be sent or to be acknowledged:
  *   - SYN-SENT, SYN-RECEIVED: the SYN again, with back-off, syn_retries times;
- *   - data or FIN in flight: retransmission (RFC 6298 section 5), data_retries times;
+ *   - data or FIN in flight: retransmission (RFC 6298 section 5), data_retries times; before
+ *     it a probe (TCP_L_PTO) or another look at what is late (TCP_L_REO, both RFC 8985);
  *   - nothing in flight, the window closed: a probe (RFC 9293 section 3.8.6.1), with
  *     back-off, for ever as long as the peer answers; an orphan only orphan_retries times;
  *   - nothing in flight, a tail held back: TCP_TAIL_HOLD_US after that the tail goes.
@@ -30,6 +31,16 @@ static uint64_t hold_us(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 	return c->snd_wnd > 0 ? TCP_TAIL_HOLD_US : tcp_conn_rto_us(ctx, c);
 }
 
+void tcp_send_timer_start(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	uint64_t rto_us = tcp_conn_rto_us(ctx, c), pto_us = tcp_tlp_timeout_us(c);
+
+	c->loss &= ~(TCP_L_PTO | TCP_L_REO);
+	if (pto_us < rto_us)
+		c->loss |= TCP_L_PTO;
+	c->send_at_us = now_us + (pto_us < rto_us ? pto_us : rto_us);
+}
+
 static void arm_send(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	bool opening = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
@@ -39,7 +50,7 @@ static void arm_send(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now
 	else if (c->send_at_us != TCP_NEVER)
 		return;
 	else if (opening || tcp_conn_flight(c) > 0)
-		c->send_at_us = now_us + tcp_conn_rto_us(ctx, c);
+		tcp_send_timer_start(ctx, c, now_us);
 	else
 		c->send_at_us = now_us + hold_us(ctx, c);
 }
@@ -71,6 +82,8 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	assert(c->state != TCP_CLOSED);
+	assert(c->sacked_bytes + (uint64_t)c->lost_bytes <= tcp_conn_flight(c));
+	assert(!tcp_conn_loss(c, TCP_L_SCORE) || c->snd_nxt_pos == c->snd_max_pos);
 	arm_send(ctx, c, now_us);
 	c->entry.deadline_us = min_u64(c->send_at_us, min_u64(c->ack_at_us, c->life_at_us));
 	return tcp_output_due(ctx, c) ? TCP_EV_OUTPUT : 0;
@@ -109,11 +122,11 @@ static uint32_t expire_syn(struct tcp_ctx *ctx, struct tcp_conn *c)
 	return 0;
 }
 
-static uint32_t expire_flight(struct tcp_ctx *ctx, struct tcp_conn *c)
+static uint32_t expire_flight(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	if (c->retries >= retries_max(ctx, c) || c->retries == UINT8_MAX)
 		return timed_out(ctx, c);
-	tcp_loss_timeout(ctx, c);
+	tcp_loss_timeout(ctx, c, now_us);
 	return 0;
 }
 
@@ -130,13 +143,30 @@ static uint32_t expire_probe(struct tcp_ctx *ctx, struct tcp_conn *c)
 	return 0;
 }
 
-static uint32_t expire_send(struct tcp_ctx *ctx, struct tcp_conn *c)
+/* What comes before a time-out; it starts anew afterwards. */
+static bool expire_early(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	uint32_t kind = c->loss & (TCP_L_PTO | TCP_L_REO);
+
+	c->loss &= ~kind;
+	if (tcp_conn_flight(c) == 0)
+		return false;
+	if (kind & TCP_L_REO)
+		tcp_recovery_reordered(ctx, c, now_us);
+	else if (kind & TCP_L_PTO)
+		tcp_tlp_expired(ctx, c);
+	return kind;
+}
+
+static uint32_t expire_send(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	c->send_at_us = TCP_NEVER;
+	if (expire_early(ctx, c, now_us))
+		return 0;
 	if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED)
 		return expire_syn(ctx, c);
 	if (tcp_conn_flight(c) > 0)
-		return expire_flight(ctx, c);
+		return expire_flight(ctx, c, now_us);
 	if (tcp_output_due(ctx, c))
 		return 0; /* nothing failed: the engine has not come to it */
 	if (c->snd_wnd == 0 || tcp_conn_una(c) == c->snd_end_pos)
@@ -193,7 +223,7 @@ uint32_t tcp_timer(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 	if (c->state != TCP_CLOSED && c->life_at_us <= now_us)
 		events |= expire_life(ctx, c, now_us);
 	if (c->state != TCP_CLOSED && c->send_at_us <= now_us)
-		events |= expire_send(ctx, c);
+		events |= expire_send(ctx, c, now_us);
 	if (c->state == TCP_CLOSED)
 		return events;
 	if (c->ack_at_us <= now_us) {

@@ -56,7 +56,7 @@ static void ack_restart_timer(struct tcp_conn *c)
 {
 	bool partial = tcp_conn_has(c, TCP_F_RECOVERY) && tcp_conn_una(c) < c->recover_pos;
 
-	if (!partial || !tcp_conn_has(c, TCP_F_PARTIAL_ACK))
+	if (!partial || !tcp_conn_has(c, TCP_F_PARTIAL_ACK) || tcp_conn_loss(c, TCP_L_SCORE))
 		c->send_at_us = TCP_NEVER;
 }
 
@@ -64,7 +64,6 @@ static void ack_restart_timer(struct tcp_conn *c)
 static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 {
 	struct tcp_conn *c = rx->c;
-	uint64_t flight = tcp_conn_flight(c);
 	uint64_t una = tcp_conn_una(c) + acked;
 
 	if (una > c->snd_end_pos) {
@@ -81,7 +80,6 @@ static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 	c->retries = 0;
 	c->soft_error = 0;
 	tcp_rtt_acked(rx->ctx, c, rx->seg, rx->now_us);
-	tcp_loss_acked(rx->ctx, c, acked, flight, rx->now_us);
 }
 
 /* RFC 5681 section 2: the five conditions; (a) is flight, (b) to (e) in order. */
@@ -91,6 +89,17 @@ static bool ack_is_duplicate(const struct tcp_rx *rx, uint32_t old_wnd)
 
 	return tcp_conn_flight(rx->c) > 0 && seg->len == 0 && !(seg->flags & (TCP_SYN | TCP_FIN)) &&
 	       (seg->wnd << rx->c->snd_wscale) == old_wnd;
+}
+
+static void ack_tell_recovery(
+	struct tcp_rx *rx, uint32_t acked, uint64_t flight_bytes, uint32_t old_wnd)
+{
+	if (tcp_recovery_wants(rx->c, rx->seg) && tcp_recovery_acked(rx, acked, flight_bytes))
+		return;
+	if (acked > 0)
+		tcp_loss_acked(rx->ctx, rx->c, acked, flight_bytes, rx->now_us);
+	else if (ack_is_duplicate(rx, old_wnd))
+		tcp_loss_dupack(rx->ctx, rx->c);
 }
 
 /* An ACK in a closed window answers our probe: the peer lives. */
@@ -145,6 +154,7 @@ enum tcp_step tcp_check_ack(struct tcp_rx *rx)
 {
 	const struct tcp_segment *seg = rx->seg;
 	struct tcp_conn *c = rx->c;
+	uint64_t flight;
 	uint32_t old_wnd;
 	int32_t acked;
 
@@ -160,12 +170,12 @@ enum tcp_step tcp_check_ack(struct tcp_rx *rx)
 	if (acked < 0)
 		return TCP_CONTINUE;
 	old_wnd = c->snd_wnd;
+	flight = tcp_conn_flight(c);
 	ack_update_window(c, seg, acked > 0);
 	ack_answers_probe(c);
 	if (acked > 0)
 		ack_advance(rx, (uint32_t)acked);
-	else if (ack_is_duplicate(rx, old_wnd))
-		tcp_loss_dupack(rx->ctx, c);
+	ack_tell_recovery(rx, (uint32_t)acked, flight, old_wnd);
 	if (tcp_conn_has(c, TCP_F_FIN_ACKED))
 		return ack_of_fin(rx);
 	return TCP_CONTINUE;

@@ -69,6 +69,7 @@ void tcp_conn_init(
 	c->cc = TCP_CC_NEWRENO;
 	c->ts_offset = tcp_ts_offset(ctx, key);
 	c->quick_acks = TCP_QUICK_ACKS;
+	c->reo_mult = 1;
 	tcp_rtt_init(ctx, c);
 }
 
@@ -115,6 +116,7 @@ uint32_t tcp_conn_establish(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 uint32_t tcp_conn_close(struct tcp_ctx *ctx, struct tcp_conn *c, int error, bool rst)
 {
 	tcp_conn_free_reasm(ctx, c);
+	tcp_recovery_end(ctx, c);
 	tcp_conn_set_state(c, TCP_CLOSED);
 	c->error = (uint16_t)error;
 	c->owe = rst ? TCP_OWE_RST : 0;
@@ -128,6 +130,7 @@ uint32_t tcp_conn_close(struct tcp_ctx *ctx, struct tcp_conn *c, int error, bool
 uint32_t tcp_conn_time_wait(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	tcp_conn_free_reasm(ctx, c);
+	tcp_recovery_end(ctx, c);
 	tcp_conn_set_state(c, TCP_TIME_WAIT);
 	c->life_at_us = now_us + 2ull * ctx->cfg->msl_us;
 	return TCP_EV_TIME_WAIT;

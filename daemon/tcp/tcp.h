@@ -176,6 +176,8 @@ struct tcp_out {
 
 /* Out-of-order ranges of one connection, allocated while there are any. */
 struct tcp_reasm;
+/* What is in flight, piece by piece, while that is of interest (tcp/score.h). */
+struct tcp_score;
 
 struct tcp_ops {
 	/* Stores payload bytes seg->payload[off, off+len) at receive position pos. Called only
@@ -192,6 +194,10 @@ struct tcp_ops {
 	struct tcp_reasm *(*reasm_alloc)(void *arg, struct tcp_conn *c);
 	struct tcp_reasm *(*reasm_get)(void *arg, const struct tcp_conn *c);
 	void (*reasm_free)(void *arg, struct tcp_conn *c);
+	/* Its scoreboard, likewise; get and free are called only while there is one. */
+	struct tcp_score *(*score_alloc)(void *arg, struct tcp_conn *c);
+	struct tcp_score *(*score_get)(void *arg, const struct tcp_conn *c);
+	void (*score_free)(void *arg, struct tcp_conn *c);
 };
 
 struct tcp_config {

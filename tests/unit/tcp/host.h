@@ -15,6 +15,7 @@
 #include <tcp/internal.h>
 #include <tcp/options.h>
 #include <tcp/reasm.h>
+#include <tcp/score.h>
 #include <tcp/seq.h>
 
 #include <errno.h>
@@ -39,6 +40,9 @@ struct host {
 	struct tcp_reasm reasm;
 	bool reasm_used;
 	bool reasm_refuse;
+	struct tcp_score score;
+	bool score_used;
+	bool score_refuse;
 	uint8_t *rx;   /* by position */
 	uint8_t *have; /* 1 where stored */
 	uint64_t consumed_pos;
@@ -115,6 +119,37 @@ static inline void host_reasm_free(void *arg, struct tcp_conn *c)
 	h->reasm_used = false;
 }
 
+static inline struct tcp_score *host_score_alloc(void *arg, struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_false(h->score_used);
+	if (h->score_refuse ||
+		(h->refuse_percent && (unsigned int)rand_r(&h->rng) % 100 < h->refuse_percent))
+		return NULL;
+	h->score_used = true;
+	return &h->score;
+}
+
+static inline struct tcp_score *host_score_get(void *arg, const struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_true(h->score_used);
+	return &h->score;
+}
+
+static inline void host_score_free(void *arg, struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_true(h->score_used);
+	h->score_used = false;
+}
+
 static inline void host_init(struct host *h)
 {
 	memset(h, 0, sizeof(*h));
@@ -126,6 +161,9 @@ static inline void host_init(struct host *h)
 		.reasm_alloc = host_reasm_alloc,
 		.reasm_get = host_reasm_get,
 		.reasm_free = host_reasm_free,
+		.score_alloc = host_score_alloc,
+		.score_get = host_score_get,
+		.score_free = host_score_free,
 	};
 	h->ctx.cfg = &h->cfg;
 	h->ctx.ops = &h->ops;
