@@ -1,14 +1,30 @@
 /* Congestion control: what all algorithms share. The theory is in cc.h. */
 #include <tcp/cc.h>
 
+#include <string.h>
+
 static const struct tcp_cc_ops *const algorithms[TCP_CC_COUNT] = {
 	[TCP_CC_NEWRENO] = &tcp_cc_newreno,
+	[TCP_CC_CUBIC] = &tcp_cc_cubic,
 };
 
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp_conn *c)
 {
 	assert(c->cc < TCP_CC_COUNT);
 	return algorithms[c->cc];
+}
+
+const char *tcp_cc_name(unsigned int id)
+{
+	return id < TCP_CC_COUNT ? algorithms[id]->name : NULL;
+}
+
+int tcp_cc_find(const char *name)
+{
+	for (int i = 0; i < TCP_CC_COUNT; i++)
+		if (strcmp(algorithms[i]->name, name) == 0)
+			return i;
+	return -1;
 }
 
 static uint32_t min_u32(uint32_t a, uint32_t b)
@@ -30,10 +46,45 @@ void tcp_cc_start(struct tcp_conn *c)
 {
 	c->cwnd = tcp_cc_initial_window(c);
 	c->ssthresh = TCP_CWND_MAX_BYTES;
+	c->cwnd_acked = 0;
+	memset(&c->cc_state, 0, sizeof(c->cc_state));
 	tcp_cc_of(c)->init(c);
+}
+
+void tcp_cc_backoff(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
+{
+	c->ssthresh = tcp_cc_of(c)->ssthresh(c, flight_bytes, why);
+	c->cwnd_acked = 0;
+}
+
+void tcp_cc_undo(struct tcp_conn *c)
+{
+	if (tcp_cc_of(c)->undo)
+		tcp_cc_of(c)->undo(c);
+}
+
+/* RFC 7661 section 1, RFC 2861: a window that is not used proves nothing. */
+void tcp_cc_acked(
+	struct tcp_ctx *ctx, struct tcp_conn *c, bool used, uint32_t acked_bytes, uint64_t now_us)
+{
+	struct tcp_cc_ack a = {
+		.now_us = now_us,
+		.acked_bytes = acked_bytes,
+		.rtt_us = c->rtt_last_us,
+	};
+
+	if (!used) {
+		c->flags |= TCP_F_CC_UNUSED;
+		return;
+	}
+	tcp_cc_of(c)->acked(ctx, c, &a);
+	c->flags &= ~TCP_F_CC_UNUSED;
+	if (c->cwnd > TCP_CWND_MAX_BYTES)
+		c->cwnd = TCP_CWND_MAX_BYTES;
 }
 
 void tcp_cc_idle(struct tcp_conn *c)
 {
 	c->cwnd = min_u32(c->cwnd, tcp_cc_initial_window(c));
+	c->flags |= TCP_F_CC_UNUSED;
 }

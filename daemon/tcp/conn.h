@@ -72,6 +72,7 @@ enum tcp_conn_flag {
 	TCP_F_SACK = 1 << 16,	      /* SACK permitted, both ways */
 	TCP_F_REASM = 1 << 17,	      /* there is a reassembly block */
 	TCP_F_DSACK = 1 << 18,	      /* dsack_start_seq, dsack_end_seq are to be reported */
+	TCP_F_CC_UNUSED = 1 << 30,    /* cwnd was not what limited us since cc was last told */
 };
 
 /* Where SACK-based loss recovery stands (recovery.c); in `loss`. */
@@ -86,6 +87,37 @@ enum tcp_loss_flag {
 	TCP_L_TLP_OUT = 1 << 7,	   /* a probe is out, up to tlp_seq */
 	TCP_L_TLP_NEW = 1 << 8,	   /* and it was new data */
 };
+
+/* What congestion control remembers; only the algorithm in force makes sense of it. */
+struct tcp_hystart {	    /* cc_hystart.c */
+	uint32_t round_end; /* low bits of the position that ends the round */
+	uint32_t last_min_rtt_us, curr_min_rtt_us;
+	uint32_t css_baseline_us;
+	uint8_t samples;    /* of this round */
+	uint8_t css_rounds; /* 0: not in conservative slow start */
+	uint16_t pad;
+};
+struct tcp_cubic_avoid {
+	uint32_t w_max;	   /* bytes: the plateau */
+	uint32_t epoch_ms; /* our clock; 0: to be begun */
+	uint32_t k_ms;
+	uint32_t w_est; /* bytes: what Reno would have */
+};
+struct tcp_cubic { /* cc_cubic.c */
+	union {
+		struct tcp_hystart first; /* until the first slow start is over */
+		struct {
+			struct tcp_cubic_avoid avoid, undo;
+			uint32_t cwnd_prior; /* bytes, before the last back-off */
+			uint32_t est_acked;  /* bytes acknowledged towards the next step of w_est */
+		};
+	};
+};
+union tcp_cc_state {
+	struct tcp_cubic cubic;
+	uint64_t word[5];
+};
+static_assert(sizeof(union tcp_cc_state) == 40, "every connection pays for it");
 
 struct tcp_conn {
 	struct tcp_entry entry;
@@ -140,8 +172,8 @@ struct tcp_conn {
 	uint8_t retries;	  /* time-outs or probes since the last sign of life */
 	uint8_t keepalive_probes; /* unanswered */
 	uint8_t dup_acks_owed;	  /* for segments out of order, each its own (RFC 5681) */
-	uint8_t pad0;
-	uint8_t soft_error; /* errno from ICMP: becomes `error` if the connection times out */
+	uint8_t cc_phase;	  /* the congestion control's own */
+	uint8_t soft_error;	  /* errno from ICMP: becomes `error` if the connection times out */
 
 	/* Timers, microseconds. */
 	uint64_t send_at_us;
@@ -149,8 +181,13 @@ struct tcp_conn {
 	uint64_t life_at_us;
 	uint32_t srtt_us;
 	uint32_t rttvar_us;
-	uint32_t rto_us;     /* without back-off */
-	uint32_t rtt_min_us; /* smallest sample; UINT32_MAX: none */
+	uint32_t rto_us;      /* without back-off */
+	uint32_t rtt_min_us;  /* smallest sample; UINT32_MAX: none */
+	uint32_t rtt_last_us; /* sample of the ACK at hand, for congestion control; 0: none */
+	uint32_t pad_cc;
+
+	/* Congestion control's own. */
+	union tcp_cc_state cc_state;
 
 	/* Cold. */
 	uint32_t ts_offset;
@@ -179,8 +216,8 @@ struct tcp_conn {
 	uint16_t due_flags;
 	uint16_t pad;
 };
-static_assert(sizeof(struct tcp_conn) == 368, "size is part of the arena's layout");
-static_assert(offsetof(struct tcp_conn, owner) == 328, "the engine's group is last");
+static_assert(sizeof(struct tcp_conn) == 416, "size is part of the arena's layout");
+static_assert(offsetof(struct tcp_conn, owner) == 376, "the engine's group is last");
 
 static inline bool tcp_conn_has(const struct tcp_conn *c, uint32_t flag)
 {

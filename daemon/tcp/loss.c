@@ -23,8 +23,7 @@ void tcp_loss_back_off(struct tcp_conn *c, uint32_t acked_bytes, bool timeout)
 {
 	uint64_t flight = min_u64(tcp_conn_flight(c) + acked_bytes, c->cwnd);
 
-	(void)timeout;
-	c->ssthresh = tcp_cc_of(c)->ssthresh(c, flight);
+	tcp_cc_backoff(c, flight, timeout ? TCP_CC_TIMEOUT : TCP_CC_LOSS);
 }
 
 static void loss_owe_retransmission(struct tcp_conn *c)
@@ -98,10 +97,7 @@ void tcp_loss_grow(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes
 	bool used = slow_start ? 2 * flight_bytes >= c->cwnd
 			       : flight_bytes + c->snd_mss_bytes > c->cwnd;
 
-	(void)ctx;
-	/* RFC 7661 section 1, RFC 2861: a window that is not used proves nothing. */
-	if (used || tcp_conn_has(c, TCP_F_CWND_LIMITED))
-		tcp_cc_of(c)->acked(c, acked_bytes, now_us);
+	tcp_cc_acked(ctx, c, used || tcp_conn_has(c, TCP_F_CWND_LIMITED), acked_bytes, now_us);
 	c->flags &= ~TCP_F_CWND_LIMITED;
 }
 
@@ -148,5 +144,5 @@ void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 
 void tcp_loss_undo(struct tcp_conn *c)
 {
-	(void)c;
+	tcp_cc_undo(c);
 }

@@ -66,7 +66,7 @@ void tcp_conn_init(
 	c->send_at_us = TCP_NEVER;
 	c->ack_at_us = TCP_NEVER;
 	c->life_at_us = TCP_NEVER;
-	c->cc = TCP_CC_NEWRENO;
+	c->cc = (uint8_t)ctx->cfg->cc;
 	c->ts_offset = tcp_ts_offset(ctx, key);
 	c->quick_acks = TCP_QUICK_ACKS;
 	c->reo_mult = 1;

@@ -220,6 +220,7 @@ struct tcp_config {
 	uint32_t rcvbuf_bytes;        /* default SO_RCVBUF, for the SYN's window scale */
 	uint32_t rcvbuf_max_bytes;    /* decides our window scale */
 	uint32_t challenge_ack_per_s; /* RFC 5961 section 7, per engine */
+	uint32_t cc;                  /* enum tcp_cc_id: the congestion control of new ones */
 	bool timestamps;
 	bool window_scale;
 	bool sack;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <tcp/cc.h>
 #include <tcp/conn.h>
 #include <tcp/counters.h>
 #include <tcp/half.h>
@@ -155,6 +156,7 @@ static inline void host_init(struct host *h)
 	memset(h, 0, sizeof(*h));
 	tcp_config_default(&h->cfg);
 	h->cfg.keepalive_idle_us = 7200 * SEC_US;
+	h->cfg.cc = TCP_CC_NEWRENO; /* whose numbers RFC 5681 gives */
 	h->ops = (struct tcp_ops){
 		.rx_store = host_rx_store,
 		.rx_limit = host_rx_limit,
