@@ -309,6 +309,7 @@ struct sock {
 	uint16_t lport, rport;
 	bool bound, reuseaddr, reuseport, keepalive, nodelay, cork, quickack;
 	int defer_accept_s, keepidle_s;
+	uint32_t congestion; /* its number plus one; 0: default */
 	uint32_t rcvbuf_bytes, sndbuf_bytes; /* 0: default */
 	struct linger linger;
 	struct timeval rcvtimeo, sndtimeo;

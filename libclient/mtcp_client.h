@@ -87,7 +87,8 @@ MTCP_API int mtcp_getpeername(int sd, struct sockaddr *addr, socklen_t *len);
 /* SOL_SOCKET: SO_REUSEADDR, SO_REUSEPORT (remembered, without effect), SO_RCVBUF, SO_SNDBUF
  * (doubled as Linux does), SO_KEEPALIVE, SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT (1
  * only); get only: SO_ERROR, SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ACCEPTCONN.
- * IPPROTO_TCP: TCP_NODELAY, TCP_CORK, TCP_KEEPIDLE; TCP_QUICKACK and TCP_DEFER_ACCEPT
+ * IPPROTO_TCP: TCP_NODELAY, TCP_CORK, TCP_KEEPIDLE; TCP_CONGESTION (a name; ENOENT if the
+ * daemon has none of that name; accepted sockets have that of their listener); TCP_QUICKACK and TCP_DEFER_ACCEPT
  * (remembered, without effect); get only: TCP_INFO, TCP_MAXSEG.
  * Any other: ENOPROTOOPT, and counted. */
 MTCP_API int mtcp_setsockopt(int sd, int level, int name, const void *val, socklen_t len);

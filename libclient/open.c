@@ -46,6 +46,7 @@ static void connect_slot(
 		     (s->keepalive ? PROTO_OPTION_KEEPALIVE : 0);
 	m->sndbuf_bytes = s->sndbuf_bytes;
 	m->rcvbuf_bytes = s->rcvbuf_bytes;
+	m->congestion = s->congestion;
 }
 
 /* Pushes the request; the answer is taken by connect_answered(). 0, -ENETDOWN. */
@@ -244,6 +245,7 @@ static int make_pending(
 	s->keepalive = l->keepalive;
 	s->sndbuf_bytes = l->sndbuf_bytes;
 	s->rcvbuf_bytes = l->rcvbuf_bytes;
+	s->congestion = l->congestion;
 	s->linger = l->linger;
 	s->pending_of = l;
 	pthread_mutex_lock(&s->ev_lock); /* pairs with claim_pending(): what it reads is above */
@@ -397,6 +399,8 @@ static void push_options(struct sock *s)
 		opt_push(s, PROTO_SET_SNDBUF, s->sndbuf_bytes);
 	if (s->rcvbuf_bytes)
 		opt_push(s, PROTO_SET_RCVBUF, s->rcvbuf_bytes);
+	if (s->congestion)
+		opt_push(s, PROTO_SET_CONGESTION, s->congestion - 1);
 }
 
 int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)

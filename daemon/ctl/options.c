@@ -132,6 +132,8 @@ const struct option option_table[] = {
 	 .value = "8", .text = "The same, when no process holds the connection any more."},
 	{"tcp", "challenge_ack_per_s", OPTION_NUMBER, FIELD(tcp.challenge_ack_per_s), .min = 1,
 	 .max = 1000000, .value = "1000", .text = "RFC 5961 challenge ACKs of an engine."},
+	{"tcp", "congestion_control", OPTION_CHOICE, FIELD(tcp.cc), .choices = "newreno|cubic",
+	 .value = "cubic", .text = "Congestion control of a new socket; TCP_CONGESTION changes it."},
 	{"tcp", "timestamps", OPTION_BOOL, FIELD(tcp.timestamps), .value = "yes",
 	 .text = "RFC 7323 timestamps."},
 	{"tcp", "window_scaling", OPTION_BOOL, FIELD(tcp.window_scale), .value = "yes",

@@ -154,6 +154,7 @@ struct engine_flow_info {
 	struct net_tuple key;
 	uint8_t state;	  /* enum tcp_state */
 	uint8_t kind;	  /* enum tcp_kind */
+	uint8_t cc;	  /* number of the congestion control, tcp/cc.h */
 	uint32_t session; /* 0: none (orphan, half-open, TIME-WAIT) */
 	int32_t pid;
 	uint64_t rcv_queued_bytes, snd_queued_bytes;

@@ -323,6 +323,8 @@ static void connect_options(
 		tcp_setopt(&e->tcp, c, TCP_OPT_NODELAY, true, e->now_us);
 	if (req->options & PROTO_OPTION_KEEPALIVE)
 		tcp_setopt(&e->tcp, c, TCP_OPT_KEEPALIVE, true, e->now_us);
+	if (req->congestion) /* one that does not exist leaves the default */
+		tcp_set_congestion(&e->tcp, c, req->congestion - 1);
 	if (req->sndbuf_bytes)
 		sk->sndbuf_bytes = sock_clamp_buffer(req->sndbuf_bytes, lim->sndbuf_max_bytes);
 	if (req->rcvbuf_bytes)

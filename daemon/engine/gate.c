@@ -354,6 +354,8 @@ static int set_option(
 	case PROTO_SET_RCVBUF:
 		sk->rcvbuf_bytes = sock_clamp_buffer(value, e->cfg.limits.rcvbuf_max_bytes);
 		return 0;
+	case PROTO_SET_CONGESTION:
+		return tcp_set_congestion(&e->tcp, c, value);
 	default:
 		return -ENOPROTOOPT;
 	}

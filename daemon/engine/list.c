@@ -44,6 +44,7 @@ static void list_conn(struct engine *e, const struct tcp_conn *c, struct engine_
 	f->srtt_us = c->srtt_us;
 	f->rttvar_us = c->rttvar_us;
 	f->rto_us = (uint32_t)tcp_conn_rto_us(&e->tcp, c);
+	f->cc = c->cc;
 	f->cwnd_bytes = c->cwnd;
 	f->ssthresh_bytes = c->ssthresh;
 	f->mss_bytes = c->snd_mss_bytes;

@@ -51,6 +51,18 @@ void tcp_cc_start(struct tcp_conn *c)
 	tcp_cc_of(c)->init(c);
 }
 
+void tcp_cc_switch(struct tcp_conn *c, enum tcp_cc_id id)
+{
+	assert(id < TCP_CC_COUNT);
+	if (c->cc == id)
+		return;
+	c->cc = (uint8_t)id;
+	c->cwnd_acked = 0;
+	memset(&c->cc_state, 0, sizeof(c->cc_state));
+	if (c->cwnd > 0)
+		tcp_cc_of(c)->init(c);
+}
+
 void tcp_cc_backoff(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
 {
 	c->ssthresh = tcp_cc_of(c)->ssthresh(c, flight_bytes, why);

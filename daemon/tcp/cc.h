@@ -66,6 +66,10 @@ uint32_t tcp_cc_initial_window(const struct tcp_conn *c);
 /* The connection is about to be established: cwnd = initial window, no threshold. */
 void tcp_cc_start(struct tcp_conn *c);
 
+/* cwnd and ssthresh stay, what the algorithm remembered goes. Before the connection is
+ * established it only says which one it will be. */
+void tcp_cc_switch(struct tcp_conn *c, enum tcp_cc_id id);
+
 /* Sets ssthresh for what has happened with `flight_bytes` in flight; cwnd stays. */
 void tcp_cc_backoff(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why);
 

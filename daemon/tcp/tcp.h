@@ -312,6 +312,9 @@ enum tcp_option_name {
 uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name, bool on,
 		uint64_t now_us);
 
+/* Another congestion control, by its number (tcp/cc.h): 0, or -ENOENT if there is none. */
+int tcp_set_congestion(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t id);
+
 /* ICMP errors for the flow (RFC 5927, RFC 1191): `seq` is the quoted sequence number, which
  * must lie in flight. A hard error is reported only in SYN-SENT; else remembered as soft. */
 uint32_t tcp_icmp_error(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq, int error_errno,

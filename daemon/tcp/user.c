@@ -1,6 +1,7 @@
 /* The user's calls: RFC 9293 sections 3.10.1 to 3.10.6. */
 #include <tcp/internal.h>
 
+#include <tcp/cc.h>
 #include <tcp/half.h>
 
 #include <errno.h>
@@ -116,6 +117,15 @@ void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 	if (c->state == TCP_FIN_WAIT_2)
 		c->life_at_us = now_us + ctx->cfg->fin_wait_2_us;
 	tcp_conn_settle(ctx, c, now_us);
+}
+
+int tcp_set_congestion(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t id)
+{
+	(void)ctx;
+	if (id >= TCP_CC_COUNT)
+		return -ENOENT;
+	tcp_cc_switch(c, (enum tcp_cc_id)id);
+	return 0;
 }
 
 static uint32_t option_flag(enum tcp_option_name name)
