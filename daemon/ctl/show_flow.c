@@ -219,6 +219,7 @@ static void add_conn(json_t *obj, const struct engine_flow_info *f)
 	add_int(obj, "retrans", f->retrans_total);
 	add_int(obj, "unacked", f->unacked_segs);
 	add_int(obj, "chunks", f->chunks);
+	json_object_set_new(obj, "ecn", json_boolean(f->ecn));
 	json_object_set_new(obj, "cc", json_string(tcp_cc_name(f->cc)));
 	json_object_set_new(obj, "ts", json_boolean(f->timestamps));
 	json_object_set_new(obj, "sack", json_boolean(f->sack));

@@ -164,7 +164,7 @@ struct engine_flow_info {
 	uint64_t bytes_acked, bytes_received, segs_in, segs_out;
 	uint32_t retrans_total, unacked_segs;
 	int64_t deadline_in_us; /* -1: none */
-	bool timestamps, sack, orphan;
+	bool timestamps, sack, ecn, orphan;
 	uint32_t chunks; /* receive chunks held */
 };
 struct engine_listener_info {

@@ -51,7 +51,8 @@ uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_
 		.tcpi_backoff = c->backoff,
 		.tcpi_options = (c->flags & TCP_F_TS ? TCPI_OPT_TIMESTAMPS : 0) |
 				(c->flags & TCP_F_WSCALE ? TCPI_OPT_WSCALE : 0) |
-				(c->flags & TCP_F_SACK ? TCPI_OPT_SACK : 0),
+				(c->flags & TCP_F_SACK ? TCPI_OPT_SACK : 0) |
+				(c->flags & TCP_F_ECN ? TCPI_OPT_ECN : 0),
 		.tcpi_snd_wscale = c->snd_wscale & 15,
 		.tcpi_rcv_wscale = c->rcv_wscale & 15,
 		.tcpi_rto = (uint32_t)tcp_conn_rto_us(&e->tcp, c),

@@ -45,6 +45,7 @@ static void list_conn(struct engine *e, const struct tcp_conn *c, struct engine_
 	f->rttvar_us = c->rttvar_us;
 	f->rto_us = (uint32_t)tcp_conn_rto_us(&e->tcp, c);
 	f->cc = c->cc;
+	f->ecn = c->flags & TCP_F_ECN;
 	f->cwnd_bytes = c->cwnd;
 	f->ssthresh_bytes = c->ssthresh;
 	f->mss_bytes = c->snd_mss_bytes;

@@ -6,6 +6,7 @@
 static const struct tcp_cc_ops *const algorithms[TCP_CC_COUNT] = {
 	[TCP_CC_NEWRENO] = &tcp_cc_newreno,
 	[TCP_CC_CUBIC] = &tcp_cc_cubic,
+	[TCP_CC_DCTCP] = &tcp_cc_dctcp,
 };
 
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp_conn *c)
@@ -58,6 +59,7 @@ void tcp_cc_switch(struct tcp_conn *c, enum tcp_cc_id id)
 		return;
 	c->cc = (uint8_t)id;
 	c->cwnd_acked = 0;
+	c->flags &= ~TCP_F_CC_WATCH;
 	memset(&c->cc_state, 0, sizeof(c->cc_state));
 	if (c->cwnd > 0)
 		tcp_cc_of(c)->init(c);
@@ -67,6 +69,8 @@ void tcp_cc_backoff(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why w
 {
 	c->ssthresh = tcp_cc_of(c)->ssthresh(c, flight_bytes, why);
 	c->cwnd_acked = 0;
+	if (tcp_conn_has(c, TCP_F_ECN))
+		c->flags |= TCP_F_CWR_OWED; /* RFC 3168 section 6.1.2: whatever the reason */
 }
 
 void tcp_cc_undo(struct tcp_conn *c)
@@ -89,10 +93,24 @@ void tcp_cc_acked(
 		c->flags |= TCP_F_CC_UNUSED;
 		return;
 	}
+	if (tcp_conn_has(c, TCP_F_ECE_NOW)) /* RFC 3168 section 6.1.2 */
+		return;
 	tcp_cc_of(c)->acked(ctx, c, &a);
 	c->flags &= ~TCP_F_CC_UNUSED;
 	if (c->cwnd > TCP_CWND_MAX_BYTES)
 		c->cwnd = TCP_CWND_MAX_BYTES;
+}
+
+void tcp_cc_observe(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes, uint64_t now_us)
+{
+	struct tcp_cc_ack a = {
+		.now_us = now_us,
+		.acked_bytes = acked_bytes,
+		.rtt_us = c->rtt_last_us,
+	};
+
+	if (tcp_conn_has(c, TCP_F_CC_WATCH))
+		tcp_cc_of(c)->observe(ctx, c, &a);
 }
 
 void tcp_cc_idle(struct tcp_conn *c)

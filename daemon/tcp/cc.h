@@ -20,7 +20,7 @@
 #include <tcp/conn.h>
 
 /* Also the number in struct tcp_config.cc and in the flow list; TCP_CC_NEWRENO is 0. */
-enum tcp_cc_id { TCP_CC_NEWRENO, TCP_CC_CUBIC, TCP_CC_COUNT };
+enum tcp_cc_id { TCP_CC_NEWRENO, TCP_CC_CUBIC, TCP_CC_DCTCP, TCP_CC_COUNT };
 
 /* Why the window shrinks. */
 enum tcp_cc_why {
@@ -45,9 +45,13 @@ struct tcp_cc_ops {
 	void (*acked)(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_cc_ack *a);
 	/* The last ssthresh() was for nothing; NULL: nothing to restore. */
 	void (*undo)(struct tcp_conn *c);
+	/* Told of every ACK of something new, in recovery too, before `acked`; only while
+	 * TCP_F_CC_WATCH is set, which init does. */
+	void (*observe)(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_cc_ack *a);
 };
 extern const struct tcp_cc_ops tcp_cc_newreno;
 extern const struct tcp_cc_ops tcp_cc_cubic;
+extern const struct tcp_cc_ops tcp_cc_dctcp;
 
 enum {
 	TCP_CWND_MAX_BYTES = 1 << 30, /* the largest window there is (RFC 7323 section 2.3) */
@@ -79,6 +83,9 @@ void tcp_cc_undo(struct tcp_conn *c);
 /* Something was acknowledged outside recovery; `used`: cwnd was what limited the sender. */
 void tcp_cc_acked(
 	struct tcp_ctx *ctx, struct tcp_conn *c, bool used, uint32_t acked_bytes, uint64_t now_us);
+
+/* The same, of every ACK that acknowledges something new, if the algorithm asked for it. */
+void tcp_cc_observe(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes, uint64_t now_us);
 
 /* RFC 5681 section 4.1: nothing was sent for longer than a time-out. */
 void tcp_cc_idle(struct tcp_conn *c);

@@ -50,6 +50,7 @@ enum tcp_owe {
 	TCP_OWE_KEEPALIVE = 1 << 6,
 	TCP_OWE_TAIL = 1 << 7, /* what Nagle, cork or a small window held back */
 	TCP_OWE_TLP = 1 << 8,  /* a tail loss probe */
+	TCP_OWE_OLD_ACK = 1 << 12, /* of what came before the mark changed (ecn.c) */
 };
 
 enum tcp_conn_flag {
@@ -72,6 +73,12 @@ enum tcp_conn_flag {
 	TCP_F_SACK = 1 << 16,	      /* SACK permitted, both ways */
 	TCP_F_REASM = 1 << 17,	      /* there is a reassembly block */
 	TCP_F_DSACK = 1 << 18,	      /* dsack_start_seq, dsack_end_seq are to be reported */
+	TCP_F_CC_WATCH = 1 << 24,     /* the congestion control wants to see every ACK */
+	TCP_F_ECE_NOW = 1 << 25,      /* the last ACK had ECE */
+	TCP_F_CWR_WINDOW = 1 << 26,   /* we have answered a mark; nothing behind cwr_seq is acked */
+	TCP_F_CWR_OWED = 1 << 27,     /* the next new segment says CWR */
+	TCP_F_ECN_ECHO = 1 << 28,     /* our ACKs say ECE */
+	TCP_F_ECN = 1 << 29,	      /* agreed upon: RFC 3168 */
 	TCP_F_CC_UNUSED = 1 << 30,    /* cwnd was not what limited us since cc was last told */
 };
 
@@ -113,8 +120,16 @@ struct tcp_cubic { /* cc_cubic.c */
 		};
 	};
 };
+struct tcp_dctcp { /* cc_dctcp.c; the first two are the receiver's, ecn.c */
+	uint64_t old_ack_pos;
+	uint32_t old_ack_ece;
+	uint32_t alpha;
+	uint32_t window_end; /* low bits of the position that ends the observation */
+	uint32_t acked_bytes, marked_bytes;
+};
 union tcp_cc_state {
 	struct tcp_cubic cubic;
+	struct tcp_dctcp dctcp;
 	uint64_t word[5];
 };
 static_assert(sizeof(union tcp_cc_state) == 40, "every connection pays for it");
@@ -184,7 +199,7 @@ struct tcp_conn {
 	uint32_t rto_us;      /* without back-off */
 	uint32_t rtt_min_us;  /* smallest sample; UINT32_MAX: none */
 	uint32_t rtt_last_us; /* sample of the ACK at hand, for congestion control; 0: none */
-	uint32_t pad_cc;
+	uint32_t cwr_seq;     /* end of what was sent when a mark was answered */
 
 	/* Congestion control's own. */
 	union tcp_cc_state cc_state;

@@ -1,6 +1,8 @@
 /* Fifth step: the ACK field (RFC 9293 section 3.10.7.4, RFC 5961 section 5, RFC 5681). */
 #include <tcp/internal.h>
 
+#include <tcp/cc.h>
+
 /* SYN-RECEIVED: only an ACK of our SYN brings the connection up; anything else is answered
  * with <SEQ=SEG.ACK><CTL=RST>, and the connection stays. */
 static enum tcp_step ack_syn_received(struct tcp_rx *rx)
@@ -169,6 +171,8 @@ enum tcp_step tcp_check_ack(struct tcp_rx *rx)
 		return TCP_DONE;
 	if (acked < 0)
 		return TCP_CONTINUE;
+	if (tcp_conn_has(c, TCP_F_ECN))
+		tcp_ecn_acked(rx);
 	old_wnd = c->snd_wnd;
 	flight = tcp_conn_flight(c);
 	ack_update_window(c, seg, acked > 0);
@@ -176,6 +180,8 @@ enum tcp_step tcp_check_ack(struct tcp_rx *rx)
 	if (acked > 0)
 		ack_advance(rx, (uint32_t)acked);
 	ack_tell_recovery(rx, (uint32_t)acked, flight, old_wnd);
+	if (tcp_conn_has(c, TCP_F_CC_WATCH))
+		tcp_cc_observe(rx->ctx, c, (uint32_t)acked, rx->now_us);
 	if (tcp_conn_has(c, TCP_F_FIN_ACKED))
 		return ack_of_fin(rx);
 	return TCP_CONTINUE;

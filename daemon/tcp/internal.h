@@ -173,6 +173,24 @@ uint32_t tcp_recovery_resend_tail(struct tcp_ctx *ctx, struct tcp_conn *c, uint6
 uint64_t tcp_tlp_timeout_us(const struct tcp_conn *c);
 void tcp_tlp_expired(struct tcp_ctx *ctx, struct tcp_conn *c);
 
+/* -- ecn.c ----------------------------------------------------------------------------------- */
+
+/* Would our SYN ask for ECN? */
+bool tcp_ecn_offers(const struct tcp_ctx *ctx, const struct tcp_conn *c);
+
+/* Does a peer's SYN ask for ECN, and may it have it? */
+static inline bool tcp_ecn_accepts(const struct tcp_config *cfg, uint8_t syn_flags)
+{
+	return cfg->ecn != TCP_ECN_OFF && (syn_flags & TCP_ECE) && (syn_flags & TCP_CWR);
+}
+
+void tcp_ecn_negotiate(const struct tcp_ctx *ctx, struct tcp_conn *c, uint8_t syn_flags);
+
+/* With TCP_F_ECN: an acceptable segment came; its ACK is in range; new data is about to leave. */
+void tcp_ecn_received(struct tcp_rx *rx);
+void tcp_ecn_acked(struct tcp_rx *rx);
+void tcp_ecn_mark(struct tcp_conn *c, struct tcp_out *out);
+
 /* -- loss.c, rtt.c, conn_timer.c ------------------------------------------------------------ */
 
 /* `acked_bytes` (FIN counted) were newly acknowledged, with `flight_bytes` in flight before. */

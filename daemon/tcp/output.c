@@ -93,6 +93,8 @@ static uint32_t plan_most(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
 	uint32_t mss = c->snd_mss_bytes;
 
+	if (tcp_conn_has(c, TCP_F_CWR_OWED)) /* a port would say CWR in every piece */
+		return mss;
 	return ctx->cfg->tso_max_bytes > mss ? ctx->cfg->tso_max_bytes / mss * mss : mss;
 }
 
@@ -201,7 +203,8 @@ static struct tcp_out *put_acking(struct batch *b, uint32_t seq, uint8_t flags, 
 {
 	struct tcp_conn *c = b->c;
 	bool untold = sack_is_due(c) && sack_room(c, len) == 0;
-	struct tcp_out *o = put_segment(b, seq, flags | TCP_ACK);
+	uint8_t ece = tcp_conn_has(c, TCP_F_ECN_ECHO) ? TCP_ECE : 0;
+	struct tcp_out *o = put_segment(b, seq, flags | TCP_ACK | ece);
 
 	o->ack = tcp_conn_rcv_nxt(c);
 	o->wnd = tcp_window_select(b->ctx, c, flags & TCP_SYN);
@@ -250,6 +253,11 @@ static void put_stray_rst(struct batch *b)
 	b->ctx->counters->reset_out++;
 }
 
+static uint8_t synack_flags(const struct tcp_conn *c)
+{
+	return tcp_conn_has(c, TCP_F_ECN) ? TCP_SYN | TCP_ECE : TCP_SYN;
+}
+
 /* SYN, or SYN|ACK of a simultaneous open. A first one is timed, a repeated one is not (Karn). */
 static void put_syn(struct batch *b)
 {
@@ -257,9 +265,10 @@ static void put_syn(struct batch *b)
 	struct tcp_out *o;
 
 	if (c->state == TCP_SYN_RECEIVED) {
-		put_ack(b, c->iss, TCP_SYN);
+		put_ack(b, c->iss, synack_flags(c));
 	} else {
-		o = put_segment(b, c->iss, TCP_SYN);
+		o = put_segment(b, c->iss,
+			TCP_SYN | (tcp_ecn_offers(b->ctx, c) ? TCP_ECE | TCP_CWR : 0));
 		o->wnd = tcp_window_select(b->ctx, c, true);
 		put_options(b, o, true, 0);
 	}
@@ -307,6 +316,8 @@ static void put_data(struct batch *b, uint64_t pos, uint32_t len, bool fin)
 	c->segs_out += segments_of(c, len) - 1;
 	b->ctx->counters->segs_out += segments_of(c, len) - 1;
 	count_retransmission(b, pos, len + fin);
+	if (tcp_conn_has(c, TCP_F_ECN) && len > 0 && pos >= c->snd_max_pos)
+		tcp_ecn_mark(c, o);
 	if (pos >= c->snd_max_pos && !tcp_conn_has(c, TCP_F_RTT_TIMED)) {
 		c->flags |= TCP_F_RTT_TIMED;
 		c->rtt_pos = pos + len + fin;
@@ -347,6 +358,7 @@ static void put_probe(struct batch *b)
 	if (una >= tcp_conn_end(c) || !tcp_conn_sends(c))
 		return;
 	put_data(b, una, data, !data);
+	b->out[b->n - 1].ecn = TCP_ECN_NOT_ECT; /* RFC 3168 section 6.1.6 */
 	c->flags &= ~TCP_F_RTT_TIMED;
 	b->ctx->counters->window_probes++;
 }
@@ -499,7 +511,7 @@ static void output_opening(struct batch *b)
 	if (b->c->owe & TCP_OWE_SYN)
 		put_syn(b);
 	if ((b->c->owe & TCP_OWE_ACK) && b->n < b->max && b->c->state == TCP_SYN_RECEIVED)
-		put_ack(b, b->c->iss, TCP_SYN);
+		put_ack(b, b->c->iss, synack_flags(b->c));
 }
 
 /* RFC 5681 section 4.2: each segment out of order has its duplicate ACK, since a peer without
@@ -515,10 +527,34 @@ static void put_dup_acks(struct batch *b)
 	}
 }
 
+/* What came before the mark changed, with the old mark; an ACK of all follows (ecn.c). */
+static void put_old_ack(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+	struct tcp_dctcp *s = &c->cc_state.dctcp;
+	uint32_t saved_flags = c->flags & (TCP_F_FIN_RCVD | TCP_F_ECN_ECHO);
+	uint64_t saved_pos = c->rcv_nxt_pos;
+
+	c->owe &= (uint16_t)~TCP_OWE_OLD_ACK;
+	if (c->cc != TCP_CC_DCTCP ||
+		tcp_seq_leq(c->irs + 1 + (uint32_t)s->old_ack_pos, c->last_ack_sent))
+		return;
+	c->rcv_nxt_pos = s->old_ack_pos;
+	c->flags &= ~(TCP_F_FIN_RCVD | TCP_F_ECN_ECHO);
+	c->flags |= s->old_ack_ece ? TCP_F_ECN_ECHO : 0;
+	put_ack(b, ack_seq(c), 0);
+	c->rcv_nxt_pos = saved_pos;
+	c->flags &= ~(TCP_F_FIN_RCVD | TCP_F_ECN_ECHO);
+	c->flags |= saved_flags;
+	c->owe |= TCP_OWE_ACK;
+}
+
 static void output_synchronized(struct batch *b)
 {
 	struct tcp_conn *c = b->c;
 
+	if (c->owe & TCP_OWE_OLD_ACK)
+		put_old_ack(b);
 	put_dup_acks(b);
 	if ((c->owe & TCP_OWE_KEEPALIVE) && b->n < b->max)
 		put_keepalive(b);

@@ -145,6 +145,7 @@ struct tcp_segment {
 	uint32_t wnd; /* as on the wire, not scaled */
 	uint16_t urg;
 	uint8_t flags;
+	uint8_t ecn;            /* enum tcp_ecn_mark of its IP header */
 	uint32_t len;           /* payload bytes; SYN and FIN not counted */
 	const uint8_t *payload; /* tcp/ never reads through it, it hands it to rx_store */
 	struct tcp_options opt;
@@ -166,6 +167,7 @@ struct tcp_out {
 	uint16_t wnd; /* as on the wire: already scaled */
 	uint8_t flags;
 	uint8_t opt_len;       /* bytes, multiple of 4 */
+	uint8_t ecn;           /* enum tcp_ecn_mark for the IP header */
 	uint64_t pos;          /* stream position of the payload */
 	uint32_t len;          /* payload bytes; may exceed mss_bytes when tso_max_bytes allows */
 	uint16_t mss_bytes;    /* payload bytes per frame if the engine must cut (TSO) */
@@ -200,6 +202,20 @@ struct tcp_ops {
 	void (*score_free)(void *arg, struct tcp_conn *c);
 };
 
+/* RFC 3168 section 5: the low two bits of TOS or traffic class. */
+enum tcp_ecn_mark {
+	TCP_ECN_NOT_ECT,
+	TCP_ECN_ECT1,
+	TCP_ECN_ECT0,
+	TCP_ECN_CE,
+};
+
+enum tcp_ecn_mode {
+	TCP_ECN_OFF,
+	TCP_ECN_PASSIVE, /* if the peer asks */
+	TCP_ECN_ON,      /* ask */
+};
+
 struct tcp_config {
 	uint32_t mss_max_bytes;       /* from the port's MTU: MTU - 40 */
 	uint32_t mss_min_bytes;       /* lower clamp of a peer's MSS: 48 */
@@ -220,6 +236,7 @@ struct tcp_config {
 	uint32_t rcvbuf_bytes;        /* default SO_RCVBUF, for the SYN's window scale */
 	uint32_t rcvbuf_max_bytes;    /* decides our window scale */
 	uint32_t challenge_ack_per_s; /* RFC 5961 section 7, per engine */
+	uint32_t ecn;                 /* enum tcp_ecn_mode */
 	uint32_t cc;                  /* enum tcp_cc_id: the congestion control of new ones */
 	bool timestamps;
 	bool window_scale;

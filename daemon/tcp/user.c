@@ -26,7 +26,10 @@ void tcp_promote(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half 
 	c->irs = h->irs;
 	c->flags = TCP_F_PASSIVE | (h->flags & TCP_HALF_TS ? TCP_F_TS : 0) |
 		   (h->flags & TCP_HALF_WSCALE ? TCP_F_WSCALE : 0) |
-		   (h->flags & TCP_HALF_SACK ? TCP_F_SACK : 0);
+		   (h->flags & TCP_HALF_SACK ? TCP_F_SACK : 0) |
+		   (h->flags & TCP_HALF_ECN ? TCP_F_ECN : 0);
+	if (h->flags & TCP_HALF_ECN)
+		ctx->counters->ecn_agreed++;
 	c->snd_wscale = h->snd_wscale;
 	c->rcv_wscale = h->rcv_wscale;
 	c->rcv_edge_pos = h->rcv_wnd;

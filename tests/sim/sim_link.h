@@ -26,7 +26,10 @@ struct sim_profile {
 	uint32_t delay_us;
 	uint32_t reorder_us;	  /* at most so much further delay */
 	uint64_t rate_bytes_s;	  /* 0: infinite */
-	uint64_t queue_max_bytes; /* tail drop; 0: no limit */
+	uint64_t queue_max_bytes; /* tail drop of what is under way; 0: no limit */
+	uint64_t buffer_bytes;	  /* tail drop of what waits to be sent; 0: no limit */
+	uint64_t mark_bytes;	  /* CE on ECT when more waits than that; 0: never */
+	uint32_t mark_ppm;	  /* CE on ECT at random */
 	bool spare_arp;
 };
 
@@ -49,7 +52,7 @@ struct sim_way {
 };
 
 struct sim_link_stats {
-	uint64_t sent, lost, overflowed, duplicated, reordered, corrupted, delivered;
+	uint64_t sent, lost, overflowed, duplicated, reordered, corrupted, delivered, marked;
 };
 
 /* Sees every frame as its sender hands it over, before anything happens to it. */

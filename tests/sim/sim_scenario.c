@@ -9,6 +9,8 @@
 #include "sim_app.h"
 #include "sim_fail.h"
 
+#include <tcp/cc.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -81,6 +83,12 @@ static void draw_link(struct scenario *s)
 	p->reorder_us = (uint32_t)sim_rng_range(&s->rng, 1, 4 * (uint64_t)p->delay_us);
 	if (one_in(s, 2))
 		p->rate_bytes_s = sim_rng_log(&s->rng, 125000, 1250000000);
+	if (one_in(s, 3))
+		p->mark_ppm = (uint32_t)below(s, 200001);
+	if (p->rate_bytes_s && one_in(s, 3))
+		p->mark_bytes = sim_rng_range(&s->rng, 5000, 100000);
+	if (p->rate_bytes_s && one_in(s, 3))
+		p->buffer_bytes = sim_rng_range(&s->rng, 20000, 500000);
 	if (p->rate_bytes_s && one_in(s, 2))
 		p->queue_max_bytes = sim_rng_range(&s->rng, 20000, 500000);
 }
@@ -91,6 +99,8 @@ static void draw_host(struct scenario *s, struct sim_host_config *h, uint16_t mt
 	h->tcp.mss_max_bytes = mtu - 40u;
 	h->tcp.tso_max_bytes = one_in(s, 2) ? 0 : (uint32_t)sim_rng_range(&s->rng, mtu, 65535);
 	h->tcp.timestamps = !one_in(s, 4);
+	h->tcp.cc = (uint32_t)below(s, TCP_CC_COUNT);
+	h->tcp.ecn = (uint32_t)below(s, TCP_ECN_ON + 1);
 	h->tcp.window_scale = !one_in(s, 4);
 	h->tcp.sack = !one_in(s, 5);
 	h->tcp.syn_retries = 12; /* ten per cent of loss are no reason to fail */

@@ -20,7 +20,7 @@ enum {
 struct view {
 	uint16_t sport, dport;
 	uint32_t seq, ack, wnd, len;
-	uint8_t flags;
+	uint8_t flags, ecn;
 	int8_t wscale;
 };
 
@@ -116,6 +116,7 @@ static bool read_tcp(struct view *v, const uint8_t *frame, uint32_t len)
 		.ack = get32(tcp + 8),
 		.flags = tcp[13],
 		.wnd = get16(tcp + 14),
+		.ecn = ip[1] & 3,
 		.len = total - ip_hlen - tcp_hlen,
 		.wscale = find_wscale(tcp + 20, tcp + tcp_hlen),
 	};
@@ -176,6 +177,9 @@ static void judge_data(
 {
 	uint32_t end = v->seq + v->len;
 
+	SIM_CHECK(!v->ecn || (v->len && tcp_seq_geq(v->seq, mine->seq_end)),
+		"side %d, port %u to %u: ECT on what is no new data (RFC 3168)", side, v->sport,
+		v->dport);
 	SIM_CHECK(!v->len || !other->edge_valid || tcp_seq_leq(end, other->edge + 1),
 		"side %d, port %u to %u: %u bytes past the window", side, v->sport, v->dport,
 		end - other->edge);

@@ -54,6 +54,8 @@ static void flow_info(FILE *out, const json_t *item)
 		fputs(" ts", out);
 	if (json_is_true(json_object_get(item, "sack")))
 		fputs(" sack", out);
+	if (json_is_true(json_object_get(item, "ecn")))
+		fputs(" ecn", out);
 	if (view_int(item, "snd_wscale") || view_int(item, "rcv_wscale"))
 		fprintf(out, " wscale:%lld,%lld", view_int(item, "snd_wscale"),
 			view_int(item, "rcv_wscale"));

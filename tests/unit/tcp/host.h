@@ -303,6 +303,7 @@ struct host_open {
 	bool ts;
 	bool wscale; /* shift 7 */
 	bool sack;
+	bool ecn;    /* the SYN|ACK agrees, if our SYN asks */
 };
 
 /* An established connection without RTT history of less than 1 ms; snd seq starts at 1. */
@@ -313,7 +314,7 @@ static inline void host_establish(struct host *h, struct host_open o)
 	host_connect(h);
 	host_output_one(h);
 	h->now_us += 1 * MS_US;
-	s = host_segment(h, TCP_SYN | TCP_ACK, 0, 1, o.wnd, 0);
+	s = host_segment(h, TCP_SYN | TCP_ACK | (o.ecn ? TCP_ECE : 0), 0, 1, o.wnd, 0);
 	s.opt.has_mss = true;
 	s.opt.mss = o.mss ? o.mss : 1460;
 	s.opt.has_wscale = o.wscale;
