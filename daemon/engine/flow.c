@@ -46,6 +46,7 @@ static void init_engine_fields(struct engine *e, struct tcp_conn *c)
 	c->txq_head = c->txq_tail = NONE;
 	c->reasm_idx = NONE;
 	c->score_idx = NONE;
+	c->cc_idx = NONE;
 	c->due_next = NONE;
 	c->due_flags = 0;
 	c->gen = engine_gen(e);
@@ -96,6 +97,8 @@ static void free_conn(struct engine *e, struct tcp_conn *c)
 	if (c->reasm_idx != NONE)
 		e->ops.reasm_free(e, c);
 	e->ops.score_free(e, c);
+	if (c->cc_idx != NONE)
+		e->ops.cc_free(e, c);
 	c->gen = 0;
 	shm_arena_free(&e->conns, conn_idx(e, c));
 }

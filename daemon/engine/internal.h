@@ -259,7 +259,7 @@ struct engine {
 	struct tcp_space space;
 	struct tcp_table table;
 	struct tcp_wheel wheel;
-	struct shm_arena conns, halves, tws, socks, chunks, descs, reasms, scores;
+	struct shm_arena conns, halves, tws, socks, chunks, descs, reasms, scores, ccs;
 	uint32_t next_gen;
 
 	uint32_t *due_prev; /* of each connection in either list; rebuilt, so not in its arena */

@@ -1,12 +1,15 @@
 /* Congestion control: what all algorithms share. The theory is in cc.h. */
 #include <tcp/cc.h>
 
+#include <tcp/counters.h>
+
 #include <string.h>
 
 static const struct tcp_cc_ops *const algorithms[TCP_CC_COUNT] = {
 	[TCP_CC_NEWRENO] = &tcp_cc_newreno,
 	[TCP_CC_CUBIC] = &tcp_cc_cubic,
 	[TCP_CC_DCTCP] = &tcp_cc_dctcp,
+	[TCP_CC_BBR] = &tcp_cc_bbr,
 };
 
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp_conn *c)
@@ -43,26 +46,57 @@ uint32_t tcp_cc_initial_window(const struct tcp_conn *c)
 	return min_u32(10 * mss, two);
 }
 
-void tcp_cc_start(struct tcp_conn *c)
+static void begin(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	const struct tcp_cc_ops *ops = tcp_cc_of(c);
+
+	memset(&c->cc_state, 0, sizeof(c->cc_state));
+	c->cc_phase = 0;
+	c->flags &= ~(TCP_F_CC_WATCH | TCP_F_PACED | TCP_F_PACE_HOLD);
+	if (ops->block && (!ctx->ops->cc_alloc || !ctx->ops->cc_alloc(ctx->ops_arg, c))) {
+		ctx->counters->cc_no_memory++;
+		c->cc = TCP_CC_CUBIC;
+		ops = tcp_cc_of(c);
+	} else if (ops->block) {
+		c->flags |= TCP_F_CC_BLOCK;
+	}
+	if (ops->paced || ctx->cfg->pacing)
+		c->flags |= TCP_F_PACED;
+	ops->init(ctx, c);
+}
+
+void tcp_cc_stop(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	c->flags &= ~TCP_F_CC_WATCH;
+	if (tcp_conn_has(c, TCP_F_CC_BLOCK))
+		ctx->ops->cc_free(ctx->ops_arg, c);
+	c->flags &= ~TCP_F_CC_BLOCK;
+}
+
+void *tcp_cc_block(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return tcp_conn_has(c, TCP_F_CC_BLOCK) ? ctx->ops->cc_get(ctx->ops_arg, c) : NULL;
+}
+
+void tcp_cc_start(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	c->cwnd = tcp_cc_initial_window(c);
 	c->ssthresh = TCP_CWND_MAX_BYTES;
 	c->cwnd_acked = 0;
-	memset(&c->cc_state, 0, sizeof(c->cc_state));
-	tcp_cc_of(c)->init(c);
+	begin(ctx, c);
 }
 
-void tcp_cc_switch(struct tcp_conn *c, enum tcp_cc_id id)
+void tcp_cc_switch(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_cc_id id)
 {
 	assert(id < TCP_CC_COUNT);
 	if (c->cc == id)
 		return;
+	tcp_cc_stop(ctx, c);
 	c->cc = (uint8_t)id;
 	c->cwnd_acked = 0;
-	c->flags &= ~TCP_F_CC_WATCH;
-	memset(&c->cc_state, 0, sizeof(c->cc_state));
-	if (c->cwnd > 0)
-		tcp_cc_of(c)->init(c);
+	c->pacing_rate = 0;
+	if (c->cwnd > 0 && c->state != TCP_CLOSED && c->state != TCP_TIME_WAIT)
+		begin(ctx, c);
 }
 
 void tcp_cc_backoff(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
@@ -113,8 +147,16 @@ void tcp_cc_observe(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_byte
 		tcp_cc_of(c)->observe(ctx, c, &a);
 }
 
+void tcp_cc_sent(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, uint64_t now_us)
+{
+	if (tcp_cc_of(c)->sent)
+		tcp_cc_of(c)->sent(ctx, c, end_pos, now_us);
+}
+
 void tcp_cc_idle(struct tcp_conn *c)
 {
+	if (tcp_cc_of(c)->paced)
+		return;
 	c->cwnd = min_u32(c->cwnd, tcp_cc_initial_window(c));
 	c->flags |= TCP_F_CC_UNUSED;
 }

@@ -20,7 +20,7 @@
 #include <tcp/conn.h>
 
 /* Also the number in struct tcp_config.cc and in the flow list; TCP_CC_NEWRENO is 0. */
-enum tcp_cc_id { TCP_CC_NEWRENO, TCP_CC_CUBIC, TCP_CC_DCTCP, TCP_CC_COUNT };
+enum tcp_cc_id { TCP_CC_NEWRENO, TCP_CC_CUBIC, TCP_CC_DCTCP, TCP_CC_BBR, TCP_CC_COUNT };
 
 /* Why the window shrinks. */
 enum tcp_cc_why {
@@ -38,7 +38,7 @@ struct tcp_cc_ack {
 struct tcp_cc_ops {
 	const char *name;
 	/* Clears its own state; cwnd and ssthresh are set by the caller. */
-	void (*init)(struct tcp_conn *c);
+	void (*init)(struct tcp_ctx *ctx, struct tcp_conn *c);
 	/* The slow start threshold with `flight_bytes` in flight, bytes. */
 	uint32_t (*ssthresh)(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why);
 	/* Grows cwnd: something was acknowledged outside recovery while cwnd was in use. */
@@ -48,14 +48,20 @@ struct tcp_cc_ops {
 	/* Told of every ACK of something new, in recovery too, before `acked`; only while
 	 * TCP_F_CC_WATCH is set, which init does. */
 	void (*observe)(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_cc_ack *a);
+	/* Likewise: data up to end_pos leaves, for the first time or again. May be NULL. */
+	void (*sent)(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, uint64_t now_us);
+	bool paced; /* sets pacing_rate, and cwnd as it likes: restarts and recovery leave it */
+	bool block; /* needs a block of TCP_CC_BLOCK_BYTES */
 };
 extern const struct tcp_cc_ops tcp_cc_newreno;
 extern const struct tcp_cc_ops tcp_cc_cubic;
 extern const struct tcp_cc_ops tcp_cc_dctcp;
+extern const struct tcp_cc_ops tcp_cc_bbr;
 
 enum {
 	TCP_CWND_MAX_BYTES = 1 << 30, /* the largest window there is (RFC 7323 section 2.3) */
-	TCP_CC_BURST_SEGMENTS = 8,    /* RFC 9406 section 4.3 L; RFC 3465 section 2.3 says 2 */
+	TCP_CC_BLOCK_BYTES = 4096,
+	TCP_CC_BURST_SEGMENTS = 8, /* RFC 9406 section 4.3 L; RFC 3465 section 2.3 says 2 */
 };
 
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp_conn *c);
@@ -68,11 +74,17 @@ int tcp_cc_find(const char *name);
 uint32_t tcp_cc_initial_window(const struct tcp_conn *c);
 
 /* The connection is about to be established: cwnd = initial window, no threshold. */
-void tcp_cc_start(struct tcp_conn *c);
+void tcp_cc_start(struct tcp_ctx *ctx, struct tcp_conn *c);
+
+/* The connection ends: gives back its block. */
+void tcp_cc_stop(struct tcp_ctx *ctx, struct tcp_conn *c);
+
+/* Its block; NULL if it has none. */
+void *tcp_cc_block(const struct tcp_ctx *ctx, const struct tcp_conn *c);
 
 /* cwnd and ssthresh stay, what the algorithm remembered goes. Before the connection is
  * established it only says which one it will be. */
-void tcp_cc_switch(struct tcp_conn *c, enum tcp_cc_id id);
+void tcp_cc_switch(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_cc_id id);
 
 /* Sets ssthresh for what has happened with `flight_bytes` in flight; cwnd stays. */
 void tcp_cc_backoff(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why);
@@ -86,6 +98,8 @@ void tcp_cc_acked(
 
 /* The same, of every ACK that acknowledges something new, if the algorithm asked for it. */
 void tcp_cc_observe(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes, uint64_t now_us);
+
+void tcp_cc_sent(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, uint64_t now_us);
 
 /* RFC 5681 section 4.1: nothing was sent for longer than a time-out. */
 void tcp_cc_idle(struct tcp_conn *c);

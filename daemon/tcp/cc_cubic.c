@@ -79,8 +79,9 @@ static void leave_first_slow_start(struct tcp_conn *c)
 	memset(&c->cc_state.cubic, 0, sizeof(c->cc_state.cubic));
 }
 
-static void cubic_init(struct tcp_conn *c)
+static void cubic_init(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
+	(void)ctx;
 	c->cc_phase = FIRST_SLOW_START;
 	tcp_hystart_init(c, &c->cc_state.cubic.first);
 }

@@ -12,8 +12,9 @@ enum {
 	GAIN_SHIFT = 4,	  /* section 3.3: g = 1/16 */
 };
 
-static void dctcp_init(struct tcp_conn *c)
+static void dctcp_init(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
+	(void)ctx;
 	c->cc_state.dctcp.alpha = 1u << ALPHA_SHIFT; /* section 3.3, step 0 */
 	c->cc_state.dctcp.window_end = (uint32_t)c->snd_max_pos;
 	c->flags |= TCP_F_CC_WATCH;

@@ -1,8 +1,9 @@
 /* NewReno growth and back-off: RFC 5681 section 3.1, counting bytes as in RFC 3465. */
 #include <tcp/cc.h>
 
-static void newreno_init(struct tcp_conn *c)
+static void newreno_init(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
+	(void)ctx;
 	(void)c; /* all it needs is cwnd_acked */
 }
 

@@ -73,6 +73,9 @@ enum tcp_conn_flag {
 	TCP_F_SACK = 1 << 16,	      /* SACK permitted, both ways */
 	TCP_F_REASM = 1 << 17,	      /* there is a reassembly block */
 	TCP_F_DSACK = 1 << 18,	      /* dsack_start_seq, dsack_end_seq are to be reported */
+	TCP_F_CC_BLOCK = 1 << 21,     /* the congestion control has a block of its own */
+	TCP_F_PACED = 1 << 22,	      /* pace.c */
+	TCP_F_PACE_HOLD = 1 << 23,    /* no new data before pace_at_us */
 	TCP_F_CC_WATCH = 1 << 24,     /* the congestion control wants to see every ACK */
 	TCP_F_ECE_NOW = 1 << 25,      /* the last ACK had ECE */
 	TCP_F_CWR_WINDOW = 1 << 26,   /* we have answered a mark; nothing behind cwr_seq is acked */
@@ -127,9 +130,14 @@ struct tcp_dctcp { /* cc_dctcp.c; the first two are the receiver's, ecn.c */
 	uint32_t window_end; /* low bits of the position that ends the observation */
 	uint32_t acked_bytes, marked_bytes;
 };
+struct tcp_bbr_scratch { /* cc_bbr.c; the rest is in a block of its own */
+	uint32_t cwnd;
+	uint32_t timeouts, backoffs; /* not yet heeded */
+};
 union tcp_cc_state {
 	struct tcp_cubic cubic;
 	struct tcp_dctcp dctcp;
+	struct tcp_bbr_scratch bbr;
 	uint64_t word[5];
 };
 static_assert(sizeof(union tcp_cc_state) == 40, "every connection pays for it");
@@ -201,6 +209,9 @@ struct tcp_conn {
 	uint32_t rtt_last_us; /* sample of the ACK at hand, for congestion control; 0: none */
 	uint32_t cwr_seq;     /* end of what was sent when a mark was answered */
 
+	uint32_t pacing_rate; /* bytes a second; 0: not known, UINT32_MAX: no limit */
+	uint32_t pace_at_us;  /* low 32 bits of the clock: until then is taken (pace.c) */
+
 	/* Congestion control's own. */
 	union tcp_cc_state cc_state;
 
@@ -230,9 +241,11 @@ struct tcp_conn {
 	uint32_t due_next;
 	uint16_t due_flags;
 	uint16_t pad;
+	uint32_t cc_idx;
+	uint32_t pad2;
 };
-static_assert(sizeof(struct tcp_conn) == 416, "size is part of the arena's layout");
-static_assert(offsetof(struct tcp_conn, owner) == 376, "the engine's group is last");
+static_assert(sizeof(struct tcp_conn) == 432, "size is part of the arena's layout");
+static_assert(offsetof(struct tcp_conn, owner) == 384, "the engine's group is last");
 
 static inline bool tcp_conn_has(const struct tcp_conn *c, uint32_t flag)
 {

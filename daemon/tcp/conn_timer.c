@@ -11,6 +11,8 @@
  * life_at_us: 2 MSL in TIME-WAIT; the patience with a peer that leaves an orphan in FIN-WAIT-2;
  *   else keepalive. Keepalive is lazy: it looks at the time of the last segment when it fires.
  *
+ * A fourth time counts towards the deadline while new data is held: pace_at_us (pace.c).
+ *
  * A time-out counts as `retries`, which an ACK of something new clears (and any ACK while only
  * probes are out). `backoff` doubles the time-out; only a valid RTT sample clears it (RFC
  * 6298 section 5.7, Karn), or an ACK that opens the window.
@@ -86,6 +88,8 @@ uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_u
 	assert(!tcp_conn_loss(c, TCP_L_SCORE) || c->snd_nxt_pos == c->snd_max_pos);
 	arm_send(ctx, c, now_us);
 	c->entry.deadline_us = min_u64(c->send_at_us, min_u64(c->ack_at_us, c->life_at_us));
+	if (tcp_conn_has(c, TCP_F_PACE_HOLD))
+		c->entry.deadline_us = min_u64(c->entry.deadline_us, tcp_pace_settle(c, now_us));
 	return tcp_output_due(ctx, c) ? TCP_EV_OUTPUT : 0;
 }
 

@@ -173,6 +173,14 @@ uint32_t tcp_recovery_resend_tail(struct tcp_ctx *ctx, struct tcp_conn *c, uint6
 uint64_t tcp_tlp_timeout_us(const struct tcp_conn *c);
 void tcp_tlp_expired(struct tcp_ctx *ctx, struct tcp_conn *c);
 
+/* -- pace.c ---------------------------------------------------------------------------------- */
+
+/* With TCP_F_PACED: `len` bytes leave; and how large one piece may be, of `most`. */
+void tcp_pace_sent(struct tcp_conn *c, uint32_t len, uint64_t now_us);
+uint32_t tcp_pace_piece_max(const struct tcp_conn *c, uint32_t most);
+/* With TCP_F_PACE_HOLD: ends the hold if it is over, and says when it will be. */
+uint64_t tcp_pace_settle(struct tcp_conn *c, uint64_t now_us);
+
 /* -- ecn.c ----------------------------------------------------------------------------------- */
 
 /* Would our SYN ask for ECN? */

@@ -95,7 +95,10 @@ static uint32_t plan_most(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 
 	if (tcp_conn_has(c, TCP_F_CWR_OWED)) /* a port would say CWR in every piece */
 		return mss;
-	return ctx->cfg->tso_max_bytes > mss ? ctx->cfg->tso_max_bytes / mss * mss : mss;
+	if (ctx->cfg->tso_max_bytes <= mss)
+		return mss;
+	mss = ctx->cfg->tso_max_bytes / mss * mss;
+	return tcp_conn_has(c, TCP_F_PACED) ? tcp_pace_piece_max(c, mss) : mss;
 }
 
 static bool lost_goes_first(const struct tcp_conn *c)
@@ -112,7 +115,8 @@ static struct plan plan_next(const struct tcp_ctx *ctx, const struct tcp_conn *c
 	struct plan p = {.pos = nxt};
 	uint64_t left, usable;
 
-	if (!tcp_conn_sends(c) || nxt > c->snd_end_pos || lost_goes_first(c))
+	if (!tcp_conn_sends(c) || nxt > c->snd_end_pos || lost_goes_first(c) ||
+		tcp_conn_has(c, TCP_F_PACE_HOLD))
 		return p;
 	left = c->snd_end_pos - nxt;
 	usable = edge > nxt ? edge - nxt : 0;
@@ -323,6 +327,10 @@ static void put_data(struct batch *b, uint64_t pos, uint32_t len, bool fin)
 		c->rtt_pos = pos + len + fin;
 		c->rtt_sent_us = (uint32_t)b->now_us;
 	}
+	if (tcp_conn_has(c, TCP_F_PACED))
+		tcp_pace_sent(c, len, b->now_us);
+	if (tcp_conn_has(c, TCP_F_CC_WATCH))
+		tcp_cc_sent(b->ctx, c, pos + len, b->now_us);
 	if (pos + len + fin > c->snd_max_pos)
 		c->snd_max_pos = pos + len + fin;
 	c->last_tx_ms = tcp_ms(b->now_us);

@@ -101,7 +101,7 @@ uint32_t tcp_conn_establish(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 {
 	tcp_conn_set_state(c, TCP_ESTABLISHED);
 	ctx->counters->established++;
-	tcp_cc_start(c);
+	tcp_cc_start(ctx, c);
 	establish_rto(ctx, c);
 	c->retries = 0;
 	c->flags &= ~TCP_F_RTT_TIMED;
@@ -117,6 +117,7 @@ uint32_t tcp_conn_close(struct tcp_ctx *ctx, struct tcp_conn *c, int error, bool
 {
 	tcp_conn_free_reasm(ctx, c);
 	tcp_recovery_end(ctx, c);
+	tcp_cc_stop(ctx, c);
 	tcp_conn_set_state(c, TCP_CLOSED);
 	c->error = (uint16_t)error;
 	c->owe = rst ? TCP_OWE_RST : 0;
@@ -131,6 +132,7 @@ uint32_t tcp_conn_time_wait(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 {
 	tcp_conn_free_reasm(ctx, c);
 	tcp_recovery_end(ctx, c);
+	tcp_cc_stop(ctx, c);
 	tcp_conn_set_state(c, TCP_TIME_WAIT);
 	c->life_at_us = now_us + 2ull * ctx->cfg->msl_us;
 	return TCP_EV_TIME_WAIT;

@@ -200,6 +200,11 @@ struct tcp_ops {
 	struct tcp_score *(*score_alloc)(void *arg, struct tcp_conn *c);
 	struct tcp_score *(*score_get)(void *arg, const struct tcp_conn *c);
 	void (*score_free)(void *arg, struct tcp_conn *c);
+	/* A block of TCP_CC_BLOCK_BYTES for a congestion control that needs one (tcp/cc.h): NULL
+	 * when out or when there is no such pool (cc_alloc NULL); get only after alloc. */
+	void *(*cc_alloc)(void *arg, struct tcp_conn *c);
+	void *(*cc_get)(void *arg, const struct tcp_conn *c);
+	void (*cc_free)(void *arg, struct tcp_conn *c);
 };
 
 /* RFC 3168 section 5: the low two bits of TOS or traffic class. */
@@ -237,6 +242,7 @@ struct tcp_config {
 	uint32_t rcvbuf_max_bytes;    /* decides our window scale */
 	uint32_t challenge_ack_per_s; /* RFC 5961 section 7, per engine */
 	uint32_t ecn;                 /* enum tcp_ecn_mode */
+	bool pacing;                  /* pace.c, whatever the congestion control */
 	uint32_t cc;                  /* enum tcp_cc_id: the congestion control of new ones */
 	bool timestamps;
 	bool window_scale;

@@ -124,10 +124,9 @@ void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 
 int tcp_set_congestion(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t id)
 {
-	(void)ctx;
 	if (id >= TCP_CC_COUNT)
 		return -ENOENT;
-	tcp_cc_switch(c, (enum tcp_cc_id)id);
+	tcp_cc_switch(ctx, c, (enum tcp_cc_id)id);
 	return 0;
 }
 

@@ -118,6 +118,7 @@ void sim_check_clean(const struct sim_host *h)
 	SIM_CHECK(!e->descs.used, "%u send descriptors leaked", e->descs.used);
 	SIM_CHECK(!e->reasms.used, "%u reassembly blocks leaked", e->reasms.used);
 	SIM_CHECK(!e->scores.used, "%u scoreboards leaked", e->scores.used);
+	SIM_CHECK(!e->ccs.used, "%u congestion control blocks leaked", e->ccs.used);
 	SIM_CHECK(e->due.head == NONE && e->neigh_waiters.head == NONE, "a list is not empty");
 	check_pool(&e->pending_chunks, "pending pool");
 	for (uint32_t i = 0; i < e->session_capacity; i++)

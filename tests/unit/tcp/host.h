@@ -39,6 +39,9 @@ struct host {
 	struct tcp_ctx ctx;
 	struct tcp_conn c;
 	struct tcp_reasm reasm;
+	_Alignas(8) uint8_t cc_block[TCP_CC_BLOCK_BYTES];
+	bool cc_used;
+	bool cc_refuse;
 	bool reasm_used;
 	bool reasm_refuse;
 	struct tcp_score score;
@@ -151,6 +154,36 @@ static inline void host_score_free(void *arg, struct tcp_conn *c)
 	h->score_used = false;
 }
 
+static inline void *host_cc_alloc(void *arg, struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_false(h->cc_used);
+	if (h->cc_refuse)
+		return NULL;
+	h->cc_used = true;
+	return h->cc_block;
+}
+
+static inline void *host_cc_get(void *arg, const struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_true(h->cc_used);
+	return h->cc_block;
+}
+
+static inline void host_cc_free(void *arg, struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_true(h->cc_used);
+	h->cc_used = false;
+}
+
 static inline void host_init(struct host *h)
 {
 	memset(h, 0, sizeof(*h));
@@ -166,6 +199,9 @@ static inline void host_init(struct host *h)
 		.score_alloc = host_score_alloc,
 		.score_get = host_score_get,
 		.score_free = host_score_free,
+		.cc_alloc = host_cc_alloc,
+		.cc_get = host_cc_get,
+		.cc_free = host_cc_free,
 	};
 	h->ctx.cfg = &h->cfg;
 	h->ctx.ops = &h->ops;
@@ -303,6 +339,7 @@ struct host_open {
 	bool ts;
 	bool wscale; /* shift 7 */
 	bool sack;
+	uint32_t rtt_us; /* of the handshake; 0: 1 ms */
 	bool ecn;    /* the SYN|ACK agrees, if our SYN asks */
 };
 
@@ -313,7 +350,7 @@ static inline void host_establish(struct host *h, struct host_open o)
 
 	host_connect(h);
 	host_output_one(h);
-	h->now_us += 1 * MS_US;
+	h->now_us += o.rtt_us ? o.rtt_us : MS_US;
 	s = host_segment(h, TCP_SYN | TCP_ACK | (o.ecn ? TCP_ECE : 0), 0, 1, o.wnd, 0);
 	s.opt.has_mss = true;
 	s.opt.mss = o.mss ? o.mss : 1460;
@@ -322,7 +359,7 @@ static inline void host_establish(struct host *h, struct host_open o)
 	s.opt.sack_permitted = o.sack;
 	s.opt.has_ts = o.ts;
 	s.opt.ts_val = h->ts_val;
-	s.opt.ts_ecr = tcp_ts_val(h->now_us - MS_US, h->c.ts_offset);
+	s.opt.ts_ecr = tcp_ts_val(h->now_us - (o.rtt_us ? o.rtt_us : MS_US), h->c.ts_offset);
 	host_deliver(h, &s);
 	assert_int_equal(h->c.state, TCP_ESTABLISHED);
 	assert_int_equal(host_output_one(h)->flags, TCP_ACK);

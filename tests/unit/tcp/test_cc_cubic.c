@@ -17,7 +17,7 @@ static int setup(void **state)
 	c->cc = TCP_CC_CUBIC;
 	c->snd_mss_bytes = MSS;
 	c->srtt_us = RTT_MS * 1000;
-	tcp_cc_start(c);
+	tcp_cc_start(&h.ctx, c);
 	return 0;
 }
 
@@ -101,7 +101,7 @@ static void test_cubic_given_any_round_trip_grows_alike(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		uint64_t start_us = h.now_us;
 
-		tcp_cc_start(c);
+		tcp_cc_start(&h.ctx, c);
 		c->srtt_us = (uint32_t)rtt_us[i];
 		lose(4000, TCP_CC_LOSS);
 		while (h.now_us < start_us + 8 * SEC_US)
