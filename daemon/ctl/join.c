@@ -33,9 +33,11 @@ static void fill_congestion(struct proto_msg_attached *a, const struct tcp_confi
 	static_assert((int)TCP_CC_COUNT <= (int)PROTO_CONGESTION_MAX, "room for every name");
 
 	a->congestion = cfg->cc;
-	for (unsigned int i = 0; i < TCP_CC_COUNT; i++)
-		strlcpy(a->congestion_name[i], tcp_cc_name(i), sizeof(a->congestion_name[i]));
-	a->congestion_count = TCP_CC_COUNT;
+	for (unsigned int i = 0; i < TCP_CC_COUNT && tcp_cc_name_in(cfg, i); i++) {
+		strlcpy(a->congestion_name[i], tcp_cc_name_in(cfg, i),
+			sizeof(a->congestion_name[i]));
+		a->congestion_count = i + 1;
+	}
 }
 
 static void fill_attached(const struct ctl_session *c, struct proto_msg_attached *a)

@@ -2,6 +2,7 @@
 #include <tcp/cc.h>
 
 #include <tcp/counters.h>
+#include <tcp/mtcp_cc_plugin.h>
 
 #include <string.h>
 
@@ -10,6 +11,7 @@ static const struct tcp_cc_ops *const algorithms[TCP_CC_COUNT] = {
 	[TCP_CC_CUBIC] = &tcp_cc_cubic,
 	[TCP_CC_DCTCP] = &tcp_cc_dctcp,
 	[TCP_CC_BBR] = &tcp_cc_bbr,
+	[TCP_CC_PLUGIN] = &tcp_cc_plugin,
 };
 
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp_conn *c)
@@ -21,6 +23,13 @@ const struct tcp_cc_ops *tcp_cc_of(const struct tcp_conn *c)
 const char *tcp_cc_name(unsigned int id)
 {
 	return id < TCP_CC_COUNT ? algorithms[id]->name : NULL;
+}
+
+const char *tcp_cc_name_in(const struct tcp_config *cfg, unsigned int id)
+{
+	if (id == TCP_CC_PLUGIN)
+		return cfg->cc_plugin ? cfg->cc_plugin->name : NULL;
+	return tcp_cc_name(id);
 }
 
 int tcp_cc_find(const char *name)
@@ -50,6 +59,7 @@ static void begin(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	const struct tcp_cc_ops *ops = tcp_cc_of(c);
 
+	assert(c->cc != TCP_CC_PLUGIN || ctx->cfg->cc_plugin);
 	memset(&c->cc_state, 0, sizeof(c->cc_state));
 	c->cc_phase = 0;
 	c->flags &= ~(TCP_F_CC_WATCH | TCP_F_PACED | TCP_F_PACE_HOLD);
@@ -99,18 +109,19 @@ void tcp_cc_switch(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_cc_id id)
 		begin(ctx, c);
 }
 
-void tcp_cc_backoff(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
+void tcp_cc_backoff(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
 {
-	c->ssthresh = tcp_cc_of(c)->ssthresh(c, flight_bytes, why);
+	c->ssthresh = tcp_cc_of(c)->ssthresh(ctx, c, flight_bytes, why);
 	c->cwnd_acked = 0;
 	if (tcp_conn_has(c, TCP_F_ECN))
 		c->flags |= TCP_F_CWR_OWED; /* RFC 3168 section 6.1.2: whatever the reason */
 }
 
-void tcp_cc_undo(struct tcp_conn *c)
+void tcp_cc_undo(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	if (tcp_cc_of(c)->undo)
-		tcp_cc_of(c)->undo(c);
+		tcp_cc_of(c)->undo(ctx, c);
 }
 
 /* RFC 7661 section 1, RFC 2861: a window that is not used proves nothing. */

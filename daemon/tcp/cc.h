@@ -20,7 +20,14 @@
 #include <tcp/conn.h>
 
 /* Also the number in struct tcp_config.cc and in the flow list; TCP_CC_NEWRENO is 0. */
-enum tcp_cc_id { TCP_CC_NEWRENO, TCP_CC_CUBIC, TCP_CC_DCTCP, TCP_CC_BBR, TCP_CC_COUNT };
+enum tcp_cc_id {
+	TCP_CC_NEWRENO,
+	TCP_CC_CUBIC,
+	TCP_CC_DCTCP,
+	TCP_CC_BBR,
+	TCP_CC_PLUGIN,
+	TCP_CC_COUNT
+};
 
 /* Why the window shrinks. */
 enum tcp_cc_why {
@@ -40,11 +47,12 @@ struct tcp_cc_ops {
 	/* Clears its own state; cwnd and ssthresh are set by the caller. */
 	void (*init)(struct tcp_ctx *ctx, struct tcp_conn *c);
 	/* The slow start threshold with `flight_bytes` in flight, bytes. */
-	uint32_t (*ssthresh)(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why);
+	uint32_t (*ssthresh)(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes,
+		enum tcp_cc_why why);
 	/* Grows cwnd: something was acknowledged outside recovery while cwnd was in use. */
 	void (*acked)(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_cc_ack *a);
 	/* The last ssthresh() was for nothing; NULL: nothing to restore. */
-	void (*undo)(struct tcp_conn *c);
+	void (*undo)(struct tcp_ctx *ctx, struct tcp_conn *c);
 	/* Told of every ACK of something new, in recovery too, before `acked`; only while
 	 * TCP_F_CC_WATCH is set, which init does. */
 	void (*observe)(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_cc_ack *a);
@@ -57,6 +65,7 @@ extern const struct tcp_cc_ops tcp_cc_newreno;
 extern const struct tcp_cc_ops tcp_cc_cubic;
 extern const struct tcp_cc_ops tcp_cc_dctcp;
 extern const struct tcp_cc_ops tcp_cc_bbr;
+extern const struct tcp_cc_ops tcp_cc_plugin;
 
 enum {
 	TCP_CWND_MAX_BYTES = 1 << 30, /* the largest window there is (RFC 7323 section 2.3) */
@@ -68,6 +77,8 @@ const struct tcp_cc_ops *tcp_cc_of(const struct tcp_conn *c);
 
 /* The table's name by number, NULL if there is none; and the number by name, -1. */
 const char *tcp_cc_name(unsigned int id);
+/* The same, but a plug-in's is its own; NULL also if none is loaded. */
+const char *tcp_cc_name_in(const struct tcp_config *cfg, unsigned int id);
 int tcp_cc_find(const char *name);
 
 /* RFC 6928 section 2: ten segments; one after a SYN that was lost more than once. Bytes. */
@@ -87,10 +98,11 @@ void *tcp_cc_block(const struct tcp_ctx *ctx, const struct tcp_conn *c);
 void tcp_cc_switch(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_cc_id id);
 
 /* Sets ssthresh for what has happened with `flight_bytes` in flight; cwnd stays. */
-void tcp_cc_backoff(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why);
+void tcp_cc_backoff(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why);
 
 /* The last tcp_cc_backoff() was a mistake; the caller restores cwnd and ssthresh. */
-void tcp_cc_undo(struct tcp_conn *c);
+void tcp_cc_undo(struct tcp_ctx *ctx, struct tcp_conn *c);
 
 /* Something was acknowledged outside recovery; `used`: cwnd was what limited the sender. */
 void tcp_cc_acked(

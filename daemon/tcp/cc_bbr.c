@@ -611,11 +611,13 @@ static void bbr_init(struct tcp_ctx *ctx, struct tcp_conn *c)
 }
 
 /* Recovery may go on with the window that there is; only a time-out starts from one segment. */
-static uint32_t bbr_ssthresh(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
+static uint32_t bbr_ssthresh(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
 {
 	struct tcp_bbr_scratch *s = &c->cc_state.bbr;
 	uint32_t floor = MIN_SEGMENTS * (uint32_t)c->snd_mss_bytes;
 
+	(void)ctx;
 	(void)flight_bytes;
 	s->backoffs++;
 	if (why == TCP_CC_TIMEOUT) {
@@ -630,8 +632,9 @@ static uint32_t bbr_ssthresh(struct tcp_conn *c, uint64_t flight_bytes, enum tcp
 }
 
 /* Recovery has restored cwnd: what it was before is the truth again. */
-static void bbr_undo(struct tcp_conn *c)
+static void bbr_undo(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
+	(void)ctx;
 	if (c->cwnd > c->cc_state.bbr.cwnd)
 		c->cc_state.bbr.cwnd = c->cwnd;
 }

@@ -87,12 +87,14 @@ static void cubic_init(struct tcp_ctx *ctx, struct tcp_conn *c)
 }
 
 /* Sections 4.6 to 4.8. After a time-out the plateau is where slow start will end. */
-static uint32_t cubic_ssthresh(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
+static uint32_t cubic_ssthresh(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
 {
 	struct tcp_cubic *s = &c->cc_state.cubic;
 	uint32_t floor = 2u * c->snd_mss_bytes;
 	uint64_t less = flight_bytes * BETA_NUM / BETA_DEN;
 
+	(void)ctx;
 	leave_first_slow_start(c);
 	s->undo = s->avoid;
 	s->cwnd_prior = c->cwnd;
@@ -107,8 +109,9 @@ static uint32_t cubic_ssthresh(struct tcp_conn *c, uint64_t flight_bytes, enum t
 }
 
 /* Section 4.9.1. */
-static void cubic_undo(struct tcp_conn *c)
+static void cubic_undo(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
+	(void)ctx;
 	leave_first_slow_start(c);
 	c->cc_state.cubic.avoid = c->cc_state.cubic.undo;
 }

@@ -48,13 +48,14 @@ static void dctcp_observe(struct tcp_ctx *ctx, struct tcp_conn *c, const struct 
 }
 
 /* Section 3.4 for marks, section 3.5 for loss. */
-static uint32_t dctcp_ssthresh(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
+static uint32_t dctcp_ssthresh(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
 {
 	uint32_t floor = 2u * c->snd_mss_bytes;
 	uint64_t less;
 
 	if (why != TCP_CC_ECN)
-		return tcp_cc_newreno.ssthresh(c, flight_bytes, why);
+		return tcp_cc_newreno.ssthresh(ctx, c, flight_bytes, why);
 	less = ((uint64_t)c->cwnd * c->cc_state.dctcp.alpha) >> (ALPHA_SHIFT + 1);
 	return c->cwnd > less + floor ? (uint32_t)(c->cwnd - less) : floor;
 }

@@ -8,11 +8,13 @@ static void newreno_init(struct tcp_ctx *ctx, struct tcp_conn *c)
 }
 
 /* RFC 5681 equation 4. */
-static uint32_t newreno_ssthresh(struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
+static uint32_t newreno_ssthresh(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
 {
 	uint64_t half = flight_bytes / 2;
 	uint32_t floor = 2u * c->snd_mss_bytes;
 
+	(void)ctx;
 	(void)why;
 	return half > floor ? (uint32_t)half : floor;
 }

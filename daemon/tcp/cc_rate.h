@@ -36,7 +36,7 @@ struct tcp_rate {
 	uint64_t first_sent_us;
 	uint64_t lost;
 	uint64_t app_limited; /* samples up to this `delivered` say little; 0: none */
-	uint64_t reached; /* una and what is SACKed beyond it, bytes: `delivered` follows it */
+	uint64_t reached;     /* una and what is SACKed beyond it, bytes: `delivered` follows it */
 	uint32_t retrans_seen;
 	uint32_t pad2;
 	uint32_t head, count;

@@ -94,7 +94,7 @@ void tcp_ecn_acked(struct tcp_rx *rx)
 	rx->ctx->counters->ecn_ece_in++;
 	if (tcp_conn_has(c, TCP_F_CWR_WINDOW) || tcp_conn_in_episode(c) || c->snd_max_pos == 0)
 		return;
-	tcp_cc_backoff(c, flight < c->cwnd ? flight : c->cwnd, TCP_CC_ECN);
+	tcp_cc_backoff(rx->ctx, c, flight < c->cwnd ? flight : c->cwnd, TCP_CC_ECN);
 	if (c->cwnd > c->ssthresh)
 		c->cwnd = c->ssthresh;
 	c->flags |= TCP_F_CWR_WINDOW;

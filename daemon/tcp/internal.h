@@ -208,9 +208,10 @@ void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c);
 /* The retransmission timer has expired (RFC 6298 section 5.4 ff.). */
 void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 /* ssthresh comes down; `acked` bytes of the flight are just acknowledged. */
-void tcp_loss_back_off(struct tcp_conn *c, uint32_t acked_bytes, bool timeout);
+void tcp_loss_back_off(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes, bool timeout);
 /* The last one was for nothing; the caller has restored cwnd and ssthresh. */
-void tcp_loss_undo(struct tcp_conn *c);
+void tcp_loss_undo(struct tcp_ctx *ctx, struct tcp_conn *c);
 /* Outside recovery cwnd grows, if it was in use. */
 void tcp_loss_grow(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes,
 	uint64_t flight_bytes, uint64_t now_us);

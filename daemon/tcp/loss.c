@@ -19,11 +19,12 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 }
 
 /* RFC 5681 section 3.2 step 2: what limited transmit has sent does not count. */
-void tcp_loss_back_off(struct tcp_conn *c, uint32_t acked_bytes, bool timeout)
+void tcp_loss_back_off(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes, bool timeout)
 {
 	uint64_t flight = min_u64(tcp_conn_flight(c) + acked_bytes, c->cwnd);
 
-	tcp_cc_backoff(c, flight, timeout ? TCP_CC_TIMEOUT : TCP_CC_LOSS);
+	tcp_cc_backoff(ctx, c, flight, timeout ? TCP_CC_TIMEOUT : TCP_CC_LOSS);
 }
 
 static void loss_owe_retransmission(struct tcp_conn *c)
@@ -35,7 +36,7 @@ static void loss_owe_retransmission(struct tcp_conn *c)
 /* RFC 6582 section 3.2 step 2. */
 static void loss_enter_recovery(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
-	tcp_loss_back_off(c, 0, false);
+	tcp_loss_back_off(ctx, c, 0, false);
 	c->recover_pos = c->snd_max_pos;
 	c->flags |= TCP_F_RECOVERY | TCP_F_RECOVER_SET;
 	c->flags &= ~TCP_F_PARTIAL_ACK;
@@ -116,11 +117,11 @@ void tcp_loss_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_byte
 }
 
 /* Without a scoreboard everything goes again from una on. */
-static void loss_go_back(struct tcp_conn *c)
+static void loss_go_back(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	/* RFC 5681 section 3.1: the threshold stands when the same segment is lost again. */
 	if (c->retries == 0)
-		tcp_loss_back_off(c, 0, true);
+		tcp_loss_back_off(ctx, c, 0, true);
 	c->cwnd = c->snd_mss_bytes;
 	c->snd_nxt_pos = tcp_conn_una(c);
 }
@@ -128,7 +129,7 @@ static void loss_go_back(struct tcp_conn *c)
 void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	if (!tcp_recovery_timeout(ctx, c, now_us))
-		loss_go_back(c);
+		loss_go_back(ctx, c);
 	c->cwnd_acked = 0;
 	c->recover_pos = c->snd_max_pos; /* RFC 6582 section 4 */
 	c->flags |= TCP_F_RECOVER_SET;
@@ -142,7 +143,7 @@ void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 	ctx->counters->rto_timeouts++;
 }
 
-void tcp_loss_undo(struct tcp_conn *c)
+void tcp_loss_undo(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
-	tcp_cc_undo(c);
+	tcp_cc_undo(ctx, c);
 }

@@ -35,12 +35,18 @@ static void rate_from_window(struct tcp_conn *c)
 	c->pacing_rate = rate < UINT32_MAX ? (uint32_t)rate : UINT32_MAX;
 }
 
+/* cc_phase of a plug-in: it sets the rate. */
+static bool sets_rate(const struct tcp_conn *c)
+{
+	return tcp_cc_of(c)->paced || (c->cc == TCP_CC_PLUGIN && c->cc_phase);
+}
+
 void tcp_pace_sent(struct tcp_conn *c, uint32_t len, uint64_t now_us)
 {
 	int32_t behind_us = (int32_t)((uint32_t)now_us - c->pace_at_us);
 	uint64_t take_us;
 
-	if (!tcp_cc_of(c)->paced)
+	if (!sets_rate(c))
 		rate_from_window(c);
 	if (c->pacing_rate == 0 || c->pacing_rate == UINT32_MAX)
 		return;

@@ -118,7 +118,7 @@ static void undo(struct tcp_round *r, uint64_t *counter)
 	c->cwnd = max_u32(c->cwnd, r->s->prior_cwnd);
 	c->ssthresh = max_u32(c->ssthresh, r->s->prior_ssthresh);
 	leave_episode(c);
-	tcp_loss_undo(c);
+	tcp_loss_undo(r->ctx, c);
 	undo_unmark_lost(r);
 }
 
@@ -165,7 +165,7 @@ static void enter_recovery(struct tcp_round *r)
 	struct tcp_conn *c = r->c;
 
 	undo_save(r);
-	tcp_loss_back_off(c, r->acked, false);
+	tcp_loss_back_off(r->ctx, c, r->acked, false);
 	tcp_prr_enter(r);
 	c->recover_pos = c->snd_max_pos;
 	c->flags |= TCP_F_RECOVERY | TCP_F_RECOVER_SET;
@@ -224,7 +224,7 @@ static void time_out(struct tcp_round *r)
 	else if (tcp_conn_has(c, TCP_F_RECOVERY))
 		r->s->undo = false; /* what was lost before is no false alarm */
 	if (c->retries == 0)
-		tcp_loss_back_off(c, 0, true);
+		tcp_loss_back_off(r->ctx, c, 0, true);
 	tcp_rack_timeout(r);
 	r->s->frto = open && c->retries == 0 ? 2 : 0;
 	leave_episode(c);

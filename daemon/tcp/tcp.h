@@ -221,6 +221,8 @@ enum tcp_ecn_mode {
 	TCP_ECN_ON,      /* ask */
 };
 
+struct mtcp_cc_plugin;
+
 struct tcp_config {
 	uint32_t mss_max_bytes;       /* from the port's MTU: MTU - 40 */
 	uint32_t mss_min_bytes;       /* lower clamp of a peer's MSS: 48 */
@@ -243,6 +245,7 @@ struct tcp_config {
 	uint32_t challenge_ack_per_s; /* RFC 5961 section 7, per engine */
 	uint32_t ecn;                 /* enum tcp_ecn_mode */
 	bool pacing;                  /* pace.c, whatever the congestion control */
+	const struct mtcp_cc_plugin *cc_plugin; /* tcp/mtcp_cc_plugin.h; NULL: none */
 	uint32_t cc;                  /* enum tcp_cc_id: the congestion control of new ones */
 	bool timestamps;
 	bool window_scale;

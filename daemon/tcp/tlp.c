@@ -45,7 +45,7 @@ static void tlp_repaired(struct tcp_round *r)
 	struct tcp_conn *c = r->c;
 
 	r->ctx->counters->tlp_recoveries++;
-	tcp_loss_back_off(c, r->acked, false);
+	tcp_loss_back_off(r->ctx, c, r->acked, false);
 	c->cwnd = c->ssthresh;
 }
 

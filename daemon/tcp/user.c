@@ -124,7 +124,7 @@ void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 
 int tcp_set_congestion(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t id)
 {
-	if (id >= TCP_CC_COUNT)
+	if (id >= TCP_CC_COUNT || !tcp_cc_name_in(ctx->cfg, (unsigned int)id))
 		return -ENOENT;
 	tcp_cc_switch(ctx, c, (enum tcp_cc_id)id);
 	return 0;

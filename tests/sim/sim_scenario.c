@@ -10,6 +10,7 @@
 #include "sim_fail.h"
 
 #include <tcp/cc.h>
+#include <tcp/mtcp_cc_plugin.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -93,12 +94,45 @@ static void draw_link(struct scenario *s)
 		p->queue_max_bytes = sim_rng_range(&s->rng, 20000, 500000);
 }
 
+/* A plug-in that does as it likes; what it gives back is held in bounds. */
+static void erratic_init(struct mtcp_cc_view *v)
+{
+	v->cwnd = 0;
+}
+static void erratic_acked(
+	struct mtcp_cc_view *v, uint32_t acked_bytes, uint32_t rtt_us, uint64_t now_us)
+{
+	v->state[0] = v->state[0] * 6364136223846793005u + now_us + acked_bytes + rtt_us;
+	v->cwnd = v->state[0] >> 62 == 0 ? 0 : (uint32_t)(v->state[0] >> (33 + v->state[0] % 20));
+	v->ssthresh = (uint32_t)(v->state[0] >> 20);
+	v->pacing_rate = v->state[0] >> 61 == 1 ? UINT32_MAX >> v->state[0] % 16 : 0;
+}
+static uint32_t erratic_ssthresh(struct mtcp_cc_view *v, enum mtcp_cc_why why)
+{
+	v->state[1] += why;
+	return v->state[1] % 3 == 0 ? 0 : UINT32_MAX;
+}
+static void erratic_undo(struct mtcp_cc_view *v)
+{
+	v->state[0]++;
+}
+static const struct mtcp_cc_plugin erratic = {
+	.abi = MTCP_CC_PLUGIN_ABI,
+	.size = sizeof(struct mtcp_cc_plugin),
+	.name = "erratic",
+	.init = erratic_init,
+	.acked = erratic_acked,
+	.ssthresh = erratic_ssthresh,
+	.undo = erratic_undo,
+};
+
 static void draw_host(struct scenario *s, struct sim_host_config *h, uint16_t mtu)
 {
 	h->mtu_bytes = mtu;
 	h->tcp.mss_max_bytes = mtu - 40u;
 	h->tcp.tso_max_bytes = one_in(s, 2) ? 0 : (uint32_t)sim_rng_range(&s->rng, mtu, 65535);
 	h->tcp.timestamps = !one_in(s, 4);
+	h->tcp.cc_plugin = &erratic;
 	h->tcp.cc = (uint32_t)below(s, TCP_CC_COUNT);
 	h->tcp.pacing = one_in(s, 3);
 	h->tcp.ecn = (uint32_t)below(s, TCP_ECN_ON + 1);

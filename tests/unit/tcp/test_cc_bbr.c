@@ -165,7 +165,7 @@ static void test_bbr_given_mark_backs_off(void **state)
 	open_with(TCP_CC_BBR);
 	path_run(&p, 2 * SEC_US);
 	before = h.c.cc_state.bbr.cwnd;
-	tcp_cc_backoff(&h.c, before, TCP_CC_ECN);
+	tcp_cc_backoff(&h.ctx, &h.c, before, TCP_CC_ECN);
 	assert_int_equal(h.c.ssthresh, before * 70ull / 100);
 }
 

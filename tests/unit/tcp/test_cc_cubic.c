@@ -32,7 +32,7 @@ static int teardown(void **state)
 static void lose(uint32_t cwnd_segments, enum tcp_cc_why why)
 {
 	c->cwnd = cwnd_segments * MSS;
-	tcp_cc_backoff(c, c->cwnd, why);
+	tcp_cc_backoff(&h.ctx, c, c->cwnd, why);
 	c->cwnd = c->ssthresh;
 }
 
@@ -118,7 +118,7 @@ static void test_cubic_given_huge_window_does_not_overflow(void **state)
 	(void)state;
 	c->snd_mss_bytes = 48;
 	c->cwnd = TCP_CWND_MAX_BYTES;
-	tcp_cc_backoff(c, c->cwnd, TCP_CC_LOSS);
+	tcp_cc_backoff(&h.ctx, c, c->cwnd, TCP_CC_LOSS);
 	last = c->cwnd = c->ssthresh;
 	for (int i = 0; i < 4000; i++) {
 		h.now_us += 500 * MS_US;
@@ -184,9 +184,9 @@ static void test_cubic_given_spurious_loss_goes_on_along_the_old_curve(void **st
 	before = c->cc_state.cubic.avoid;
 	cwnd = c->cwnd;
 	ssthresh = c->ssthresh;
-	tcp_cc_backoff(c, c->cwnd, TCP_CC_LOSS);
+	tcp_cc_backoff(&h.ctx, c, c->cwnd, TCP_CC_LOSS);
 	assert_memory_not_equal(&before, &c->cc_state.cubic.avoid, sizeof(before));
-	tcp_cc_undo(c);
+	tcp_cc_undo(&h.ctx, c);
 	c->cwnd = cwnd;
 	c->ssthresh = ssthresh;
 	assert_memory_equal(&before, &c->cc_state.cubic.avoid, sizeof(before));
@@ -215,7 +215,7 @@ static void test_cubic_given_tiny_flight_keeps_two_segments(void **state)
 {
 	(void)state;
 	c->cwnd = 2 * MSS;
-	tcp_cc_backoff(c, MSS, TCP_CC_LOSS);
+	tcp_cc_backoff(&h.ctx, c, MSS, TCP_CC_LOSS);
 	assert_int_equal(c->ssthresh, 2 * MSS);
 }
 

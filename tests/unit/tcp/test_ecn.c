@@ -364,7 +364,7 @@ static void test_dctcp_given_mark_backs_off_by_half_of_alpha(void **state)
 	ack(TCP_ECE, 1);
 	assert_int_equal(h.c.cwnd, 35 * MSS);
 	h.c.cwnd = 40 * MSS;
-	tcp_cc_backoff(&h.c, 40 * MSS, TCP_CC_LOSS);
+	tcp_cc_backoff(&h.ctx, &h.c, 40 * MSS, TCP_CC_LOSS);
 	assert_int_equal(h.c.ssthresh, 20 * MSS); /* loss is loss */
 }
 
