@@ -218,6 +218,12 @@ static void add_conn(json_t *obj, const struct engine_flow_info *f)
 	add_int(obj, "segs_in", f->segs_in);
 	add_int(obj, "retrans", f->retrans_total);
 	add_int(obj, "unacked", f->unacked_segs);
+	add_int(obj, "retrans_now", f->resent_segs);
+	add_int(obj, "lost", f->lost_segs);
+	add_int(obj, "sacked", f->sacked_segs);
+	add_int(obj, "dsack_dups", f->dsack_dups);
+	add_int(obj, "reord_seen", f->reord_seen);
+	add_int(obj, "rcv_ooopack", f->rcv_ooo_segs);
 	add_int(obj, "chunks", f->chunks);
 	json_object_set_new(obj, "ts", json_boolean(f->timestamps));
 	json_object_set_new(obj, "sack", json_boolean(f->sack));
