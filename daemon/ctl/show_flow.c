@@ -218,6 +218,12 @@ static void add_conn(struct show *w, json_t *obj, const struct engine_flow_info 
 	add_int(obj, "segs_in", f->segs_in);
 	add_int(obj, "retrans", f->retrans_total);
 	add_int(obj, "unacked", f->unacked_segs);
+	add_int(obj, "retrans_now", f->resent_segs);
+	add_int(obj, "lost", f->lost_segs);
+	add_int(obj, "sacked", f->sacked_segs);
+	add_int(obj, "dsack_dups", f->dsack_dups);
+	add_int(obj, "reord_seen", f->reord_seen);
+	add_int(obj, "rcv_ooopack", f->rcv_ooo_segs);
 	add_int(obj, "chunks", f->chunks);
 	json_object_set_new(obj, "ecn", json_boolean(f->ecn));
 	json_object_set_new(obj, "cc", json_string(tcp_cc_name_in(&w->s->p.cfg->tcp, f->cc)));

@@ -163,6 +163,8 @@ struct engine_flow_info {
 	uint8_t snd_wscale, rcv_wscale;
 	uint64_t bytes_acked, bytes_received, segs_in, segs_out;
 	uint32_t retrans_total, unacked_segs;
+	uint32_t resent_segs, lost_segs, sacked_segs;  /* in flight */
+	uint32_t dsack_dups, reord_seen, rcv_ooo_segs; /* ever */
 	int64_t deadline_in_us; /* -1: none */
 	bool timestamps, sack, ecn, orphan;
 	uint32_t chunks; /* receive chunks held */

@@ -24,12 +24,11 @@ static uint32_t segments(uint64_t bytes, uint32_t mss)
 	return mss ? (uint32_t)((bytes + mss - 1) / mss) : 0;
 }
 
-/* What was sent again and is in flight. */
-static uint64_t resent_bytes(struct engine *e, const struct tcp_conn *c)
+uint32_t info_resent_segs(struct engine *e, const struct tcp_conn *c)
 {
-	const struct tcp_score *s = tcp_conn_loss(c, TCP_L_SCORE) ? e->ops.score_get(e, c) : NULL;
-
-	return s ? tcp_score_bytes(s, TCP_PIECE_RESENT) - tcp_score_bytes(s, TCP_PIECE_LOST) : 0;
+	if (!tcp_conn_loss(c, TCP_L_SCORE))
+		return 0;
+	return segments(tcp_score_resent_bytes(e->ops.score_get(e, c)), c->snd_mss_bytes);
 }
 
 /* Linux's enum tcp_ca_state: open, disorder, recovery, loss. */
@@ -61,7 +60,7 @@ uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_
 		.tcpi_unacked = segments(tcp_conn_flight(c), mss),
 		.tcpi_sacked = segments(c->sacked_bytes, mss),
 		.tcpi_lost = segments(c->lost_bytes, mss),
-		.tcpi_retrans = segments(resent_bytes(e, c), mss),
+		.tcpi_retrans = info_resent_segs(e, c),
 		.tcpi_reordering = 3,
 		.tcpi_dsack_dups = c->dsack_dups,
 		.tcpi_reord_seen = c->reord_seen,

@@ -466,6 +466,7 @@ uint64_t bell_slow_until_us(struct engine *e, uint32_t uid);
 
 /* info.c: struct tcp_info for a connection; returns its length. */
 uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_t max);
+uint32_t info_resent_segs(struct engine *e, const struct tcp_conn *c);
 
 /* command.c, list.c */
 unsigned int command_run(struct engine *e);

@@ -268,3 +268,13 @@ uint64_t tcp_score_bytes(const struct tcp_score *s, uint32_t flags)
 			n += s->rec[s->first + i].end_pos - tcp_score_start(s, i);
 	return n;
 }
+
+uint64_t tcp_score_resent_bytes(const struct tcp_score *s)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < s->count; i++)
+		if (s->rec[s->first + i].flags == TCP_PIECE_RESENT)
+			n += s->rec[s->first + i].end_pos - tcp_score_start(s, i);
+	return n;
+}

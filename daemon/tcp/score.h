@@ -120,7 +120,10 @@ bool tcp_score_resend(struct tcp_score *s, uint64_t start_pos, uint64_t end_pos,
 /* Joins neighbours that have become equal; after flags were changed through tcp_score_at(). */
 void tcp_score_tidy(struct tcp_score *s);
 
-/* Bytes of records with any of `flags`; for checks and for TCP_INFO. */
+/* Bytes of records with any of `flags`; for checks. */
 uint64_t tcp_score_bytes(const struct tcp_score *s, uint32_t flags);
+
+/* Bytes that were sent again and are in flight; for TCP_INFO. */
+uint64_t tcp_score_resent_bytes(const struct tcp_score *s);
 
 #endif

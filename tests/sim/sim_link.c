@@ -226,6 +226,8 @@ struct sim_frame *sim_link_receive(struct sim_link *l, int side)
 	f = heap_pop(w);
 	w->queued_bytes -= f->len_bytes;
 	l->stats.delivered++;
+	if (l->arrival)
+		l->arrival(l->tap_arg, l->now_us, !side, f->data, f->len_bytes);
 	return f;
 }
 

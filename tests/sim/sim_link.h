@@ -65,6 +65,7 @@ struct sim_link {
 	struct sim_way way[2]; /* from side i */
 	struct sim_link_stats stats;
 	sim_tap_fn *tap;
+	sim_tap_fn *arrival; /* sees them as they are received, with the side that sent them */
 	void *tap_arg;
 };
 

@@ -413,11 +413,12 @@ static void describe(const struct scenario *s)
 
 	printf("seed %llu: %u flows, delay %u us, loss %u (bursts of %u) reorder %u duplicate %u "
 	       "corrupt %u ppm, "
-	       "rate %llu B/s, mtu %u; %llu frames, %llu bytes in %.3f s\n",
+	       "rate %llu B/s, mtu %u; %llu frames, %llu bytes, %llu SACK blocks in %.3f s\n",
 		(unsigned long long)s->seed, s->app.flow_count, p->delay_us, p->loss_ppm,
 		p->burst_max, p->reorder_ppm, p->duplicate_ppm, p->corrupt_ppm,
 		(unsigned long long)p->rate_bytes_s, s->cfg.host[0].mtu_bytes,
 		(unsigned long long)s->world.wire.frames, (unsigned long long)s->app.bytes,
+		(unsigned long long)s->world.wire.sack_blocks,
 		(double)(s->world.now_us - SIM_START_US) / 1e6);
 }
 

@@ -355,7 +355,7 @@ static void test_config_port_slice_given_engines_is_disjoint_and_whole(void **st
 
 static void test_example_given_table_agrees(void **state)
 {
-	char path[sizeof(__FILE__) + 64];
+	const char path[] = MTCPD_SOURCE_DIR "/docs/mtcpd.conf.example";
 	char *want = NULL, *have;
 	size_t want_len = 0;
 	FILE *out = open_memstream(&want, &want_len);
@@ -364,8 +364,6 @@ static void test_example_given_table_agrees(void **state)
 	(void)state;
 	config_print_options(out);
 	fclose(out);
-	snprintf(path, sizeof(path), "%.*s/../../../docs/mtcpd.conf.example",
-		(int)(strrchr(__FILE__, '/') - __FILE__), __FILE__);
 	f = fopen(path, "r");
 	assert_non_null(f);
 	have = calloc(1, 65536);

@@ -193,6 +193,7 @@ static void test_score_given_hostile_sacks_keeps_a_reserve(void **state)
 		if (!(tcp_score_at(&s, i)->flags & TCP_PIECE_SACKED))
 			tcp_score_at(&s, i)->flags |= TCP_PIECE_LOST;
 	assert_true(tcp_score_resend(&s, 0, 1, 9));
+	assert_int_equal(tcp_score_resent_bytes(&s), 1);
 	assert_true(tcp_score_bytes(&s, TCP_PIECE_SACKED) > 50);
 }
 
