@@ -307,8 +307,8 @@ struct sock {
 	struct tcp_info *info;
 	uint8_t laddr[16], raddr[16];
 	uint16_t lport, rport;
-	bool bound, reuseaddr, reuseport, keepalive, nodelay, cork, quickack;
-	int defer_accept_s, keepidle_s;
+	bool bound, reuseaddr, reuseport, keepalive, nodelay, cork;
+	struct sock_numbers *numbers;	     /* NULL: none was set */
 	uint32_t congestion; /* its number plus one; 0: default */
 	uint32_t rcvbuf_bytes, sndbuf_bytes; /* 0: default */
 	struct linger linger;
@@ -380,6 +380,28 @@ void tx_reap(struct sock *s);
 void tx_drop(struct sock *s);
 int tx_shutdown(struct sock *s);
 void opt_push(struct sock *s, enum proto_option option, uint64_t value); /* no answer wanted */
+uint32_t opt_rcvbuf(const struct sock *s); /* as the engine is to have it; 0: its default */
+
+enum sock_number {
+	NUMBER_KEEPIDLE,
+	NUMBER_KEEPINTVL,
+	NUMBER_KEEPCNT,
+	NUMBER_SYNCNT,
+	NUMBER_USER_TIMEOUT,
+	NUMBER_LINGER2,
+	NUMBER_QUICKACK,
+	NUMBER_MAXSEG,
+	NUMBER_WINDOW_CLAMP,
+	NUMBER_DEFER_ACCEPT,
+	NUMBER_COUNT
+};
+int number_find(int name); /* of level IPPROTO_TCP; -1: it is none */
+int number_get(const struct sock *s, enum sock_number n);
+int number_set(struct sock *s, enum sock_number n, int value); /* 0, -EINVAL, -ENOMEM */
+void number_push_all(struct sock *s);			       /* there is a connection now */
+int number_inherit(struct sock *s, const struct sock *from);
+void number_free(struct sock *s);
+
 int rx_flush(struct sock *s); /* tells the engine everything that was read */
 
 void connect_answered(struct sock *s); /* s->lock held */

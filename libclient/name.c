@@ -61,6 +61,7 @@ int listener_open(struct sock *s, int backlog)
 		.backlog = backlog < 0 ? SOMAXCONN : (uint32_t)backlog,
 		.context = s->ctx,
 		.flags = s->reuseaddr ? PROTO_NAME_REUSEADDR : 0,
+		.defer_accept_s = (uint32_t)number_get(s, NUMBER_DEFER_ACCEPT),
 	};
 	struct listener *l = s->listener;
 	int err;

@@ -45,7 +45,7 @@ static void connect_slot(
 	m->options = (s->nodelay ? PROTO_OPTION_NODELAY : 0) |
 		     (s->keepalive ? PROTO_OPTION_KEEPALIVE : 0);
 	m->sndbuf_bytes = s->sndbuf_bytes;
-	m->rcvbuf_bytes = s->rcvbuf_bytes;
+	m->rcvbuf_bytes = opt_rcvbuf(s);
 	m->congestion = s->congestion;
 }
 
@@ -124,6 +124,7 @@ void connect_answered(struct sock *s)
 	if (!s->bound)
 		memcpy(s->laddr, s->req.body.laddr, 16);
 	s->lport = s->req.body.lport;
+	number_push_all(s);
 	if (s->kind == KIND_ZOMBIE && sock_push_close(s, true))
 		s->handle.gen = 0;
 }
@@ -247,6 +248,12 @@ static int make_pending(
 	s->rcvbuf_bytes = l->rcvbuf_bytes;
 	s->congestion = l->congestion;
 	s->linger = l->linger;
+	err = number_inherit(s, l);
+	if (err) {
+		pthread_mutex_lock(&s->lock);
+		sock_free(s);
+		return err;
+	}
 	s->pending_of = l;
 	pthread_mutex_lock(&s->ev_lock); /* pairs with claim_pending(): what it reads is above */
 	*id = s->req.id = sock_request_id(s);
@@ -398,7 +405,8 @@ static void push_options(struct sock *s)
 	if (s->sndbuf_bytes)
 		opt_push(s, PROTO_SET_SNDBUF, s->sndbuf_bytes);
 	if (s->rcvbuf_bytes)
-		opt_push(s, PROTO_SET_RCVBUF, s->rcvbuf_bytes);
+		opt_push(s, PROTO_SET_RCVBUF, opt_rcvbuf(s));
+	number_push_all(s);
 	if (s->congestion)
 		opt_push(s, PROTO_SET_CONGESTION, s->congestion - 1);
 }

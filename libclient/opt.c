@@ -20,7 +20,8 @@ enum {
 	TCP_HEADERS_BYTES = 40,
 };
 
-/* Without waiting for the answer: these cannot fail on a live connection. */
+/* Without waiting for the answer: these cannot fail on a live connection, their bounds are
+ * kept here too. */
 void opt_push(struct sock *s, enum proto_option option, uint64_t value)
 {
 	struct proto_slot slot = {0};
@@ -135,7 +136,7 @@ static int get_rcvbuf(struct sock *s)
 static int set_rcvbuf(struct sock *s, int value)
 {
 	s->rcvbuf_bytes = doubled(value);
-	opt_push(s, PROTO_SET_RCVBUF, s->rcvbuf_bytes);
+	opt_push(s, PROTO_SET_RCVBUF, opt_rcvbuf(s));
 	return 0;
 }
 static int get_one(struct sock *s)
@@ -148,48 +149,6 @@ static int set_one(struct sock *s, int value)
 	(void)s;
 	return value == 1 ? 0 : -ENOPROTOOPT;
 }
-static int get_quickack(struct sock *s)
-{
-	return s->quickack;
-}
-static int set_quickack(struct sock *s, int value)
-{
-	s->quickack = value;
-	return 0;
-}
-static int get_defer_accept(struct sock *s)
-{
-	return s->defer_accept_s;
-}
-static int set_defer_accept(struct sock *s, int value)
-{
-	s->defer_accept_s = value < 0 ? 0 : value;
-	return 0;
-}
-static int get_keepidle(struct sock *s)
-{
-	return s->keepidle_s ? s->keepidle_s : 7200;
-}
-static int set_keepidle(struct sock *s, int value)
-{
-	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_SETOPT, 0)};
-	int err = -ENOPROTOOPT;
-
-	if (value < 1 || value > 32767)
-		return -EINVAL;
-	if (s->handle.gen) {
-		slot.body.setopt.handle = s->handle;
-		slot.body.setopt.option = PROTO_SET_KEEPIDLE_S;
-		slot.body.setopt.value = (uint64_t)value;
-		err = sock_request(s, &slot, NULL);
-	}
-	if (err >= 0)
-		s->keepidle_s = value;
-	return err < 0 ? err : 0;
-}
-
-static int get_maxseg(struct sock *s);
-
 static const struct int_option {
 	int level, name;
 	get_fn get;
@@ -208,10 +167,6 @@ static const struct int_option {
 	{SOL_SOCKET, SO_RCVLOWAT, get_one, set_one},
 	{IPPROTO_TCP, TCP_NODELAY, get_nodelay, set_nodelay},
 	{IPPROTO_TCP, TCP_CORK, get_cork, set_cork},
-	{IPPROTO_TCP, TCP_QUICKACK, get_quickack, set_quickack},
-	{IPPROTO_TCP, TCP_DEFER_ACCEPT, get_defer_accept, set_defer_accept},
-	{IPPROTO_TCP, TCP_KEEPIDLE, get_keepidle, set_keepidle},
-	{IPPROTO_TCP, TCP_MAXSEG, get_maxseg, NULL},
 };
 
 static const struct int_option *find_int(int level, int name)
@@ -321,6 +276,7 @@ static int set_congestion(struct sock *s, const void *val, socklen_t len)
 static int set_locked(struct sock *s, int level, int name, const void *val, socklen_t len)
 {
 	const struct int_option *o = find_int(level, name);
+	int number = level == IPPROTO_TCP ? number_find(name) : -1;
 	int value;
 
 	if (level == SOL_SOCKET && name == SO_RCVTIMEO)
@@ -335,14 +291,14 @@ static int set_locked(struct sock *s, int level, int name, const void *val, sock
 	}
 	if (level == IPPROTO_TCP && name == TCP_CONGESTION)
 		return set_congestion(s, val, len);
-	if (!o || !o->set) {
+	if (number < 0 && (!o || !o->set)) {
 		count(&counters.sockopt_unknown);
 		return -ENOPROTOOPT;
 	}
 	if (len < sizeof(value))
 		return -EINVAL;
 	memcpy(&value, val, sizeof(value));
-	return o->set(s, value);
+	return number < 0 ? o->set(s, value) : number_set(s, number, value);
 }
 
 int mtcp_setsockopt(int sd, int level, int name, const void *val, socklen_t len)
@@ -373,6 +329,7 @@ static int give(void *val, socklen_t *len, const void *from, size_t size)
 static int get_locked(struct sock *s, int level, int name, void *val, socklen_t *len)
 {
 	const struct int_option *o = find_int(level, name);
+	int number = level == IPPROTO_TCP ? number_find(name) : -1;
 	struct tcp_info info;
 	int value;
 
@@ -388,11 +345,14 @@ static int get_locked(struct sock *s, int level, int name, void *val, socklen_t 
 	}
 	if (level == IPPROTO_TCP && name == TCP_CONGESTION)
 		return give(val, len, congestion_name(s), PROTO_CONGESTION_NAME_BYTES);
-	if (!o) {
+	if (!o && number < 0) {
 		count(&counters.sockopt_unknown);
 		return -ENOPROTOOPT;
 	}
-	value = o->get(s);
+	if (level == IPPROTO_TCP && name == TCP_MAXSEG)
+		value = get_maxseg(s);
+	else
+		value = number < 0 ? o->get(s) : number_get(s, number);
 	return give(val, len, &value, sizeof(value));
 }
 

@@ -147,6 +147,7 @@ void sock_free(struct sock *s)
 
 	free(s->listener);
 	free(s->info);
+	number_free(s);
 	s->listener = NULL;
 	s->info = NULL;
 	s->epoll = NULL;

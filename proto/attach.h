@@ -89,8 +89,12 @@ struct proto_msg_name {
 	uint32_t backlog; /* LISTEN */
 	uint32_t context; /* LISTEN: which context hears of waiting connections */
 	uint32_t flags;	  /* PROTO_NAME_REUSEADDR */
-	uint32_t reserved;
+	uint32_t defer_accept_s; /* LISTEN: how long a connection waits for its first data before it
+				  * is told of, at most PROTO_DEFER_ACCEPT_MAX_S */
 	struct proto_handle listener; /* LISTEN answer; UNLISTEN */
+};
+enum {
+	PROTO_DEFER_ACCEPT_MAX_S = 300,
 };
 enum proto_name_flag {
 	PROTO_NAME_REUSEADDR = 1 << 0,

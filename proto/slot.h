@@ -128,8 +128,16 @@ enum proto_option {
 	PROTO_SET_SNDBUF,
 	PROTO_SET_RCVBUF,
 	PROTO_SET_CORK,
-	PROTO_SET_KEEPIDLE_S, /* answered with -ENOPROTOOPT until the engine has it */
+	PROTO_SET_KEEPIDLE_S, /* this and what follows: numbers of tcp(7), out of bounds -EINVAL */
+	PROTO_SET_KEEPINTVL_S,
+	PROTO_SET_KEEPCNT,
+	PROTO_SET_SYNCNT,
+	PROTO_SET_USER_TIMEOUT_MS,
+	PROTO_SET_LINGER2_S,
+	PROTO_SET_QUICKACK,
+	PROTO_SET_MAXSEG,
 	PROTO_SET_CONGESTION, /* its number (proto_msg_attached); -ENOENT if there is none */
+	PROTO_SET_COUNT
 };
 
 struct proto_info {

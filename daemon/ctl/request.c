@@ -183,6 +183,7 @@ static struct engine_msg *listen_add(
 		.backlog = m->backlog ? m->backlog : 1,
 		.cookie = m->cookie,
 		.context = m->context,
+		.defer_accept_us = m->defer_accept_s * 1000000u,
 	};
 	return msg;
 }

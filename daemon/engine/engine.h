@@ -145,6 +145,7 @@ struct engine_listen_desc {
 	uint32_t backlog;
 	uint32_t cookie;
 	uint32_t context;
+	uint32_t defer_accept_us; /* wait that long for a connection's first data; 0: do not */
 };
 
 enum {

@@ -517,6 +517,9 @@ static void half_segment(struct engine *e, tcp_ref ref, const struct tcp_segment
 	}
 	events = tcp_half_input(&e->tcp, h, seg, e->now_us, &reply);
 	reply_if(e, events, &reply);
+	if (events & TCP_EV_PROMOTE &&
+		tcp_half_defers(&e->tcp, h, seg, l->desc.defer_accept_us, e->now_us))
+		return;
 	if (events & TCP_EV_PROMOTE)
 		promote(e, l, h, ref, seg);
 	else if (events & TCP_EV_CLOSED)

@@ -335,30 +335,39 @@ static enum proto_condemned op_close(struct engine *e, struct ring *r, const str
 static int set_option(
 	struct engine *e, struct tcp_conn *c, struct sock *sk, uint32_t option, uint64_t value)
 {
-	static const enum tcp_option_name tcp_name[] = {
+	static const uint8_t tcp_name[PROTO_SET_COUNT] = {
 		[PROTO_SET_NODELAY] = TCP_OPT_NODELAY,
 		[PROTO_SET_KEEPALIVE] = TCP_OPT_KEEPALIVE,
 		[PROTO_SET_CORK] = TCP_OPT_CORK,
+		[PROTO_SET_KEEPIDLE_S] = TCP_OPT_KEEPIDLE_S,
+		[PROTO_SET_KEEPINTVL_S] = TCP_OPT_KEEPINTVL_S,
+		[PROTO_SET_KEEPCNT] = TCP_OPT_KEEPCNT,
+		[PROTO_SET_SYNCNT] = TCP_OPT_SYNCNT,
+		[PROTO_SET_USER_TIMEOUT_MS] = TCP_OPT_USER_TIMEOUT_MS,
+		[PROTO_SET_LINGER2_S] = TCP_OPT_LINGER2_S,
+		[PROTO_SET_QUICKACK] = TCP_OPT_QUICKACK,
+		[PROTO_SET_MAXSEG] = TCP_OPT_MAXSEG,
 	};
+	enum tcp_option_name name;
 
-	switch (option) {
-	case PROTO_SET_NODELAY:
-	case PROTO_SET_KEEPALIVE:
-	case PROTO_SET_CORK:
-		flow_events(e, c, tcp_setopt(&e->tcp, c, tcp_name[option], value != 0, e->now_us));
-		return 0;
-	case PROTO_SET_SNDBUF:
+	if (option == 0 || option >= PROTO_SET_COUNT)
+		return -ENOPROTOOPT;
+	if (option == PROTO_SET_SNDBUF) {
 		sk->sndbuf_bytes = sock_clamp_buffer(value, e->cfg.limits.sndbuf_max_bytes);
 		sock_mark(e, sk);
 		return 0;
-	case PROTO_SET_RCVBUF:
+	}
+	if (option == PROTO_SET_CONGESTION)
+		return tcp_set_congestion(&e->tcp, c, value);
+	if (option == PROTO_SET_RCVBUF) {
 		sk->rcvbuf_bytes = sock_clamp_buffer(value, e->cfg.limits.rcvbuf_max_bytes);
 		return 0;
-	case PROTO_SET_CONGESTION:
-		return tcp_set_congestion(&e->tcp, c, value);
-	default:
-		return -ENOPROTOOPT;
 	}
+	name = (enum tcp_option_name)tcp_name[option];
+	if (value < tcp_option_min(name) || value > tcp_option_max(name))
+		return -EINVAL;
+	flow_events(e, c, tcp_setopt(&e->tcp, c, name, (uint32_t)value, e->now_us));
+	return 0;
 }
 
 static enum proto_condemned op_setopt(

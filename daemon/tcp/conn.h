@@ -48,8 +48,8 @@ enum tcp_owe {
 	TCP_OWE_REXMIT = 1 << 4,    /* one segment at una (fast retransmission, partial ACK) */
 	TCP_OWE_PROBE = 1 << 5,	    /* one byte, or the FIN, past a closed window */
 	TCP_OWE_KEEPALIVE = 1 << 6,
-	TCP_OWE_TAIL = 1 << 7, /* what Nagle, cork or a small window held back */
-	TCP_OWE_TLP = 1 << 8,  /* a tail loss probe */
+	TCP_OWE_TAIL = 1 << 7,	   /* what Nagle, cork or a small window held back */
+	TCP_OWE_TLP = 1 << 8,	   /* a tail loss probe */
 	TCP_OWE_OLD_ACK = 1 << 12, /* of what came before the mark changed (ecn.c) */
 };
 
@@ -189,7 +189,8 @@ struct tcp_conn {
 	uint32_t reo_round_seq; /* a DSACK counts again from here on */
 	uint8_t reo_mult;	/* reordering window, quarters of the least round trip */
 	uint8_t reo_persist;	/* recoveries until it is one again */
-	uint16_t pad1;
+	uint8_t keepcnt;	/* probes before it is given up; 0: the configuration's */
+	uint8_t pad1;
 	uint16_t snd_mss_bytes;	  /* payload per segment: the peer's MSS less our options */
 	uint8_t backoff;	  /* doublings of the RTO or of the probe interval */
 	uint8_t retries;	  /* time-outs or probes since the last sign of life */
@@ -225,9 +226,17 @@ struct tcp_conn {
 	uint32_t segs_out;
 	uint32_t retrans_segs;
 	uint32_t retrans_bytes;
-	uint32_t rcv_ooo_segs; /* received out of order */
-	uint32_t dsack_dups;   /* DSACKs received */
-	uint32_t reord_seen;   /* times that reordering was seen */
+	uint32_t rcv_ooo_segs;	  /* received out of order */
+	uint32_t dsack_dups;	  /* DSACKs received */
+	uint32_t reord_seen;	  /* times that reordering was seen */
+	uint32_t stalled_ms;	  /* of the first time-out or probe without an answer; 0: none */
+	uint32_t user_timeout_ms; /* RFC 5482; 0: none */
+	uint16_t keepidle_s;	  /* this and what follows 0: the configuration's */
+	uint16_t keepintvl_s;
+	uint8_t syncnt;
+	uint8_t linger2_s;
+	uint16_t
+		maxseg; /* TCP_MAXSEG: bounds snd_mss_bytes and what our SYN says; 0: it does not */
 
 	/* The engine's: tcp/ neither reads nor writes them. */
 	uint32_t owner;
@@ -244,8 +253,8 @@ struct tcp_conn {
 	uint32_t cc_idx;
 	uint32_t pad2;
 };
-static_assert(sizeof(struct tcp_conn) == 432, "size is part of the arena's layout");
-static_assert(offsetof(struct tcp_conn, owner) == 384, "the engine's group is last");
+static_assert(sizeof(struct tcp_conn) == 448, "size is part of the arena's layout");
+static_assert(offsetof(struct tcp_conn, owner) == 400, "the engine's group is last");
 
 static inline bool tcp_conn_has(const struct tcp_conn *c, uint32_t flag)
 {

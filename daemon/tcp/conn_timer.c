@@ -21,16 +21,37 @@
 
 #include <errno.h>
 
-enum {
-	KEEPALIVE_IDLE_MAX_US_LOG2 = 41, /* 25 days: last_rx_ms wraps after 49 */
-};
-
 /* -- arming --------------------------------------------------------------------------------- */
 
 /* Nothing is in flight although something is to be sent: until when is that all right? */
 static uint64_t hold_us(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
 	return c->snd_wnd > 0 ? TCP_TAIL_HOLD_US : tcp_conn_rto_us(ctx, c);
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* RFC 5482: the user's patience with a peer that acknowledges nothing, or keeps its window shut,
+ * counted from the first time-out or probe. */
+static bool user_timed_out(const struct tcp_conn *c, uint64_t now_us)
+{
+	return c->user_timeout_ms && c->stalled_ms &&
+	       tcp_ms(now_us) - c->stalled_ms >= c->user_timeout_ms;
+}
+
+/* The next time-out comes in time to end that patience. */
+static void keep_user_timeout(struct tcp_conn *c, uint64_t now_us)
+{
+	uint32_t gone_ms = tcp_ms(now_us) - c->stalled_ms;
+	uint64_t left_us;
+
+	if (!c->stalled_ms || !c->user_timeout_ms || c->send_at_us == TCP_NEVER)
+		return;
+	left_us = gone_ms < c->user_timeout_ms ? (c->user_timeout_ms - gone_ms) * 1000ull : 0;
+	c->send_at_us = min_u64(c->send_at_us, now_us + left_us);
 }
 
 void tcp_send_timer_start(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
@@ -57,13 +78,6 @@ static void arm_send(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now
 		c->send_at_us = now_us + hold_us(ctx, c);
 }
 
-static uint64_t keepalive_idle_us(const struct tcp_ctx *ctx)
-{
-	uint64_t most = 1ull << KEEPALIVE_IDLE_MAX_US_LOG2;
-
-	return ctx->cfg->keepalive_idle_us < most ? ctx->cfg->keepalive_idle_us : most;
-}
-
 void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	bool patience = c->state == TCP_TIME_WAIT ||
@@ -72,13 +86,8 @@ void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t n
 	if (patience)
 		return;
 	c->keepalive_probes = 0;
-	c->life_at_us =
-		tcp_conn_has(c, TCP_F_KEEPALIVE) ? now_us + keepalive_idle_us(ctx) : TCP_NEVER;
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
+	c->life_at_us = tcp_conn_has(c, TCP_F_KEEPALIVE) ? now_us + tcp_conn_keepidle_us(ctx, c)
+							 : TCP_NEVER;
 }
 
 uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
@@ -87,6 +96,7 @@ uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_u
 	assert(c->sacked_bytes + (uint64_t)c->lost_bytes <= tcp_conn_flight(c));
 	assert(!tcp_conn_loss(c, TCP_L_SCORE) || c->snd_nxt_pos == c->snd_max_pos);
 	arm_send(ctx, c, now_us);
+	keep_user_timeout(c, now_us);
 	c->entry.deadline_us = min_u64(c->send_at_us, min_u64(c->ack_at_us, c->life_at_us));
 	if (tcp_conn_has(c, TCP_F_PACE_HOLD))
 		c->entry.deadline_us = min_u64(c->entry.deadline_us, tcp_pace_settle(c, now_us));
@@ -108,15 +118,23 @@ static uint32_t retries_max(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 	return tcp_conn_has(c, TCP_F_ORPHAN) ? ctx->cfg->orphan_retries : ctx->cfg->data_retries;
 }
 
+/* A time-out or probe more went without an answer: was that the last? */
+static bool is_over(struct tcp_conn *c, uint32_t tries, uint32_t tries_max, uint64_t now_us)
+{
+	if (!c->stalled_ms)
+		c->stalled_ms = tcp_ms(now_us) ? tcp_ms(now_us) : UINT32_MAX; /* 0: does not run */
+	return tries >= tries_max || tries == UINT8_MAX || user_timed_out(c, now_us);
+}
+
 static void back_off(struct tcp_conn *c)
 {
 	if (c->backoff < UINT8_MAX)
 		c->backoff++;
 }
 
-static uint32_t expire_syn(struct tcp_ctx *ctx, struct tcp_conn *c)
+static uint32_t expire_syn(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	if (c->retries >= ctx->cfg->syn_retries || c->retries == UINT8_MAX)
+	if (is_over(c, c->retries, tcp_conn_syn_retries(ctx, c), now_us))
 		return timed_out(ctx, c);
 	c->retries++;
 	back_off(c);
@@ -128,18 +146,18 @@ static uint32_t expire_syn(struct tcp_ctx *ctx, struct tcp_conn *c)
 
 static uint32_t expire_flight(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	if (c->retries >= retries_max(ctx, c) || c->retries == UINT8_MAX)
+	if (is_over(c, c->retries, retries_max(ctx, c), now_us))
 		return timed_out(ctx, c);
 	tcp_loss_timeout(ctx, c, now_us);
 	return 0;
 }
 
 /* An answered probe clears `retries`; for an orphan the probes are limited all the same. */
-static uint32_t expire_probe(struct tcp_ctx *ctx, struct tcp_conn *c)
+static uint32_t expire_probe(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	uint32_t tries = tcp_conn_has(c, TCP_F_ORPHAN) ? c->backoff : c->retries;
 
-	if (tries >= retries_max(ctx, c) || tries == UINT8_MAX)
+	if (is_over(c, tries, retries_max(ctx, c), now_us))
 		return timed_out(ctx, c);
 	c->retries++;
 	back_off(c);
@@ -168,13 +186,13 @@ static uint32_t expire_send(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 	if (expire_early(ctx, c, now_us))
 		return 0;
 	if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED)
-		return expire_syn(ctx, c);
+		return expire_syn(ctx, c, now_us);
 	if (tcp_conn_flight(c) > 0)
 		return expire_flight(ctx, c, now_us);
 	if (tcp_output_due(ctx, c))
 		return 0; /* nothing failed: the engine has not come to it */
 	if (c->snd_wnd == 0 || tcp_conn_una(c) == c->snd_end_pos)
-		return expire_probe(ctx, c);
+		return expire_probe(ctx, c, now_us);
 	c->owe |= TCP_OWE_TAIL;
 	return 0;
 }
@@ -183,6 +201,14 @@ static uint32_t keepalive_failed(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	ctx->counters->keepalive_timed_out++;
 	return tcp_conn_close(ctx, c, c->soft_error ? c->soft_error : ETIMEDOUT, true);
+}
+
+/* A user timeout takes the place of the number of probes, as in Linux. */
+static bool keepalive_is_over(const struct tcp_ctx *ctx, const struct tcp_conn *c, uint64_t idle_us)
+{
+	if (c->user_timeout_ms)
+		return c->keepalive_probes > 0 && idle_us / 1000 >= c->user_timeout_ms;
+	return c->keepalive_probes >= tcp_conn_keepcnt(ctx, c);
 }
 
 /* RFC 9293 section 3.8.4; what is in flight has a timer of its own. */
@@ -194,18 +220,18 @@ static uint32_t expire_keepalive(struct tcp_ctx *ctx, struct tcp_conn *c, uint64
 	if (!tcp_conn_has(c, TCP_F_KEEPALIVE))
 		return 0;
 	if (tcp_conn_una(c) != tcp_conn_end(c)) {
-		c->life_at_us = now_us + keepalive_idle_us(ctx);
+		c->life_at_us = now_us + tcp_conn_keepidle_us(ctx, c);
 		return 0;
 	}
-	if (idle_us < keepalive_idle_us(ctx)) {
-		c->life_at_us = now_us + keepalive_idle_us(ctx) - idle_us;
+	if (idle_us < tcp_conn_keepidle_us(ctx, c)) {
+		c->life_at_us = now_us + tcp_conn_keepidle_us(ctx, c) - idle_us;
 		return 0;
 	}
-	if (c->keepalive_probes >= ctx->cfg->keepalive_probes || c->keepalive_probes == UINT8_MAX)
+	if (keepalive_is_over(ctx, c, idle_us) || c->keepalive_probes == UINT8_MAX)
 		return keepalive_failed(ctx, c);
 	c->keepalive_probes++;
 	c->owe |= TCP_OWE_KEEPALIVE;
-	c->life_at_us = now_us + ctx->cfg->keepalive_intvl_us;
+	c->life_at_us = now_us + tcp_conn_keepintvl_us(ctx, c);
 	return 0;
 }
 

@@ -238,3 +238,14 @@ uint32_t tcp_half_timer(
 	tcp_half_synack(ctx, h, now_us, reply);
 	return TCP_EV_REPLY;
 }
+
+bool tcp_half_defers(const struct tcp_ctx *ctx, struct tcp_half *h, const struct tcp_segment *seg,
+	uint64_t defer_us, uint64_t now_us)
+{
+	if (seg->len || seg->flags & TCP_FIN || now_us - h->synack_us >= defer_us ||
+		h->retransmits >= ctx->cfg->synack_retries)
+		return false;
+	h->flags |= TCP_HALF_DEFERRED;
+	ctx->counters->half_deferred++;
+	return true;
+}

@@ -28,7 +28,8 @@ enum tcp_half_flag {
 	TCP_HALF_WSCALE = 1 << 1, /* scaling on, both ways; else both scales are 0 */
 	TCP_HALF_COOKIE = 1 << 2, /* recovered from a cookie: synack_us is unknown */
 	TCP_HALF_SACK = 1 << 3,	  /* SACK permitted, both ways */
-	TCP_HALF_ECN = 1 << 4,	  /* the peer asks for ECN and gets it */
+	TCP_HALF_ECN = 1 << 5,	  /* the peer asks for ECN and gets it */
+	TCP_HALF_DEFERRED = 1 << 4, /* an ACK was ignored: what comes later times no round trip */
 };
 
 struct tcp_half {
@@ -64,5 +65,11 @@ void tcp_half_synack(const struct tcp_ctx *ctx, const struct tcp_half *h, uint64
  * and the cookies, so that both promise the same. */
 void tcp_half_init(const struct tcp_ctx *ctx, struct tcp_half *h, const struct tcp_segment *syn,
 	uint32_t iss, uint64_t now_us);
+
+/* TCP_DEFER_ACCEPT: the segment would promote *h, but whoever accepts wants to hear of it only
+ * when there is data, or after defer_us. True: do as if the segment had been lost. A peer that
+ * has nothing to say keeps being told our SYN|ACK, and the last of these is believed. */
+bool tcp_half_defers(const struct tcp_ctx *ctx, struct tcp_half *h, const struct tcp_segment *seg,
+	uint64_t defer_us, uint64_t now_us);
 
 #endif

@@ -30,6 +30,7 @@ static void ack_window_opened(struct tcp_conn *c)
 	if (tcp_conn_flight(c) > 0)
 		return;
 	c->backoff = 0;
+	c->stalled_ms = 0;
 	c->send_at_us = TCP_NEVER;
 }
 
@@ -80,6 +81,7 @@ static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 		c->snd_nxt_pos = tcp_conn_una(c);
 	ack_restart_timer(c);
 	c->retries = 0;
+	c->stalled_ms = 0;
 	c->soft_error = 0;
 	tcp_rtt_acked(rx->ctx, c, rx->seg, rx->now_us);
 }
@@ -120,7 +122,7 @@ static enum tcp_step ack_of_fin(struct tcp_rx *rx)
 	case TCP_FIN_WAIT_1:
 		tcp_conn_set_state(c, TCP_FIN_WAIT_2);
 		if (tcp_conn_has(c, TCP_F_ORPHAN))
-			c->life_at_us = rx->now_us + rx->ctx->cfg->fin_wait_2_us;
+			c->life_at_us = rx->now_us + tcp_conn_fin_wait_2_us(rx->ctx, c);
 		return TCP_CONTINUE;
 	case TCP_CLOSING:
 		rx->events |= tcp_conn_time_wait(rx->ctx, c, rx->now_us);

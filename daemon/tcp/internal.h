@@ -230,4 +230,16 @@ void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t n
 /* Puts the timers in order; returns TCP_EV_OUTPUT if there is something to send, else 0. */
 uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 
+
+/* -- setopt.c: the socket's own value, or the configuration's ---------------------------------- */
+
+enum {
+	TCP_MAXSEG_MIN_BYTES = 88, /* Linux's bound of TCP_MAXSEG */
+};
+uint32_t tcp_conn_syn_retries(const struct tcp_ctx *ctx, const struct tcp_conn *c);
+uint64_t tcp_conn_fin_wait_2_us(const struct tcp_ctx *ctx, const struct tcp_conn *c);
+uint64_t tcp_conn_keepidle_us(const struct tcp_ctx *ctx, const struct tcp_conn *c);
+uint64_t tcp_conn_keepintvl_us(const struct tcp_ctx *ctx, const struct tcp_conn *c);
+uint32_t tcp_conn_keepcnt(const struct tcp_ctx *ctx, const struct tcp_conn *c);
+
 #endif

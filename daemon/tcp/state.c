@@ -77,6 +77,8 @@ void tcp_conn_negotiated(struct tcp_conn *c, uint16_t mss_bytes, uint64_t now_us
 {
 	uint16_t options = tcp_conn_has(c, TCP_F_TS) ? TCP_OPTIONS_TS_BYTES : 0;
 
+	if (c->maxseg && c->maxseg < mss_bytes)
+		mss_bytes = c->maxseg;
 	assert(mss_bytes > options);
 	c->snd_mss_bytes = (uint16_t)(mss_bytes - options);
 	c->rcv_mss_bytes = TCP_MSS_DEFAULT;
@@ -104,6 +106,7 @@ uint32_t tcp_conn_establish(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 	tcp_cc_start(ctx, c);
 	establish_rto(ctx, c);
 	c->retries = 0;
+	c->stalled_ms = 0;
 	c->flags &= ~TCP_F_RTT_TIMED;
 	c->send_at_us = TCP_NEVER;
 	c->owe &= (uint16_t)~TCP_OWE_SYN;

@@ -330,13 +330,25 @@ uint32_t tcp_abort(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /*
 void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* nobody holds it:
 	                              * FIN-WAIT-2 time-out, orphan_retries; SYN-SENT: CLOSED at once */
 
+/* Options as tcp(7) has them. Values are in the caller's bounds (tcp_option_max()). */
 enum tcp_option_name {
-	TCP_OPT_NODELAY,
+	TCP_OPT_NODELAY,	 /* 0 or 1, and the next two */
 	TCP_OPT_KEEPALIVE,
 	TCP_OPT_CORK,
+	TCP_OPT_KEEPIDLE_S,	 /* 0: the configuration's; and the next two */
+	TCP_OPT_KEEPINTVL_S,
+	TCP_OPT_KEEPCNT,	 /* probes */
+	TCP_OPT_SYNCNT,		 /* SYNs sent again; 0: the configuration's */
+	TCP_OPT_USER_TIMEOUT_MS, /* RFC 5482, the local one; 0: none */
+	TCP_OPT_LINGER2_S,	 /* orphan in FIN-WAIT-2; 0: the configuration's */
+	TCP_OPT_QUICKACK,	 /* 1: the next ACKs are not delayed; 0: they may be */
+	TCP_OPT_MAXSEG,		 /* bytes; only ever makes segments smaller */
+	TCP_OPT_COUNT
 };
-uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name, bool on,
-		uint64_t now_us);
+uint32_t tcp_option_min(enum tcp_option_name name);
+uint32_t tcp_option_max(enum tcp_option_name name);
+uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name,
+		uint32_t value, uint64_t now_us);
 
 /* Another congestion control, by its number (tcp/cc.h): 0, or -ENOENT if there is none. */
 int tcp_set_congestion(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t id);

@@ -40,7 +40,7 @@ void tcp_promote(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half 
 	c->ts_recent = h->ts_recent;
 	c->backoff = h->retransmits;
 	c->retries = h->retransmits;
-	if (h->retransmits == 0 && !(h->flags & TCP_HALF_COOKIE)) {
+	if (h->retransmits == 0 && !(h->flags & (TCP_HALF_COOKIE | TCP_HALF_DEFERRED))) {
 		c->flags |= TCP_F_RTT_TIMED;
 		c->rtt_sent_us = (uint32_t)h->synack_us;
 	}
@@ -118,7 +118,7 @@ void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 		return;
 	}
 	if (c->state == TCP_FIN_WAIT_2)
-		c->life_at_us = now_us + ctx->cfg->fin_wait_2_us;
+		c->life_at_us = now_us + tcp_conn_fin_wait_2_us(ctx, c);
 	tcp_conn_settle(ctx, c, now_us);
 }
 
@@ -128,37 +128,4 @@ int tcp_set_congestion(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t id)
 		return -ENOENT;
 	tcp_cc_switch(ctx, c, (enum tcp_cc_id)id);
 	return 0;
-}
-
-static uint32_t option_flag(enum tcp_option_name name)
-{
-	switch (name) {
-	case TCP_OPT_NODELAY:
-		return TCP_F_NODELAY;
-	case TCP_OPT_KEEPALIVE:
-		return TCP_F_KEEPALIVE;
-	case TCP_OPT_CORK:
-		return TCP_F_CORK;
-	}
-	return 0;
-}
-
-uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name, bool on,
-	uint64_t now_us)
-{
-	uint32_t flag = option_flag(name);
-
-	if (on)
-		c->flags |= flag;
-	else
-		c->flags &= ~flag;
-	if (name == TCP_OPT_CORK && !on)
-		c->flags &= ~TCP_F_MORE;
-	if (c->state == TCP_CLOSED)
-		return 0;
-	if (name == TCP_OPT_NODELAY && on && !tcp_conn_has(c, TCP_F_CORK))
-		c->owe |= TCP_OWE_TAIL; /* as Linux: switching it on pushes what waits */
-	if (name == TCP_OPT_KEEPALIVE && c->state != TCP_SYN_SENT && c->state != TCP_SYN_RECEIVED)
-		tcp_keepalive_arm(ctx, c, now_us);
-	return tcp_conn_settle(ctx, c, now_us);
 }

@@ -148,10 +148,10 @@ static void run_us(uint64_t us)
 	} while (loop_now_us() < end_us);
 }
 
-/* Serves until the child has exited; its exit code. */
+/* Serves until the child has exited, which only a hang prevents for a minute; its exit code. */
 static inline int run_child(pid_t pid)
 {
-	uint64_t end_us = loop_now_us() + 60000000; /* only a hang is meant */
+	uint64_t end_us = loop_now_us() + 60000000;
 	int status;
 
 	while (waitpid(pid, &status, WNOHANG) == 0) {

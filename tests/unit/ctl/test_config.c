@@ -355,7 +355,6 @@ static void test_config_port_slice_given_engines_is_disjoint_and_whole(void **st
 
 static void test_example_given_table_agrees(void **state)
 {
-	const char path[] = MTCPD_SOURCE_DIR "/docs/mtcpd.conf.example";
 	char *want = NULL, *have;
 	size_t want_len = 0;
 	FILE *out = open_memstream(&want, &want_len);
@@ -364,7 +363,7 @@ static void test_example_given_table_agrees(void **state)
 	(void)state;
 	config_print_options(out);
 	fclose(out);
-	f = fopen(path, "r");
+	f = fopen(SOURCE_DIR "/docs/mtcpd.conf.example", "r");
 	assert_non_null(f);
 	have = calloc(1, 65536);
 	assert_true(fread(have, 1, 65535, f) > want_len);

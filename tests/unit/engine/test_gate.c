@@ -332,6 +332,24 @@ static void test_gate_given_client_that_never_reads_harms_nobody(void **state)
 	assert_tolerated();
 }
 
+/* A number out of its bounds is refused, whatever the library should have seen to. */
+static void test_gate_given_option_out_of_bounds_refuses_it(void **state)
+{
+	struct pair p = open_pair(f.here);
+
+	(void)state;
+	for (uint32_t option = 0; option < PROTO_SET_COUNT + 2; option++) {
+		sim_sock_setopt(p.here, option, UINT64_MAX);
+		run_ms(1);
+	}
+	sim_sock_setopt(p.here, PROTO_SET_KEEPCNT, 0);
+	sim_sock_setopt(p.here, PROTO_SET_MAXSEG, 0);
+	assert_tolerated();
+	send_bytes(p.here, 0x66, 1000);
+	run_ms(50);
+	assert_int_equal(read_bytes(p.there, 0x66), 1000);
+}
+
 static int setup_small_rings(void **state)
 {
 	(void)state;
@@ -456,6 +474,7 @@ int main(void)
 		G(test_gate_given_consumer_index_ahead_condemns),
 		G(test_gate_given_consumer_index_back_condemns),
 		G(test_gate_given_client_that_never_reads_harms_nobody),
+		G(test_gate_given_option_out_of_bounds_refuses_it),
 		S(test_gate_given_client_that_reads_again_catches_up_at_once, setup_small_rings),
 		G(test_gate_given_flood_of_submissions_bounds_the_turn),
 		G(test_gate_given_hole_in_down_condemns),

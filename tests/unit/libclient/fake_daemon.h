@@ -99,6 +99,7 @@ struct fake {
 	_Atomic uint32_t budget; /* most bytes moved per socket and turn */
 	_Atomic uint32_t consumed_slots, operations[PROTO_OP_COUNT], setopts;
 	_Atomic uint32_t congestion; /* of the last connect or setopt: number + 1 */
+	_Atomic uint64_t option[PROTO_SET_COUNT]; /* as last set, on any socket */
 	_Atomic uint32_t socks_used, chunks_used, pieces_used;
 	/* the rest belongs to the thread */
 	pthread_t thread;
@@ -467,7 +468,8 @@ static void fake_operation(
 		}
 		if (s && q->body.setopt.option == PROTO_SET_CONGESTION)
 			f->congestion = (uint32_t)q->body.setopt.value + 1;
-		r.result = q->body.setopt.option == PROTO_SET_KEEPIDLE_S ? -ENOPROTOOPT : 0;
+		assert(q->body.setopt.option < PROTO_SET_COUNT);
+		f->option[q->body.setopt.option] = q->body.setopt.value;
 		fake_answer(f, ctx, engine, q->head, &r);
 		break;
 	case PROTO_OP_INFO:

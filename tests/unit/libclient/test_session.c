@@ -154,8 +154,7 @@ static void test_options_given_known_and_unknown_expected_values_and_counted(voi
 	assert_int_equal(set_int(sd, SOL_SOCKET, SO_RCVBUF, 1), 0);
 	assert_int_equal(get_int(sd, SOL_SOCKET, SO_RCVBUF), 4096);
 	assert_int_equal(set_int(sd, SOL_SOCKET, SO_TYPE, 1), -ENOPROTOOPT);
-	assert_int_equal(set_int(sd, IPPROTO_TCP, TCP_KEEPIDLE, 10), -ENOPROTOOPT);
-	assert_int_equal(set_int(sd, IPPROTO_TCP, TCP_KEEPIDLE, 0), -EINVAL);
+	assert_int_equal(set_int(sd, IPPROTO_TCP, TCP_KEEPIDLE, 10), 0);
 	assert_int_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)), 0);
 	len = sizeof(got);
 	assert_int_equal(mtcp_getsockopt(sd, SOL_SOCKET, SO_RCVTIMEO, &got, &len), 0);
@@ -174,6 +173,68 @@ static void test_options_given_known_and_unknown_expected_values_and_counted(voi
 	assert_int_equal(get_int(sd, IPPROTO_TCP, 9999), -ENOPROTOOPT);
 	mtcp_stats(&after);
 	assert_int_equal(after.sockopt_unknown, before.sockopt_unknown + 2);
+	mtcp_close(sd);
+	mtcp_close(l);
+}
+
+/* What was pushed before the answer to this came has arrived. */
+static void await_pushed(int sd)
+{
+	assert_true(get_int(sd, IPPROTO_TCP, TCP_MAXSEG) > 0);
+}
+
+/* The numbers of tcp(7): what the engine is told, when, and what accept hands down. */
+static void test_numbers_given_each_expected_bounds_values_and_pushed(void **state)
+{
+	static const struct {
+		int name, unset, good, bad;
+		enum proto_option option; /* 0: the engine is not told */
+	} numbers[] = {
+		{TCP_KEEPIDLE, 7200, 10, 0, PROTO_SET_KEEPIDLE_S},
+		{TCP_KEEPINTVL, 75, 5, 32768, PROTO_SET_KEEPINTVL_S},
+		{TCP_KEEPCNT, 9, 3, 128, PROTO_SET_KEEPCNT},
+		{TCP_SYNCNT, 6, 2, 0, PROTO_SET_SYNCNT},
+		{TCP_USER_TIMEOUT, 0, 30000, -1, PROTO_SET_USER_TIMEOUT_MS},
+		{TCP_LINGER2, 60, 7, -1, PROTO_SET_LINGER2_S},
+		{TCP_MAXSEG, 1460, 700, 87, PROTO_SET_MAXSEG},
+		{TCP_WINDOW_CLAMP, 0, 20000, 0, PROTO_SET_RCVBUF},
+		{TCP_DEFER_ACCEPT, 0, 5, INT32_MIN, 0},
+	};
+	struct sockaddr_in sa = fake_addr(FAKE_ECHO);
+	int l, peer, sd = mtcp_socket(AF_INET, SOCK_STREAM, 0);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		assert_int_equal(get_int(sd, IPPROTO_TCP, numbers[i].name), numbers[i].unset);
+		if (numbers[i].option)
+			assert_int_equal(
+				set_int(sd, IPPROTO_TCP, numbers[i].name, numbers[i].bad), -EINVAL);
+		assert_int_equal(set_int(sd, IPPROTO_TCP, numbers[i].name, numbers[i].good), 0);
+		if (numbers[i].name !=
+			TCP_MAXSEG) /* which is the connection's, as TCP_INFO has it */
+			assert_int_equal(
+				get_int(sd, IPPROTO_TCP, numbers[i].name), numbers[i].good);
+		if (numbers[i].option)
+			assert_int_equal(fake->option[numbers[i].option], 0);
+	}
+	assert_int_equal(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(set_int(sd, IPPROTO_TCP, TCP_QUICKACK, 5), 0);
+	assert_int_equal(get_int(sd, IPPROTO_TCP, TCP_QUICKACK), 1);
+	await_pushed(sd);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (numbers[i].option)
+			assert_int_equal(fake->option[numbers[i].option], numbers[i].good);
+	assert_int_equal(fake->option[PROTO_SET_QUICKACK], 1);
+	mtcp_close(sd);
+
+	l = fake_listening(8080, 0);
+	assert_int_equal(set_int(l, IPPROTO_TCP, TCP_KEEPCNT, 4), 0);
+	peer = fake_connected(8080, 0);
+	sd = mtcp_accept(l, NULL, NULL);
+	assert_int_equal(get_int(sd, IPPROTO_TCP, TCP_KEEPCNT), 4);
+	await_pushed(sd);
+	assert_int_equal(fake->option[PROTO_SET_KEEPCNT], 4);
+	mtcp_close(peer);
 	mtcp_close(sd);
 	mtcp_close(l);
 }
@@ -410,6 +471,7 @@ int main(void)
 		T(test_socket_given_wrong_kind_expected_linux_errors),
 		T(test_options_given_congestion_expected_name_and_number),
 		T(test_options_given_known_and_unknown_expected_values_and_counted),
+		T(test_numbers_given_each_expected_bounds_values_and_pushed),
 		T(test_fcntl_given_flags_expected_kept),
 		T(test_pool_given_more_in_flight_than_down_expected_grows_then_waits),
 		T(test_segment_given_chunks_in_a_new_one_expected_mapped_when_met),

@@ -134,7 +134,7 @@ static void test_name_request_with_bad_fields_is_refused(void **state)
 	m.name.context = PROTO_CONTEXTS_MAX;
 	assert_int_equal(check(&m), -EPROTO);
 	m = request(PROTO_MSG_BIND);
-	m.name.reserved = 1;
+	m.name.defer_accept_s = PROTO_DEFER_ACCEPT_MAX_S + 1;
 	assert_int_equal(check(&m), -EPROTO);
 	m = request(PROTO_MSG_BIND);
 	m.name.reserved16 = 1;

@@ -493,6 +493,28 @@ static void test_half_timer_many_retries_capped_at_rto_max(void **state)
 	assert_int_equal(tcp_half_timer(&f.ctx, &h, f.now_us, &f.reply), TCP_EV_CLOSED);
 }
 
+static void test_half_given_listener_that_waits_for_data_ignores_bare_acks(void **state)
+{
+	struct fixture f;
+	struct tcp_half h;
+	struct tcp_segment bare, data;
+
+	(void)state;
+	listen_once(&f, &h);
+	bare = segment_with_ts(TCP_ACK, IRS + 1, h.iss + 1, TS);
+	data = bare;
+	data.len = 1;
+	assert_false(tcp_half_defers(&f.ctx, &h, &bare, 0, f.now_us)); /* it does not wait */
+	assert_false(tcp_half_defers(&f.ctx, &h, &data, 5 * S, f.now_us));
+	assert_false(h.flags & TCP_HALF_DEFERRED);
+	assert_true(tcp_half_defers(&f.ctx, &h, &bare, 5 * S, f.now_us));
+	assert_true(h.flags & TCP_HALF_DEFERRED);
+	assert_false(tcp_half_defers(&f.ctx, &h, &bare, 5 * S, f.now_us + 5 * S));
+	h.retransmits = (uint8_t)f.cfg.synack_retries; /* the last one is believed */
+	assert_false(tcp_half_defers(&f.ctx, &h, &bare, 5 * S, f.now_us));
+	assert_int_equal(f.counters.half_deferred, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -517,6 +539,7 @@ int main(void)
 		cmocka_unit_test(test_half_challenge_limit_blurred_zero_and_max_obeyed),
 		cmocka_unit_test(test_half_timer_backs_off_and_gives_up),
 		cmocka_unit_test(test_half_timer_many_retries_capped_at_rto_max),
+		cmocka_unit_test(test_half_given_listener_that_waits_for_data_ignores_bare_acks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,159 @@
+/* Socket options, as tcp(7) has them.
+ *
+ * Most are a number that a timer asks for when it is set (tcp_conn_syn_retries() and those beside
+ * it): 0 there means what the configuration says. The rest acts at once.
+ */
+#include <tcp/internal.h>
+
+static const struct option {
+	uint32_t min, max; /* as Linux bounds them */
+} bounds[TCP_OPT_COUNT] = {
+	[TCP_OPT_NODELAY] = {0, 1},
+	[TCP_OPT_KEEPALIVE] = {0, 1},
+	[TCP_OPT_CORK] = {0, 1},
+	[TCP_OPT_KEEPIDLE_S] = {1, 32767},
+	[TCP_OPT_KEEPINTVL_S] = {1, 32767},
+	[TCP_OPT_KEEPCNT] = {1, 127},
+	[TCP_OPT_SYNCNT] = {1, 127},
+	[TCP_OPT_USER_TIMEOUT_MS] = {0, INT32_MAX},
+	[TCP_OPT_LINGER2_S] = {0, 120},
+	[TCP_OPT_QUICKACK] = {0, 1},
+	[TCP_OPT_MAXSEG] = {TCP_MAXSEG_MIN_BYTES, 32767},
+};
+
+uint32_t tcp_option_min(enum tcp_option_name name)
+{
+	return bounds[name].min;
+}
+
+uint32_t tcp_option_max(enum tcp_option_name name)
+{
+	return bounds[name].max;
+}
+
+/* -- what the timers ask ---------------------------------------------------------------------- */
+
+uint32_t tcp_conn_syn_retries(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return c->syncnt ? c->syncnt : ctx->cfg->syn_retries;
+}
+
+uint64_t tcp_conn_fin_wait_2_us(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return c->linger2_s ? c->linger2_s * UINT64_C(1000000) : ctx->cfg->fin_wait_2_us;
+}
+
+uint64_t tcp_conn_keepidle_us(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	uint64_t most = UINT64_C(1) << 41; /* 25 days: last_rx_ms wraps after 49 */
+
+	if (c->keepidle_s)
+		return c->keepidle_s * UINT64_C(1000000);
+	return ctx->cfg->keepalive_idle_us < most ? ctx->cfg->keepalive_idle_us : most;
+}
+
+uint64_t tcp_conn_keepintvl_us(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return c->keepintvl_s ? c->keepintvl_s * UINT64_C(1000000) : ctx->cfg->keepalive_intvl_us;
+}
+
+uint32_t tcp_conn_keepcnt(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return c->keepcnt ? c->keepcnt : ctx->cfg->keepalive_probes;
+}
+
+/* -- setting ---------------------------------------------------------------------------------- */
+
+static void set_flag(struct tcp_conn *c, uint32_t flag, uint32_t on)
+{
+	if (on)
+		c->flags |= flag;
+	else
+		c->flags &= ~flag;
+}
+
+static void set_nodelay(struct tcp_conn *c, uint32_t on)
+{
+	set_flag(c, TCP_F_NODELAY, on);
+	if (on && !tcp_conn_has(c, TCP_F_CORK))
+		c->owe |= TCP_OWE_TAIL; /* as Linux: switching it on pushes what waits */
+}
+
+static void set_cork(struct tcp_conn *c, uint32_t on)
+{
+	set_flag(c, TCP_F_CORK, on);
+	if (!on)
+		c->flags &= ~TCP_F_MORE;
+}
+
+/* Not for good, as in Linux: a dialogue goes back to delaying. */
+static void set_quickack(struct tcp_conn *c, uint32_t on)
+{
+	c->quick_acks = on ? TCP_QUICK_ACKS : 0;
+	if (on && c->ack_at_us != TCP_NEVER)
+		c->owe |= TCP_OWE_ACK;
+}
+
+static void set_maxseg(struct tcp_conn *c, uint16_t bytes)
+{
+	uint16_t options = tcp_conn_has(c, TCP_F_TS) ? TCP_OPTIONS_TS_BYTES : 0;
+
+	c->maxseg = bytes;
+	if (c->snd_mss_bytes > bytes - options)
+		c->snd_mss_bytes = (uint16_t)(bytes - options);
+}
+
+static void set_value(struct tcp_conn *c, enum tcp_option_name name, uint32_t value)
+{
+	switch (name) {
+	case TCP_OPT_NODELAY:
+		set_nodelay(c, value);
+		break;
+	case TCP_OPT_KEEPALIVE:
+		set_flag(c, TCP_F_KEEPALIVE, value);
+		break;
+	case TCP_OPT_CORK:
+		set_cork(c, value);
+		break;
+	case TCP_OPT_KEEPIDLE_S:
+		c->keepidle_s = (uint16_t)value;
+		break;
+	case TCP_OPT_KEEPINTVL_S:
+		c->keepintvl_s = (uint16_t)value;
+		break;
+	case TCP_OPT_KEEPCNT:
+		c->keepcnt = (uint8_t)value;
+		break;
+	case TCP_OPT_SYNCNT:
+		c->syncnt = (uint8_t)value;
+		break;
+	case TCP_OPT_USER_TIMEOUT_MS:
+		c->user_timeout_ms = value;
+		break;
+	case TCP_OPT_LINGER2_S:
+		c->linger2_s = (uint8_t)value;
+		break;
+	case TCP_OPT_QUICKACK:
+		set_quickack(c, value);
+		break;
+	case TCP_OPT_MAXSEG:
+		set_maxseg(c, (uint16_t)value);
+		break;
+	case TCP_OPT_COUNT:
+		break;
+	}
+}
+
+uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name,
+	uint32_t value, uint64_t now_us)
+{
+	bool keepalive = name == TCP_OPT_KEEPALIVE || name == TCP_OPT_KEEPIDLE_S;
+
+	assert(name < TCP_OPT_COUNT && value >= bounds[name].min && value <= bounds[name].max);
+	set_value(c, name, value);
+	if (c->state == TCP_CLOSED)
+		return 0;
+	if (keepalive && c->state != TCP_SYN_SENT && c->state != TCP_SYN_RECEIVED)
+		tcp_keepalive_arm(ctx, c, now_us);
+	return tcp_conn_settle(ctx, c, now_us);
+}

@@ -1,0 +1,123 @@
+/* The numbers of tcp(7) that a socket may be given: bounds, and the engine's name for them.
+ *
+ * Few sockets have any, so they live in a block that the first one brings (`sock.numbers`). They
+ * may be set at any time: what the engine must know is pushed when there is a connection, or as
+ * soon as there is one. A socket that is accepted has its listener's.
+ */
+#include <libclient/client.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Linux's struct, as far as its values are ours (net/ipv4/tcp.c). */
+static const struct number {
+	int name;
+	int min, max;
+	int unset;		  /* what getsockopt says before */
+	enum proto_option option; /* 0: none */
+} numbers[NUMBER_COUNT] = {
+	[NUMBER_KEEPIDLE] = {TCP_KEEPIDLE, 1, 32767, 7200, PROTO_SET_KEEPIDLE_S},
+	[NUMBER_KEEPINTVL] = {TCP_KEEPINTVL, 1, 32767, 75, PROTO_SET_KEEPINTVL_S},
+	[NUMBER_KEEPCNT] = {TCP_KEEPCNT, 1, 127, 9, PROTO_SET_KEEPCNT},
+	[NUMBER_SYNCNT] = {TCP_SYNCNT, 1, 127, 6, PROTO_SET_SYNCNT},
+	[NUMBER_USER_TIMEOUT] = {TCP_USER_TIMEOUT, 0, INT32_MAX, 0, PROTO_SET_USER_TIMEOUT_MS},
+	[NUMBER_LINGER2] = {TCP_LINGER2, 0, 120, 60, PROTO_SET_LINGER2_S},
+	[NUMBER_QUICKACK] = {TCP_QUICKACK, 0, 1, 1, PROTO_SET_QUICKACK},
+	[NUMBER_MAXSEG] = {TCP_MAXSEG, 88, 32767, 0, PROTO_SET_MAXSEG},
+	[NUMBER_WINDOW_CLAMP] = {TCP_WINDOW_CLAMP, 1152, INT32_MAX, 0, 0},
+	[NUMBER_DEFER_ACCEPT] = {TCP_DEFER_ACCEPT, 0, PROTO_DEFER_ACCEPT_MAX_S, 0, 0},
+};
+
+struct sock_numbers {
+	uint32_t set; /* bits by enum sock_number */
+	int value[NUMBER_COUNT];
+};
+
+int number_find(int name)
+{
+	for (int i = 0; i < NUMBER_COUNT; i++)
+		if (numbers[i].name == name)
+			return i;
+	return -1;
+}
+
+static bool is_set(const struct sock *s, enum sock_number n)
+{
+	return s->numbers && s->numbers->set >> n & 1;
+}
+
+int number_get(const struct sock *s, enum sock_number n)
+{
+	return is_set(s, n) ? s->numbers->value[n] : numbers[n].unset;
+}
+
+/* What Linux does not refuse but bend. */
+static int bent(enum sock_number n, int value)
+{
+	if (n == NUMBER_QUICKACK)
+		return value != 0;
+	if (n == NUMBER_LINGER2 && value > numbers[n].max)
+		return 0;
+	if (n == NUMBER_DEFER_ACCEPT && value > numbers[n].max)
+		return numbers[n].max;
+	if (n == NUMBER_DEFER_ACCEPT && value < 0)
+		return 0;
+	if (n == NUMBER_WINDOW_CLAMP && value > 0 && value < numbers[n].min)
+		return numbers[n].min;
+	return value;
+}
+
+static void push(struct sock *s, enum sock_number n)
+{
+	if (numbers[n].option)
+		opt_push(s, numbers[n].option, (uint64_t)s->numbers->value[n]);
+	else if (n == NUMBER_WINDOW_CLAMP)
+		opt_push(s, PROTO_SET_RCVBUF, opt_rcvbuf(s));
+}
+
+int number_set(struct sock *s, enum sock_number n, int value)
+{
+	value = bent(n, value);
+	if (value < numbers[n].min || value > numbers[n].max)
+		return -EINVAL;
+	if (!s->numbers)
+		s->numbers = calloc(1, sizeof(*s->numbers));
+	if (!s->numbers)
+		return -ENOMEM;
+	s->numbers->set |= 1u << n;
+	s->numbers->value[n] = value;
+	push(s, n);
+	return 0;
+}
+
+void number_push_all(struct sock *s)
+{
+	for (int i = 0; i < NUMBER_COUNT; i++)
+		if (is_set(s, (enum sock_number)i))
+			push(s, (enum sock_number)i);
+}
+
+int number_inherit(struct sock *s, const struct sock *from)
+{
+	if (!from->numbers)
+		return 0;
+	s->numbers = malloc(sizeof(*s->numbers));
+	if (!s->numbers)
+		return -ENOMEM;
+	*s->numbers = *from->numbers;
+	return 0;
+}
+
+void number_free(struct sock *s)
+{
+	free(s->numbers);
+	s->numbers = NULL;
+}
+
+uint32_t opt_rcvbuf(const struct sock *s)
+{
+	uint32_t clamp = (uint32_t)number_get(s, NUMBER_WINDOW_CLAMP);
+	uint32_t size = s->rcvbuf_bytes ? s->rcvbuf_bytes : clamp ? ses.info.rcvbuf_bytes : 0;
+
+	return clamp && clamp < size ? clamp : size;
+}
