@@ -51,6 +51,7 @@ struct scenario {
 	struct event event[EVENTS_MAX];
 	uint32_t event_count;
 	uint64_t size_max;
+	bool simultaneous; /* there is such a flow */
 };
 
 static uint64_t below(struct scenario *s, uint64_t n)
@@ -227,6 +228,7 @@ static void add_flow(struct scenario *s, uint32_t i)
 	draw_end(s, &f.end[0]);
 	draw_end(s, &f.end[1]);
 	draw_leaving(s, &f);
+	s->simultaneous |= f.simultaneous;
 	if (f.simultaneous)
 		f.port = (uint16_t)(6000 + 2 * i);
 	sim_app_flow(&s->app, &f, from, to);
@@ -239,6 +241,9 @@ static void draw_events(struct scenario *s)
 		struct event *v = &s->event[i];
 
 		v->kind = (enum event_kind)below(s, EVENT_KINDS);
+		/* Who is deaf connects later than he should: the other's SYN is refused. */
+		if (v->kind == EVENT_DEAF && s->simultaneous)
+			v->kind = EVENT_LIST;
 		v->side = (int)below(s, 2);
 		v->client = s->clients[v->side][below(s, s->client_count[v->side])];
 		v->at_us = SIM_START_US + sim_rng_log(&s->rng, 100, 5 * SIM_SECOND);
