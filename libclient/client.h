@@ -23,6 +23,7 @@
 #define LIBCLIENT_CLIENT_H
 
 #include <libclient/internal.h>
+#include <libclient/lock.h>
 
 #include <proto/attach.h>
 #include <proto/layout.h>
@@ -31,6 +32,7 @@
 #include <shm/ring.h>
 #include <shm/segment.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -43,7 +45,7 @@
 #define MTCPI_FOREVER UINT64_MAX
 
 enum {
-	SOCKS_MAX = 1 << 20, /* descriptors of a process */
+	SOCKS_MAX = 1 << 22, /* descriptors of a process */
 	FD_NONE = -1,
 	REQUEST_SEQ_MAX = UINT32_MAX / SOCKS_MAX - 1,
 	TX_BLOCKS_MAX = 2048, /* of a socket: the daemon bounds its descriptors, too */
@@ -66,9 +68,9 @@ struct waiter {
 struct wait_entry {
 	struct waiter *w;
 	uint32_t bits; /* POLL* and WAKE_* that wake it */
-	TAILQ_ENTRY(wait_entry) link;
+	LIST_ENTRY(wait_entry) link;
 };
-TAILQ_HEAD(wait_list, wait_entry);
+LIST_HEAD(wait_list, wait_entry);
 
 enum {
 	WAKE_RESULT = 1 << 16, /* the answer to a request has come */
@@ -135,7 +137,8 @@ struct segment_map {
 
 struct session {
 	_Atomic uint32_t state;
-	uint32_t generation; /* of the session within this process; a socket knows its own */
+	uint16_t generation; /* of the session within this process; a socket knows its own. It may
+			      * wrap: no open socket outlives the next session's beginning */
 	int control_fd;
 	uint32_t contexts, engines;
 	struct ctx ctx[PROTO_CONTEXTS_MAX];
@@ -226,27 +229,27 @@ struct tx_block {
 struct sock_event {
 	_Atomic uint64_t acked_pos;
 	_Atomic uint64_t received_pos;
+	proto_ref chunk;	/* where a reader that holds none goes on */
 	_Atomic uint32_t flags; /* enum proto_flow_flag */
-	_Atomic uint32_t error; /* not yet reported to the program */
 	_Atomic uint32_t sndbuf_bytes;
-	uint32_t gen;	     /* of the handle; 0: none */
-	uint32_t error_seen; /* the sticky one */
-	proto_ref chunk;     /* where a reader that holds none goes on */
-	bool reader_has_chunk;
+	uint32_t gen;		/* of the handle; 0: none */
+	_Atomic uint16_t error; /* not yet reported to the program */
+	uint16_t error_seen;	/* the sticky one */
 };
 
-/* The answer to the one request of a socket that can be outstanding. ev_lock. */
+/* The answer to the one request of a socket that can be outstanding. ev_lock. To CONNECT it brings
+ * ev.gen and, unless bound, the local name too, which nobody else writes meanwhile. */
 struct sock_request {
-	uint32_t id; /* 0: none */
+	uint32_t id;	/* 0: none */
+	int32_t result; /* of CONNECT: the index of the handle, or -errno */
 	_Atomic bool done;
 	bool connect; /* it is a CONNECT, and nobody need wait for the answer */
-	int32_t result;
-	struct proto_result body;
-	struct tcp_info *info; /* INFO parts go here, if not NULL */
+	bool bound;   /* ... and has its local name already */
+	bool info;    /* INFO parts go to rare->info */
 };
 
 struct listener {
-	TAILQ_HEAD(, sock) queue; /* accepted by the engine, not yet by the program; ev_lock */
+	uint32_t first, last; /* accepted by the engine, not yet by the program; ev_lock */
 	uint32_t queued;
 	uint32_t outstanding; /* ACCEPT slots not answered */
 	uint32_t engines;
@@ -258,62 +261,91 @@ struct listener {
 	} engine[];
 };
 
-TAILQ_HEAD(item_list, epoll_item);
+LIST_HEAD(sock_items, epoll_item);
 
+/* What few sockets have; made when first set. */
+struct sock_rare {
+	struct linger linger;
+	struct timeval rcvtimeo, sndtimeo;
+	uint32_t rcvbuf_bytes, sndbuf_bytes; /* 0: default */
+	uint32_t congestion;		     /* its number plus one; 0: default */
+	struct sock_numbers *numbers;	     /* NULL: none was set (number.c) */
+	struct tcp_info info;
+};
+
+#define SOCK_IDX_NONE UINT32_MAX
+
+/* Small, since a process may have a million. What is not said to be another's is guarded by `lock`,
+ * what is atomic by nothing. */
 struct sock {
-	pthread_mutex_t lock;
+	struct lock lock;
+	struct lock ev_lock;
+	struct lock request_lock; /* one request at a time */
 	uint32_t idx;
-	_Atomic uint8_t kind; /* enum sock_kind */
-	bool nonblock, cloexec;
-	bool answering; /* CONNECT was pushed; its answer has not been taken (sock_settle()) */
-	uint32_t users; /* calls that sleep with `lock` dropped */
-	uint32_t session_generation;
-	uint16_t ctx, engine;
-	_Atomic uint32_t todo; /* work left by a drainer that found `lock` taken */
-	_Atomic uint8_t state;
-	_Atomic uint8_t shut; /* SHUT_LOCAL_* */
-	_Atomic bool nospace; /* somebody wants to hear of room */
+	_Atomic uint8_t kind;  /* enum sock_kind */
+	_Atomic uint8_t state; /* enum sock_state */
+	_Atomic uint8_t shut;  /* SHUT_LOCAL_* */
+	_Atomic uint8_t todo;  /* work left by a drainer that found `lock` taken */
+	_Atomic bool nospace;  /* somebody wants to hear of room */
 	_Atomic bool pool_wait;
+	uint8_t ctx, engine;
 	struct proto_handle handle; /* gen 0: none */
+	bool is_epoll;		    /* for life: until it is free again */
+	bool reader_has_chunk;	    /* ev_lock */
+	bool nonblock : 1, cloexec : 1;
+	bool answering : 1; /* CONNECT was pushed; its answer has not been taken (sock_settle()) */
+	bool bound : 1, reuseaddr : 1, reuseport : 1, keepalive : 1, nodelay : 1, cork : 1;
+	uint32_t users; /* calls that sleep with `lock` dropped */
+	union {
+		_Atomic uint32_t tx_blocks;  /* of a connection */
+		_Atomic uint32_t acceptable; /* of a listener: connections to be had */
+		uint32_t pending_told; /* KIND_PENDING: its `told` when ACCEPT was pushed; ev_lock
+					* of the listener */
+	};
+	union {
+		uint32_t pending_of; /* KIND_PENDING: the listener */
+		uint32_t pool_next;  /* KIND_TCP that waits for transmit memory; pool_lock */
+	};
 
 	/* sending */
 	_Atomic uint64_t snd_pos;
-	struct tx_block *tx_head, *tx_tail;
-	_Atomic uint32_t tx_blocks;
+	struct tx_block *tx_last; /* its next is the first */
 
 	/* receiving */
 	_Atomic uint64_t rcv_pos;
 	uint64_t consumed_pos; /* as told to the engine */
 	const struct proto_chunk *chunk;
 
-	pthread_mutex_t ev_lock;
 	struct sock_event ev;
 	struct sock_request req;
-	struct wait_list waiters;
-	struct item_list items;
-	struct listener *listener;
-	_Atomic uint32_t acceptable; /* listener: connections to be had */
-
-	/* cold */
-	struct sock *free_next;
-	pthread_mutex_t request_lock; /* one request at a time */
-	uint16_t request_seq;
-	/* cleared when the entry is taken anew, from here to the end */
-	struct sock *pending_of; /* KIND_PENDING: the listener */
-	uint32_t pending_told;	 /* its `told` when ACCEPT was pushed */
-	TAILQ_ENTRY(sock) queue_link;
-	TAILQ_ENTRY(sock) pool_link;
-	struct epoll *epoll;
-	struct tcp_info *info;
+	union {
+		uint32_t next;	    /* KIND_FREE, table_lock; in a listener's queue, its ev_lock */
+		uint32_t pool_prev; /* as pool_next */
+	};
+	struct wait_list waiters; /* ev_lock */
+	struct sock_items items;  /* ev_lock */
+	union {
+		struct listener *listener; /* not is_epoll */
+		struct epoll *epoll;	   /* is_epoll */
+	};
+	struct sock_rare *rare; /* sock_rare(), sock_rare_make() */
 	uint8_t laddr[16], raddr[16];
 	uint16_t lport, rport;
-	bool bound, reuseaddr, reuseport, keepalive, nodelay, cork;
-	struct sock_numbers *numbers;	     /* NULL: none was set */
-	uint32_t congestion; /* its number plus one; 0: default */
-	uint32_t rcvbuf_bytes, sndbuf_bytes; /* 0: default */
-	struct linger linger;
-	struct timeval rcvtimeo, sndtimeo;
+	uint16_t session_generation;
+	uint16_t request_seq;
 };
+static_assert(sizeof(struct sock) == 216, "docs/performance.md counts them");
+
+static inline struct listener *sock_listener(const struct sock *s)
+{
+	return s->is_epoll ? NULL : s->listener;
+}
+extern const struct sock_rare sock_rare_none;
+static inline const struct sock_rare *sock_rare(const struct sock *s)
+{
+	return s->rare ? s->rare : &sock_rare_none;
+}
+struct sock_rare *sock_rare_make(struct sock *s); /* NULL: ENOMEM */
 
 /* Finds and locks, and waits for the answer to a connect that did not. 0, -EBADF, -ENOTSOCK
  * (epoll), -ENETDOWN; sock_get_settled does not mind a dead session, and sock_get_any does not wait
@@ -360,8 +392,8 @@ void sock_settle(struct sock *s);
 /* Locks s->request_lock, with s->lock dropped meanwhile: no request of another thread is under way.
  */
 void sock_request_begin(struct sock *s);
-uint32_t sock_request_id(struct sock *s);					  /* a new one */
-int sock_request(struct sock *s, struct proto_slot *slot, struct tcp_info *info); /* sock.c */
+uint32_t sock_request_id(struct sock *s);			      /* a new one */
+int sock_request(struct sock *s, struct proto_slot *slot, bool info); /* sock.c */
 uint64_t sock_deadline(const struct sock *s, int flags, const struct timeval *timeo);
 
 /* -- the rest ------------------------------------------------------------------------------- */
@@ -404,13 +436,15 @@ void number_free(struct sock *s);
 
 int rx_flush(struct sock *s); /* tells the engine everything that was read */
 
-void connect_answered(struct sock *s); /* s->lock held */
-void listener_close(struct sock *s);   /* s->lock held */
+void connect_answered(struct sock *s);		    /* s->lock held */
+void listener_push(struct sock *l, struct sock *s); /* ev_lock of l */
+struct sock *listener_pop(struct sock *l);	    /* ev_lock of l; NULL: empty */
+void listener_close(struct sock *s);		    /* s->lock held */
 int listener_open(struct sock *s, int backlog);
 void name_unbind(struct sock *s);
 
-void epoll_forget(struct sock *s);			 /* s is being closed */
-void epoll_wake(struct item_list *items, uint32_t bits); /* ev_lock of their socket held */
+void epoll_forget(struct sock *s);			  /* s is being closed */
+void epoll_wake(struct sock_items *items, uint32_t bits); /* ev_lock of their socket held */
 bool epoll_has_event(struct epoll *ep);
 void epoll_wait_begin(struct epoll *ep, struct wait_entry *e);
 void epoll_wait_end(struct epoll *ep, struct wait_entry *e);

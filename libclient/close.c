@@ -24,7 +24,7 @@ int mtcp_socket(int domain, int type, int protocol)
 		return ret_errno(err);
 	s->nonblock = type & SOCK_NONBLOCK;
 	s->cloexec = type & SOCK_CLOEXEC;
-	s->ctx = (uint16_t)(ses.contexts ? w->ctx % ses.contexts : 0);
+	s->ctx = (uint8_t)(ses.contexts ? w->ctx % ses.contexts : 0);
 	s->kind = KIND_TCP;
 	return (int)s->idx;
 }
@@ -111,7 +111,7 @@ void sock_close_locked(struct sock *s, bool abort_it)
 /* SO_LINGER with a time: waits until everything was acknowledged or the time is over. */
 static void linger(struct sock *s)
 {
-	uint64_t deadline = wait_deadline_ms(s->linger.l_linger * 1000);
+	uint64_t deadline = wait_deadline_ms(sock_rare(s)->linger.l_linger * 1000);
 
 	(void)sock_wait(s, WAKE_GONE, deadline); /* a zombie: the lock is gone after this */
 }
@@ -120,14 +120,16 @@ int mtcp_close(int sd)
 {
 	struct sock *s;
 	int err = sock_get_any(sd, &s);
+	const struct linger *l;
 	bool wait;
 
 	if (err == -ENOTSOCK)
 		return epoll_close(sd);
 	if (err)
 		return ret_errno(err);
-	wait = s->linger.l_onoff && s->linger.l_linger > 0 && s->handle.gen && !s->nonblock;
-	sock_close_locked(s, s->linger.l_onoff && !s->linger.l_linger);
+	l = &sock_rare(s)->linger;
+	wait = l->l_onoff && l->l_linger > 0 && s->handle.gen && !s->nonblock;
+	sock_close_locked(s, l->l_onoff && !l->l_linger);
 	if (wait)
 		linger(s);
 	else
@@ -138,16 +140,18 @@ int mtcp_close(int sd)
 /* Before the session's memory goes: closes what is open, frees every entry. */
 void sock_discard_all(void)
 {
+	const struct linger *l;
 	struct sock *s;
 
 	for (uint32_t i = 0; (s = sock_at(i)); i++) {
-		pthread_mutex_lock(&s->lock);
-		if (s->kind == KIND_FREE || s->epoll) {
-			pthread_mutex_unlock(&s->lock);
+		lock_take(&s->lock);
+		if (s->kind == KIND_FREE || s->is_epoll) {
+			lock_drop(&s->lock);
 			continue;
 		}
 		epoll_forget(s);
-		sock_push_close(s, s->linger.l_onoff && !s->linger.l_linger);
+		l = &sock_rare(s)->linger;
+		sock_push_close(s, l->l_onoff && !l->l_linger);
 		tx_drop(s);
 		pool_unwait(s);
 		sock_free(s);

@@ -24,13 +24,15 @@ struct epoll_item {
 	struct epoll *ep;
 	struct epoll_event event;	    /* ep->lock */
 	bool disabled, queued;		    /* ep->lock */
-	TAILQ_ENTRY(epoll_item) sock_link;  /* s->ev_lock */
+	LIST_ENTRY(epoll_item) sock_link;   /* s->ev_lock */
 	TAILQ_ENTRY(epoll_item) all_link;   /* ep->lock */
 	TAILQ_ENTRY(epoll_item) ready_link; /* ep->lock */
 };
 
+TAILQ_HEAD(item_list, epoll_item);
+
 struct epoll {
-	pthread_mutex_t lock;
+	struct lock lock;
 	struct item_list ready, all;
 	struct wait_list waiters;
 };
@@ -53,10 +55,10 @@ int mtcp_epoll_create1(int flags)
 		free(ep);
 		return ret_errno(err);
 	}
-	pthread_mutex_init(&ep->lock, NULL);
 	TAILQ_INIT(&ep->ready);
 	TAILQ_INIT(&ep->all);
-	TAILQ_INIT(&ep->waiters);
+	LIST_INIT(&ep->waiters);
+	s->is_epoll = true;
 	s->epoll = ep;
 	s->kind = KIND_EPOLL;
 	return (int)s->idx;
@@ -70,12 +72,12 @@ static int ep_get(int epd, struct sock **out)
 
 	if (!s)
 		return -EBADF;
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	if (s->kind == KIND_EPOLL)
 		s->users++;
 	else
 		err = s->kind == KIND_TCP ? -EINVAL : -EBADF;
-	pthread_mutex_unlock(&s->lock);
+	lock_drop(&s->lock);
 	*out = s;
 	return err;
 }
@@ -86,17 +88,16 @@ static void ep_settle(struct sock *s)
 	struct epoll *ep = s->epoll;
 
 	if (s->kind == KIND_EPOLL || s->users) {
-		pthread_mutex_unlock(&s->lock);
+		lock_drop(&s->lock);
 		return;
 	}
 	sock_free(s);
-	pthread_mutex_destroy(&ep->lock);
 	free(ep);
 }
 
 void epoll_put(struct sock *s)
 {
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	s->users--;
 	ep_settle(s);
 }
@@ -108,7 +109,7 @@ static struct epoll_item *item_find(struct sock *s, const struct epoll *ep)
 {
 	struct epoll_item *i;
 
-	TAILQ_FOREACH(i, &s->items, sock_link)
+	LIST_FOREACH(i, &s->items, sock_link)
 	if (i->ep == ep)
 		return i;
 	return NULL;
@@ -122,7 +123,7 @@ static void item_enqueue(struct epoll_item *i)
 	if (!i->queued)
 		TAILQ_INSERT_TAIL(&i->ep->ready, i, ready_link);
 	i->queued = true;
-	TAILQ_FOREACH(e, &i->ep->waiters, link)
+	LIST_FOREACH(e, &i->ep->waiters, link)
 	{
 		if (waiter_woken(e->w))
 			continue;
@@ -136,25 +137,25 @@ static void item_remove(struct epoll_item *i)
 {
 	struct epoll *ep = i->ep;
 
-	TAILQ_REMOVE(&i->s->items, i, sock_link);
-	pthread_mutex_lock(&ep->lock);
+	LIST_REMOVE(i, sock_link);
+	lock_take(&ep->lock);
 	TAILQ_REMOVE(&ep->all, i, all_link);
 	if (i->queued)
 		TAILQ_REMOVE(&ep->ready, i, ready_link);
-	pthread_mutex_unlock(&ep->lock);
+	lock_drop(&ep->lock);
 	free(i);
 }
 
-void epoll_wake(struct item_list *items, uint32_t bits)
+void epoll_wake(struct sock_items *items, uint32_t bits)
 {
 	struct epoll_item *i;
 
-	TAILQ_FOREACH(i, items, sock_link)
+	LIST_FOREACH(i, items, sock_link)
 	{
-		pthread_mutex_lock(&i->ep->lock);
+		lock_take(&i->ep->lock);
 		if (!i->disabled && (i->event.events | EVENT_ALWAYS) & EVENT_BITS & bits)
 			item_enqueue(i);
-		pthread_mutex_unlock(&i->ep->lock);
+		lock_drop(&i->ep->lock);
 	}
 }
 
@@ -162,10 +163,10 @@ void epoll_forget(struct sock *s)
 {
 	struct epoll_item *i;
 
-	pthread_mutex_lock(&s->ev_lock);
-	while ((i = TAILQ_FIRST(&s->items)))
+	lock_take(&s->ev_lock);
+	while ((i = LIST_FIRST(&s->items)))
 		item_remove(i);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 }
 
 static struct sock *first_member(struct epoll *ep)
@@ -173,10 +174,10 @@ static struct sock *first_member(struct epoll *ep)
 	struct epoll_item *i;
 	struct sock *s;
 
-	pthread_mutex_lock(&ep->lock);
+	lock_take(&ep->lock);
 	i = TAILQ_FIRST(&ep->all);
 	s = i ? i->s : NULL;
-	pthread_mutex_unlock(&ep->lock);
+	lock_drop(&ep->lock);
 	return s;
 }
 
@@ -189,20 +190,20 @@ int epoll_close(int epd)
 
 	if (err)
 		return ret_errno(err);
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	s->kind = KIND_ZOMBIE;
-	pthread_mutex_unlock(&s->lock);
+	lock_drop(&s->lock);
 	while ((member = first_member(s->epoll))) {
-		pthread_mutex_lock(&member->ev_lock);
+		lock_take(&member->ev_lock);
 		i = item_find(member, s->epoll);
 		if (i)
 			item_remove(i);
-		pthread_mutex_unlock(&member->ev_lock);
+		lock_drop(&member->ev_lock);
 	}
-	pthread_mutex_lock(&s->epoll->lock);
-	TAILQ_FOREACH(e, &s->epoll->waiters, link)
+	lock_take(&s->epoll->lock);
+	LIST_FOREACH(e, &s->epoll->waiters, link)
 	waiter_wake(e->w);
-	pthread_mutex_unlock(&s->epoll->lock);
+	lock_drop(&s->epoll->lock);
 	epoll_put(s);
 	return 0;
 }
@@ -215,13 +216,13 @@ static void item_set(struct epoll_item *i, const struct epoll_event *event)
 	const uint32_t known = EVENT_BITS | EVENT_BEHAVIOR;
 	struct epoll *ep = i->ep;
 
-	pthread_mutex_lock(&ep->lock);
+	lock_take(&ep->lock);
 	i->event = *event;
 	i->event.events = (event->events & known) | EVENT_ALWAYS;
 	i->disabled = false;
 	if (sock_poll(i->s) & i->event.events & EVENT_BITS)
 		item_enqueue(i);
-	pthread_mutex_unlock(&ep->lock);
+	lock_drop(&ep->lock);
 }
 
 static int item_add(struct sock *s, struct epoll *ep, const struct epoll_event *event)
@@ -235,10 +236,10 @@ static int item_add(struct sock *s, struct epoll *ep, const struct epoll_event *
 		return -ENOMEM;
 	i->s = s;
 	i->ep = ep;
-	TAILQ_INSERT_TAIL(&s->items, i, sock_link);
-	pthread_mutex_lock(&ep->lock);
+	LIST_INSERT_HEAD(&s->items, i, sock_link);
+	lock_take(&ep->lock);
 	TAILQ_INSERT_TAIL(&ep->all, i, all_link);
-	pthread_mutex_unlock(&ep->lock);
+	lock_drop(&ep->lock);
 	item_set(i, event);
 	return 0;
 }
@@ -273,9 +274,9 @@ int mtcp_epoll_ctl(int epd, int op, int sd, struct epoll_event *event)
 		return ret_errno(err);
 	err = sock_get_any(sd, &s);
 	if (!err) {
-		pthread_mutex_lock(&s->ev_lock);
+		lock_take(&s->ev_lock);
 		err = control(s, e->epoll, op, event);
-		pthread_mutex_unlock(&s->ev_lock);
+		lock_drop(&s->ev_lock);
 		sock_put(s);
 	}
 	epoll_put(e);
@@ -310,7 +311,7 @@ static int collect(struct epoll *ep, struct epoll_event *events, int max)
 	struct epoll_item *i;
 	int n = 0;
 
-	pthread_mutex_lock(&ep->lock);
+	lock_take(&ep->lock);
 	TAILQ_CONCAT(&todo, &ep->ready, ready_link);
 	while (n < max && (i = TAILQ_FIRST(&todo))) {
 		TAILQ_REMOVE(&todo, i, ready_link);
@@ -318,7 +319,7 @@ static int collect(struct epoll *ep, struct epoll_event *events, int max)
 	}
 	TAILQ_CONCAT(&todo, &ep->ready, ready_link); /* what was not asked comes first */
 	TAILQ_CONCAT(&ep->ready, &todo, ready_link);
-	pthread_mutex_unlock(&ep->lock);
+	lock_drop(&ep->lock);
 	return n;
 }
 
@@ -327,33 +328,33 @@ bool epoll_has_event(struct epoll *ep)
 	struct epoll_item *i;
 	bool found = false;
 
-	pthread_mutex_lock(&ep->lock);
+	lock_take(&ep->lock);
 	TAILQ_FOREACH(i, &ep->ready, ready_link)
 	{
 		found = !i->disabled && sock_poll(i->s) & i->event.events & EVENT_BITS;
 		if (found)
 			break;
 	}
-	pthread_mutex_unlock(&ep->lock);
+	lock_drop(&ep->lock);
 	return found;
 }
 
 void epoll_wait_begin(struct epoll *ep, struct wait_entry *e)
 {
-	pthread_mutex_lock(&ep->lock);
-	TAILQ_INSERT_TAIL(&ep->waiters, e, link);
-	pthread_mutex_unlock(&ep->lock);
+	lock_take(&ep->lock);
+	LIST_INSERT_HEAD(&ep->waiters, e, link);
+	lock_drop(&ep->lock);
 }
 
 /* A waiter that was woken may leave without taking what woke it: the next one may. */
 void epoll_wait_end(struct epoll *ep, struct wait_entry *e)
 {
-	pthread_mutex_lock(&ep->lock);
-	TAILQ_REMOVE(&ep->waiters, e, link);
-	e = TAILQ_FIRST(&ep->waiters);
+	lock_take(&ep->lock);
+	LIST_REMOVE(e, link);
+	e = LIST_FIRST(&ep->waiters);
 	if (e && !TAILQ_EMPTY(&ep->ready))
 		waiter_wake(e->w);
-	pthread_mutex_unlock(&ep->lock);
+	lock_drop(&ep->lock);
 }
 
 struct epoll_call {

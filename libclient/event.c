@@ -19,11 +19,13 @@ static void stale(struct ctx *c)
 
 /* -- connections --------------------------------------------------------------------------- */
 
-static uint32_t take_received(struct sock_event *ev, const struct proto_flow *f)
+static uint32_t take_received(struct sock *s, const struct proto_flow *f)
 {
+	struct sock_event *ev = &s->ev;
+
 	if (f->received_pos <= atomic_load_explicit(&ev->received_pos, memory_order_relaxed))
 		return 0;
-	if (!ev->reader_has_chunk && ev->chunk == PROTO_REF_NONE)
+	if (!s->reader_has_chunk && ev->chunk == PROTO_REF_NONE)
 		ev->chunk = f->chunk;
 	/* pairs with the acquire in rx.c: chunks are linked before this is told */
 	atomic_store_explicit(&ev->received_pos, f->received_pos, memory_order_release);
@@ -45,8 +47,8 @@ static uint32_t take_flags(struct sock_event *ev, const struct proto_flow *f)
 	if (fresh & PROTO_FLOW_GONE)
 		bits |= WAKE_GONE | POLLHUP;
 	if (f->error && f->error != ev->error_seen) {
-		ev->error_seen = f->error;
-		atomic_store(&ev->error, f->error);
+		ev->error_seen = (uint16_t)f->error;
+		atomic_store(&ev->error, (uint16_t)f->error);
 		bits |= POLLERR | POLLIN | POLLOUT;
 	}
 	if (fresh)
@@ -84,13 +86,13 @@ static void apply_flow(struct ctx *c, const struct proto_flow *f)
 		stale(c);
 		return;
 	}
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	if (!f->gen || s->ev.gen != f->gen) {
-		pthread_mutex_unlock(&s->ev_lock);
+		lock_drop(&s->ev_lock);
 		stale(c);
 		return;
 	}
-	bits = take_received(&s->ev, f);
+	bits = take_received(s, f);
 	bits |= take_acked(s, f, &todo);
 	bits |= take_flags(&s->ev, f);
 	if (bits & WAKE_GONE) {
@@ -99,7 +101,7 @@ static void apply_flow(struct ctx *c, const struct proto_flow *f)
 	}
 	if (bits)
 		sock_wake(s, bits);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	if (todo)
 		sock_do(s, todo);
 }
@@ -132,8 +134,8 @@ static void apply_listen(struct ctx *c, uint32_t engine, const struct proto_list
 		stale(c);
 		return;
 	}
-	pthread_mutex_lock(&s->ev_lock);
-	if (s->listener && listens(s->listener, m->gen) && engine < s->listener->engines) {
+	lock_take(&s->ev_lock);
+	if (sock_listener(s) && listens(s->listener, m->gen) && engine < s->listener->engines) {
 		s->listener->engine[engine].pending = m->pending;
 		s->listener->engine[engine].told++;
 		count_acceptable(s);
@@ -142,7 +144,7 @@ static void apply_listen(struct ctx *c, uint32_t engine, const struct proto_list
 	} else {
 		stale(c);
 	}
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 }
 
 /* An ACCEPT was answered, with how many more wait. `pending` is news only if no LISTEN event
@@ -165,11 +167,11 @@ static bool claim_pending(struct sock *s, uint32_t id)
 
 	if (!s || s->kind != KIND_PENDING)
 		return false;
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	ours = s->req.id == id;
 	if (ours)
 		s->req.id = 0;
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	return ours;
 }
 
@@ -186,40 +188,50 @@ static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accept
 	memcpy(s->raddr, m->raddr, 16);
 	s->lport = m->lport;
 	s->rport = m->rport;
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	s->ev.gen = m->handle.gen;
 	atomic_store(&s->ev.flags, PROTO_FLOW_ESTABLISHED);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 
-	l = s->pending_of;
-	pthread_mutex_lock(&l->ev_lock);
+	l = sock_at(s->pending_of);
+	lock_take(&l->ev_lock);
 	settle(l, s, m->pending);
-	TAILQ_INSERT_TAIL(&l->listener->queue, s, queue_link);
-	l->listener->queued++;
+	listener_push(l, s);
 	count_acceptable(l);
 	sock_wake(l, POLLIN | POLLRDNORM | WAKE_RESULT);
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	sock_do(l, TODO_GONE); /* a closed listener waits for this */
 }
 
 /* The engine had nothing; or has, but does not give it: then they wait on, as in Linux. */
 static void apply_refused(struct sock *s, int32_t result)
 {
-	struct sock *l = s->pending_of;
+	struct sock *l = sock_at(s->pending_of);
 
 	s->kind = KIND_ZOMBIE;
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	settle(l, s, result == -EAGAIN ? 0 : l->listener->engine[s->engine].pending);
 	if (result != -EAGAIN)
 		l->req.result = result;
 	count_acceptable(l);
 	sock_wake(l, WAKE_RESULT);
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	sock_do(s, TODO_GONE);
 	sock_do(l, TODO_GONE);
 }
 
 /* -- answers ------------------------------------------------------------------------------- */
+
+static void take_connected(struct sock *s, const struct proto_result *m)
+{
+	if (m->result < 0)
+		return;
+	s->req.result = (int32_t)m->handle.idx;
+	s->ev.gen = m->handle.gen;
+	if (!s->req.bound)
+		memcpy(s->laddr, m->laddr, 16);
+	s->lport = m->lport;
+}
 
 static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *m)
 {
@@ -234,19 +246,18 @@ static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *
 		stale(c);
 		return;
 	}
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	if (s->req.id == id) {
 		s->req.id = 0;
 		s->req.result = m->result;
-		s->req.body = *m;
-		if (m->handle.gen)
-			s->ev.gen = m->handle.gen;
-		if (s->req.connect)
+		if (s->req.connect) {
+			take_connected(s, m);
 			todo = TODO_ANSWER;
+		}
 		atomic_store(&s->req.done, true);
 		sock_wake(s, WAKE_RESULT);
 	}
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	if (todo)
 		sock_do(s, todo);
 }
@@ -260,14 +271,14 @@ static void apply_info(struct ctx *c, uint32_t id, const struct proto_info_part 
 		stale(c);
 		return;
 	}
-	pthread_mutex_lock(&s->ev_lock);
-	if (s->req.id == id && s->req.info && m->offset < sizeof(*s->req.info) &&
+	lock_take(&s->ev_lock);
+	if (s->req.id == id && s->req.info && m->offset < sizeof(s->rare->info) &&
 		m->len_bytes <= sizeof(m->bytes)) {
-		room = sizeof(*s->req.info) - m->offset;
-		memcpy((uint8_t *)s->req.info + m->offset, m->bytes,
+		room = sizeof(s->rare->info) - m->offset;
+		memcpy((uint8_t *)&s->rare->info + m->offset, m->bytes,
 			m->len_bytes < room ? m->len_bytes : room);
 	}
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 }
 
 void event_apply(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy)

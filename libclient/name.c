@@ -72,34 +72,57 @@ int listener_open(struct sock *s, int backlog)
 	l = calloc(1, sizeof(*l) + ses.engines * sizeof(l->engine[0]));
 	if (!l)
 		return -ENOMEM;
-	TAILQ_INIT(&l->queue);
+	l->first = l->last = SOCK_IDX_NONE;
 	l->engines = ses.engines;
 	memcpy(m.addr, s->laddr, 16);
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	s->listener = l;
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	err = control_name(&m, PROTO_MSG_LISTEN);
 	if (err)
 		return err;
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	l->handle = m.listener;
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	atomic_store(&s->state, STATE_LISTEN);
 	return 0;
 }
 
+void listener_push(struct sock *l, struct sock *s)
+{
+	struct listener *x = l->listener;
+
+	s->next = SOCK_IDX_NONE;
+	if (x->last == SOCK_IDX_NONE)
+		x->first = s->idx;
+	else
+		sock_at(x->last)->next = s->idx;
+	x->last = s->idx;
+	x->queued++;
+}
+
+struct sock *listener_pop(struct sock *l)
+{
+	struct listener *x = l->listener;
+	struct sock *s;
+
+	if (x->first == SOCK_IDX_NONE)
+		return NULL;
+	s = sock_at(x->first);
+	x->first = s->next;
+	if (x->first == SOCK_IDX_NONE)
+		x->last = SOCK_IDX_NONE;
+	x->queued--;
+	return s;
+}
+
 static struct sock *queue_pop(struct sock *s)
 {
-	struct listener *l = s->listener;
 	struct sock *c;
 
-	pthread_mutex_lock(&s->ev_lock);
-	c = TAILQ_FIRST(&l->queue);
-	if (c) {
-		TAILQ_REMOVE(&l->queue, c, queue_link);
-		l->queued--;
-	}
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_take(&s->ev_lock);
+	c = listener_pop(s);
+	lock_drop(&s->ev_lock);
 	return c;
 }
 
@@ -108,7 +131,7 @@ static struct sock *queue_pop(struct sock *s)
  * in an earlier life. */
 static void lock_queued(struct sock *c)
 {
-	while (pthread_mutex_trylock(&c->lock))
+	while (!lock_try(&c->lock))
 		sched_yield();
 }
 
@@ -121,9 +144,9 @@ void listener_close(struct sock *s)
 	if (m.listener.gen) {
 		memcpy(m.addr, s->laddr, 16);
 		control_name(&m, PROTO_MSG_UNLISTEN);
-		pthread_mutex_lock(&s->ev_lock);
+		lock_take(&s->ev_lock);
 		s->listener->handle.gen = 0;
-		pthread_mutex_unlock(&s->ev_lock);
+		lock_drop(&s->ev_lock);
 	}
 	while ((c = queue_pop(s))) {
 		lock_queued(c);

@@ -1,6 +1,6 @@
 /* The numbers of tcp(7) that a socket may be given: bounds, and the engine's name for them.
  *
- * Few sockets have any, so they live in a block that the first one brings (`sock.numbers`). They
+ * Few sockets have any, so they live in a block that the first one brings (sock_rare.numbers). They
  * may be set at any time: what the engine must know is pushed when there is a connection, or as
  * soon as there is one. A socket that is accepted has its listener's.
  */
@@ -43,12 +43,14 @@ int number_find(int name)
 
 static bool is_set(const struct sock *s, enum sock_number n)
 {
-	return s->numbers && s->numbers->set >> n & 1;
+	const struct sock_numbers *x = sock_rare(s)->numbers;
+
+	return x && x->set >> n & 1;
 }
 
 int number_get(const struct sock *s, enum sock_number n)
 {
-	return is_set(s, n) ? s->numbers->value[n] : numbers[n].unset;
+	return is_set(s, n) ? s->rare->numbers->value[n] : numbers[n].unset;
 }
 
 /* What Linux does not refuse but bend. */
@@ -70,22 +72,32 @@ static int bent(enum sock_number n, int value)
 static void push(struct sock *s, enum sock_number n)
 {
 	if (numbers[n].option)
-		opt_push(s, numbers[n].option, (uint64_t)s->numbers->value[n]);
+		opt_push(s, numbers[n].option, (uint64_t)s->rare->numbers->value[n]);
 	else if (n == NUMBER_WINDOW_CLAMP)
 		opt_push(s, PROTO_SET_RCVBUF, opt_rcvbuf(s));
 }
 
+static struct sock_numbers *make(struct sock *s)
+{
+	struct sock_rare *r = sock_rare_make(s);
+
+	if (r && !r->numbers)
+		r->numbers = calloc(1, sizeof(*r->numbers));
+	return r ? r->numbers : NULL;
+}
+
 int number_set(struct sock *s, enum sock_number n, int value)
 {
+	struct sock_numbers *x;
+
 	value = bent(n, value);
 	if (value < numbers[n].min || value > numbers[n].max)
 		return -EINVAL;
-	if (!s->numbers)
-		s->numbers = calloc(1, sizeof(*s->numbers));
-	if (!s->numbers)
+	x = make(s);
+	if (!x)
 		return -ENOMEM;
-	s->numbers->set |= 1u << n;
-	s->numbers->value[n] = value;
+	x->set |= 1u << n;
+	x->value[n] = value;
 	push(s, n);
 	return 0;
 }
@@ -99,25 +111,28 @@ void number_push_all(struct sock *s)
 
 int number_inherit(struct sock *s, const struct sock *from)
 {
-	if (!from->numbers)
+	struct sock_numbers *x;
+
+	if (!sock_rare(from)->numbers)
 		return 0;
-	s->numbers = malloc(sizeof(*s->numbers));
-	if (!s->numbers)
+	x = make(s);
+	if (!x)
 		return -ENOMEM;
-	*s->numbers = *from->numbers;
+	*x = *sock_rare(from)->numbers;
 	return 0;
 }
 
 void number_free(struct sock *s)
 {
-	free(s->numbers);
-	s->numbers = NULL;
+	if (s->rare)
+		free(s->rare->numbers);
 }
 
 uint32_t opt_rcvbuf(const struct sock *s)
 {
 	uint32_t clamp = (uint32_t)number_get(s, NUMBER_WINDOW_CLAMP);
-	uint32_t size = s->rcvbuf_bytes ? s->rcvbuf_bytes : clamp ? ses.info.rcvbuf_bytes : 0;
+	uint32_t set = sock_rare(s)->rcvbuf_bytes;
+	uint32_t size = set ? set : clamp ? ses.info.rcvbuf_bytes : 0;
 
 	return clamp && clamp < size ? clamp : size;
 }

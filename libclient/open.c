@@ -44,9 +44,9 @@ static void connect_slot(
 	m->cookie = s->idx;
 	m->options = (s->nodelay ? PROTO_OPTION_NODELAY : 0) |
 		     (s->keepalive ? PROTO_OPTION_KEEPALIVE : 0);
-	m->sndbuf_bytes = s->sndbuf_bytes;
+	m->sndbuf_bytes = sock_rare(s)->sndbuf_bytes;
 	m->rcvbuf_bytes = opt_rcvbuf(s);
-	m->congestion = s->congestion;
+	m->congestion = sock_rare(s)->congestion;
 }
 
 /* Pushes the request; the answer is taken by connect_answered(). 0, -ENETDOWN. */
@@ -56,13 +56,13 @@ static int connect_push(struct sock *s, const uint8_t addr[16], uint16_t port)
 	int err;
 
 	connect_slot(&slot, s, addr, port);
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	s->req.id = sock_request_id(s);
-	s->req.info = NULL;
 	s->req.connect = true;
+	s->req.bound = s->bound;
 	atomic_store(&s->req.done, false);
 	slot.head = proto_head_make(PROTO_OP_CONNECT, s->req.id);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	s->answering = true;
 	err = ctx_push(s->ctx, s->engine, &slot);
 	if (!err)
@@ -87,7 +87,7 @@ static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port)
 	if (!err) {
 		sock_reset_flow(s);
 		/* A bound port belongs to the engine of its number, see PROTO_OP_CONNECT. */
-		s->engine = (uint16_t)(s->bound ? s->lport % ses.engines : next_engine());
+		s->engine = (uint8_t)(s->bound ? s->lport % ses.engines : next_engine());
 		memcpy(s->raddr, addr, 16);
 		s->rport = port;
 		atomic_store(&s->ev.error, 0);
@@ -95,17 +95,17 @@ static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port)
 		atomic_store(&s->state, STATE_CONNECTING);
 		err = connect_push(s, addr, port);
 	}
-	pthread_mutex_unlock(&s->request_lock);
+	lock_drop(&s->request_lock);
 	return err;
 }
 
 static void connect_refused(struct sock *s, int error)
 {
-	pthread_mutex_lock(&s->ev_lock);
-	atomic_store(&s->ev.error, (uint32_t)error);
+	lock_take(&s->ev_lock);
+	atomic_store(&s->ev.error, (uint16_t)error);
 	atomic_fetch_or(&s->ev.flags, PROTO_FLOW_CLOSED);
 	sock_wake(s, UINT32_MAX);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 }
 
 /* The answer to CONNECT, if it has come and was not taken yet: the handle, or the error, which is
@@ -120,10 +120,9 @@ void connect_answered(struct sock *s)
 		connect_refused(s, -s->req.result);
 		return;
 	}
-	s->handle = s->req.body.handle;
-	if (!s->bound)
-		memcpy(s->laddr, s->req.body.laddr, 16);
-	s->lport = s->req.body.lport;
+	lock_take(&s->ev_lock);
+	s->handle = (struct proto_handle){(uint32_t)s->req.result, s->ev.gen};
+	lock_drop(&s->ev_lock);
 	number_push_all(s);
 	if (s->kind == KIND_ZOMBIE && sock_push_close(s, true))
 		s->handle.gen = 0;
@@ -168,7 +167,7 @@ static int connect_check(struct sock *s, const uint8_t addr[16])
 /* Gives the lock back in every case. */
 static int connect_locked(struct sock *s, const uint8_t addr[16], uint16_t port)
 {
-	uint64_t deadline = sock_deadline(s, 0, &s->sndtimeo);
+	uint64_t deadline = sock_deadline(s, 0, &sock_rare(s)->sndtimeo);
 	bool fresh = s->state == STATE_NEW;
 	int err = connect_check(s, addr);
 
@@ -230,6 +229,24 @@ static uint32_t best_engine(const struct listener *l, uint32_t *credit)
 	return best;
 }
 
+/* 0 or -ENOMEM. */
+static int inherit_rare(const struct sock *l, struct sock *s)
+{
+	const struct sock_rare *from = sock_rare(l);
+	struct sock_rare *to;
+
+	if (from == &sock_rare_none)
+		return 0;
+	to = sock_rare_make(s);
+	if (!to)
+		return -ENOMEM;
+	to->sndbuf_bytes = from->sndbuf_bytes;
+	to->rcvbuf_bytes = from->rcvbuf_bytes;
+	to->congestion = from->congestion;
+	to->linger = from->linger;
+	return number_inherit(s, l);
+}
+
 /* A socket for a connection to come, waiting for the answer to request *id; it belongs to nobody,
  * and inherits as in Linux. */
 static int make_pending(
@@ -240,36 +257,32 @@ static int make_pending(
 
 	if (err)
 		return err;
-	s->ctx = (uint16_t)ctx;
-	s->engine = (uint16_t)engine;
+	s->ctx = (uint8_t)ctx;
+	s->engine = (uint8_t)engine;
 	s->nodelay = l->nodelay;
 	s->keepalive = l->keepalive;
-	s->sndbuf_bytes = l->sndbuf_bytes;
-	s->rcvbuf_bytes = l->rcvbuf_bytes;
-	s->congestion = l->congestion;
-	s->linger = l->linger;
-	err = number_inherit(s, l);
+	err = inherit_rare(l, s);
 	if (err) {
-		pthread_mutex_lock(&s->lock);
+		lock_take(&s->lock);
 		sock_free(s);
 		return err;
 	}
-	s->pending_of = l;
-	pthread_mutex_lock(&s->ev_lock); /* pairs with claim_pending(): what it reads is above */
+	s->pending_of = l->idx;
+	lock_take(&s->ev_lock); /* pairs with claim_pending(): what it reads is above */
 	*id = s->req.id = sock_request_id(s);
 	s->kind = KIND_PENDING;
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	*out = s;
 	return 0;
 }
 
 static void ask_undo(struct sock *l, struct sock *s)
 {
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	l->listener->outstanding--;
 	l->listener->engine[s->engine].outstanding--;
-	pthread_mutex_unlock(&l->ev_lock);
-	pthread_mutex_lock(&s->lock);
+	lock_drop(&l->ev_lock);
+	lock_take(&s->lock);
 	s->kind = KIND_ZOMBIE;
 	sock_put(s);
 }
@@ -283,19 +296,19 @@ static int ask_one(struct sock *l, uint32_t ctx)
 	struct sock *s;
 	int err;
 
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	engine = best_engine(x, &credit);
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	if (!credit)
 		return -EAGAIN;
 	err = make_pending(l, ctx, engine, &s, &id);
 	if (err)
 		return err;
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	s->pending_told = x->engine[engine].told;
 	x->outstanding++;
 	x->engine[engine].outstanding++;
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	slot.head = proto_head_make(PROTO_OP_ACCEPT, id);
 	slot.body.accept.listener = x->handle;
 	slot.body.accept.cookie = s->idx;
@@ -309,14 +322,11 @@ static struct sock *take_queued(struct sock *l)
 {
 	struct sock *s;
 
-	pthread_mutex_lock(&l->ev_lock);
-	s = TAILQ_FIRST(&l->listener->queue);
-	if (s) {
-		TAILQ_REMOVE(&l->listener->queue, s, queue_link);
-		l->listener->queued--;
+	lock_take(&l->ev_lock);
+	s = listener_pop(l);
+	if (s)
 		atomic_fetch_sub(&l->acceptable, 1);
-	}
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	return s;
 }
 
@@ -327,11 +337,11 @@ static int await_answer(struct sock *l)
 {
 	bool none, any;
 
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	none = !l->listener->outstanding;
-	any = !TAILQ_EMPTY(&l->listener->queue);
+	any = l->listener->queued;
 	atomic_store(&l->req.done, none || any);
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	if (any)
 		return 0;
 	return none ? -EAGAIN : sock_wait(l, WAKE_RESULT, MTCPI_FOREVER);
@@ -346,10 +356,10 @@ static int refusal(struct sock *l)
 		return -ENETDOWN;
 	if (l->state != STATE_LISTEN)
 		return -EINVAL;
-	pthread_mutex_lock(&l->ev_lock);
+	lock_take(&l->ev_lock);
 	err = l->req.result;
 	l->req.result = 0;
-	pthread_mutex_unlock(&l->ev_lock);
+	lock_drop(&l->ev_lock);
 	return err == -EBADF ? -EINVAL : err;
 }
 
@@ -378,7 +388,7 @@ static int accept_now(struct sock *l, struct sock **out)
 
 static int accept_locked(struct sock *l, struct sock **out)
 {
-	uint64_t deadline = sock_deadline(l, 0, &l->rcvtimeo);
+	uint64_t deadline = sock_deadline(l, 0, &sock_rare(l)->rcvtimeo);
 	int err;
 
 	for (;;) {
@@ -402,13 +412,13 @@ static void push_options(struct sock *s)
 		opt_push(s, PROTO_SET_NODELAY, 1);
 	if (s->keepalive)
 		opt_push(s, PROTO_SET_KEEPALIVE, 1);
-	if (s->sndbuf_bytes)
-		opt_push(s, PROTO_SET_SNDBUF, s->sndbuf_bytes);
-	if (s->rcvbuf_bytes)
+	if (sock_rare(s)->sndbuf_bytes)
+		opt_push(s, PROTO_SET_SNDBUF, sock_rare(s)->sndbuf_bytes);
+	if (sock_rare(s)->rcvbuf_bytes)
 		opt_push(s, PROTO_SET_RCVBUF, opt_rcvbuf(s));
 	number_push_all(s);
-	if (s->congestion)
-		opt_push(s, PROTO_SET_CONGESTION, s->congestion - 1);
+	if (sock_rare(s)->congestion)
+		opt_push(s, PROTO_SET_CONGESTION, sock_rare(s)->congestion - 1);
 }
 
 int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
@@ -427,8 +437,8 @@ int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 	sock_put(l);
 	if (err)
 		return ret_errno(err);
-	pthread_mutex_lock(&s->lock);
-	s->pending_of = NULL;
+	lock_take(&s->lock);
+	s->pending_of = SOCK_IDX_NONE;
 	s->nonblock = flags & SOCK_NONBLOCK;
 	s->cloexec = flags & SOCK_CLOEXEC;
 	atomic_store(&s->state, STATE_CONNECTED);

@@ -10,7 +10,6 @@
 
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -121,21 +120,33 @@ static uint32_t doubled(int value)
 
 static int get_sndbuf(struct sock *s)
 {
-	return s->sndbuf_bytes ? (int)s->sndbuf_bytes : (int)atomic_load(&s->ev.sndbuf_bytes);
+	uint32_t set = sock_rare(s)->sndbuf_bytes;
+
+	return (int)(set ? set : atomic_load(&s->ev.sndbuf_bytes));
 }
 static int set_sndbuf(struct sock *s, int value)
 {
-	s->sndbuf_bytes = doubled(value);
-	opt_push(s, PROTO_SET_SNDBUF, s->sndbuf_bytes);
+	struct sock_rare *r = sock_rare_make(s);
+
+	if (!r)
+		return -ENOMEM;
+	r->sndbuf_bytes = doubled(value);
+	opt_push(s, PROTO_SET_SNDBUF, r->sndbuf_bytes);
 	return 0;
 }
 static int get_rcvbuf(struct sock *s)
 {
-	return (int)(s->rcvbuf_bytes ? s->rcvbuf_bytes : ses.info.rcvbuf_bytes);
+	uint32_t set = sock_rare(s)->rcvbuf_bytes;
+
+	return (int)(set ? set : ses.info.rcvbuf_bytes);
 }
 static int set_rcvbuf(struct sock *s, int value)
 {
-	s->rcvbuf_bytes = doubled(value);
+	struct sock_rare *r = sock_rare_make(s);
+
+	if (!r)
+		return -ENOMEM;
+	r->rcvbuf_bytes = doubled(value);
 	opt_push(s, PROTO_SET_RCVBUF, opt_rcvbuf(s));
 	return 0;
 }
@@ -195,16 +206,14 @@ static int fetch_info(struct sock *s, struct tcp_info *out)
 	out->tcpi_state = tcp_state_of(s);
 	if (!s->handle.gen)
 		return 0;
-	if (!s->info)
-		s->info = calloc(1, sizeof(*s->info));
-	if (!s->info)
+	if (!sock_rare_make(s))
 		return -ENOMEM;
 	slot.body.info.handle = s->handle;
-	err = sock_request(s, &slot, s->info);
+	err = sock_request(s, &slot, true);
 	if (err == -EBADF)
 		return 0; /* gone meanwhile: closed */
 	if (err >= 0)
-		*out = *s->info;
+		*out = s->rare->info;
 	return err < 0 ? err : 0;
 }
 
@@ -241,7 +250,8 @@ static int set_timeo(struct timeval *to, const void *val, socklen_t len)
 
 static const char *congestion_name(const struct sock *s)
 {
-	uint32_t n = s->congestion ? s->congestion - 1 : ses.info.congestion;
+	uint32_t set = sock_rare(s)->congestion;
+	uint32_t n = set ? set - 1 : ses.info.congestion;
 
 	return n < PROTO_CONGESTION_MAX ? ses.info.congestion_name[n] : "";
 }
@@ -265,11 +275,31 @@ int mtcpi_congestion_find(const void *val, socklen_t len)
 static int set_congestion(struct sock *s, const void *val, socklen_t len)
 {
 	int n = mtcpi_congestion_find(val, len);
+	struct sock_rare *r;
 
 	if (n < 0)
 		return n;
-	s->congestion = (uint32_t)n + 1;
+	r = sock_rare_make(s);
+	if (!r)
+		return -ENOMEM;
+	r->congestion = (uint32_t)n + 1;
 	opt_push(s, PROTO_SET_CONGESTION, (uint64_t)n);
+	return 0;
+}
+
+static int set_struct(struct sock *s, int name, const void *val, socklen_t len)
+{
+	struct sock_rare *r = sock_rare_make(s);
+
+	if (!r)
+		return -ENOMEM;
+	if (name == SO_RCVTIMEO)
+		return set_timeo(&r->rcvtimeo, val, len);
+	if (name == SO_SNDTIMEO)
+		return set_timeo(&r->sndtimeo, val, len);
+	if (len < sizeof(r->linger))
+		return -EINVAL;
+	memcpy(&r->linger, val, sizeof(r->linger));
 	return 0;
 }
 
@@ -279,16 +309,9 @@ static int set_locked(struct sock *s, int level, int name, const void *val, sock
 	int number = level == IPPROTO_TCP ? number_find(name) : -1;
 	int value;
 
-	if (level == SOL_SOCKET && name == SO_RCVTIMEO)
-		return set_timeo(&s->rcvtimeo, val, len);
-	if (level == SOL_SOCKET && name == SO_SNDTIMEO)
-		return set_timeo(&s->sndtimeo, val, len);
-	if (level == SOL_SOCKET && name == SO_LINGER) {
-		if (len < sizeof(s->linger))
-			return -EINVAL;
-		memcpy(&s->linger, val, sizeof(s->linger));
-		return 0;
-	}
+	if (level == SOL_SOCKET &&
+		(name == SO_RCVTIMEO || name == SO_SNDTIMEO || name == SO_LINGER))
+		return set_struct(s, name, val, len);
 	if (level == IPPROTO_TCP && name == TCP_CONGESTION)
 		return set_congestion(s, val, len);
 	if (number < 0 && (!o || !o->set)) {
@@ -330,15 +353,16 @@ static int get_locked(struct sock *s, int level, int name, void *val, socklen_t 
 {
 	const struct int_option *o = find_int(level, name);
 	int number = level == IPPROTO_TCP ? number_find(name) : -1;
+	const struct sock_rare *r = sock_rare(s);
 	struct tcp_info info;
 	int value;
 
 	if (level == SOL_SOCKET && name == SO_RCVTIMEO)
-		return give(val, len, &s->rcvtimeo, sizeof(s->rcvtimeo));
+		return give(val, len, &r->rcvtimeo, sizeof(r->rcvtimeo));
 	if (level == SOL_SOCKET && name == SO_SNDTIMEO)
-		return give(val, len, &s->sndtimeo, sizeof(s->sndtimeo));
+		return give(val, len, &r->sndtimeo, sizeof(r->sndtimeo));
 	if (level == SOL_SOCKET && name == SO_LINGER)
-		return give(val, len, &s->linger, sizeof(s->linger));
+		return give(val, len, &r->linger, sizeof(r->linger));
 	if (level == IPPROTO_TCP && name == TCP_INFO) {
 		value = fetch_info(s, &info);
 		return value ? value : give(val, len, &info, sizeof(info));

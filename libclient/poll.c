@@ -68,19 +68,19 @@ static void join(struct member *m, const struct pollfd *p, struct waiter *w)
 	m->e.bits = (uint32_t)(unsigned short)p->events | WAKE_ALWAYS;
 	if (!s)
 		return;
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	if (s->kind == KIND_TCP || s->kind == KIND_EPOLL) {
 		m->s = s;
 		m->ep = s->kind == KIND_EPOLL ? s->epoll : NULL;
 		s->users++;
 	}
-	pthread_mutex_unlock(&s->lock);
+	lock_drop(&s->lock);
 	if (m->ep) {
 		epoll_wait_begin(m->ep, &m->e);
 	} else if (m->s) {
-		pthread_mutex_lock(&s->ev_lock);
-		TAILQ_INSERT_TAIL(&s->waiters, &m->e, link);
-		pthread_mutex_unlock(&s->ev_lock);
+		lock_take(&s->ev_lock);
+		LIST_INSERT_HEAD(&s->waiters, &m->e, link);
+		lock_drop(&s->ev_lock);
 	}
 }
 
@@ -95,10 +95,10 @@ static void leave(struct member *m)
 		epoll_put(s);
 		return;
 	}
-	pthread_mutex_lock(&s->lock);
-	pthread_mutex_lock(&s->ev_lock);
-	TAILQ_REMOVE(&s->waiters, &m->e, link);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_take(&s->lock);
+	lock_take(&s->ev_lock);
+	LIST_REMOVE(&m->e, link);
+	lock_drop(&s->ev_lock);
 	s->users--;
 	sock_put(s);
 }

@@ -41,13 +41,13 @@ static struct slab_list partial[CLASSES];
 static struct tx_slab *slab_arrays[PROTO_SEGMENTS_MAX];
 static uint64_t total_bytes;
 static uint64_t grow_again_ns;
-static TAILQ_HEAD(, sock) starved = TAILQ_HEAD_INITIALIZER(starved);
+static uint32_t starved = SOCK_IDX_NONE; /* a list by pool_next */
 static _Atomic uint32_t starved_count;
 
 static void lists_init(void)
 {
 	TAILQ_INIT(&free_slabs);
-	TAILQ_INIT(&starved);
+	starved = SOCK_IDX_NONE;
 	for (int i = 0; i < CLASSES; i++)
 		TAILQ_INIT(&partial[i]);
 	memset(slab_arrays, 0, sizeof(slab_arrays));
@@ -238,20 +238,34 @@ void pool_wait(struct sock *s)
 	pthread_mutex_lock(&pool_lock);
 	if (!atomic_load(&s->pool_wait)) {
 		atomic_store(&s->pool_wait, true);
-		TAILQ_INSERT_TAIL(&starved, s, pool_link);
+		s->pool_prev = SOCK_IDX_NONE;
+		s->pool_next = starved;
+		if (starved != SOCK_IDX_NONE)
+			sock_at(starved)->pool_prev = s->idx;
+		starved = s->idx;
 		atomic_fetch_add(&starved_count, 1);
 	}
 	pthread_mutex_unlock(&pool_lock);
 }
 
+/* pool_lock held. */
+static void starved_remove(struct sock *s)
+{
+	if (s->pool_prev != SOCK_IDX_NONE)
+		sock_at(s->pool_prev)->pool_next = s->pool_next;
+	else
+		starved = s->pool_next;
+	if (s->pool_next != SOCK_IDX_NONE)
+		sock_at(s->pool_next)->pool_prev = s->pool_prev;
+	atomic_store(&s->pool_wait, false);
+	atomic_fetch_sub(&starved_count, 1);
+}
+
 void pool_unwait(struct sock *s)
 {
 	pthread_mutex_lock(&pool_lock);
-	if (atomic_load(&s->pool_wait)) {
-		atomic_store(&s->pool_wait, false);
-		TAILQ_REMOVE(&starved, s, pool_link);
-		atomic_fetch_sub(&starved_count, 1);
-	}
+	if (atomic_load(&s->pool_wait))
+		starved_remove(s);
 	pthread_mutex_unlock(&pool_lock);
 }
 
@@ -263,12 +277,9 @@ static void wake_starved(void)
 
 	while (n--) {
 		pthread_mutex_lock(&pool_lock);
-		s = TAILQ_FIRST(&starved);
-		if (s) {
-			TAILQ_REMOVE(&starved, s, pool_link);
-			atomic_store(&s->pool_wait, false);
-			atomic_fetch_sub(&starved_count, 1);
-		}
+		s = sock_at(starved);
+		if (s)
+			starved_remove(s);
 		pthread_mutex_unlock(&pool_lock);
 		if (!s)
 			return;

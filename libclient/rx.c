@@ -39,11 +39,11 @@ static const struct proto_chunk *first_chunk(struct sock *s)
 
 	if (s->chunk)
 		return s->chunk;
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	ref = s->ev.chunk;
 	s->ev.chunk = PROTO_REF_NONE;
-	s->ev.reader_has_chunk = ref != PROTO_REF_NONE;
-	pthread_mutex_unlock(&s->ev_lock);
+	s->reader_has_chunk = ref != PROTO_REF_NONE;
+	lock_drop(&s->ev_lock);
 	s->chunk = chunk_at(ref);
 	return s->chunk;
 }
@@ -126,7 +126,9 @@ static size_t copy_out(struct cursor *c, struct sink *to)
 
 static uint64_t quarter(const struct sock *s)
 {
-	return (s->rcvbuf_bytes ? s->rcvbuf_bytes : ses.info.rcvbuf_bytes) / 4;
+	uint32_t set = sock_rare(s)->rcvbuf_bytes;
+
+	return (set ? set : ses.info.rcvbuf_bytes) / 4;
 }
 
 /* What does not open the window by much is told quietly: before the engine brings more data it
@@ -150,11 +152,11 @@ static bool drop_chunk(struct sock *s, uint64_t pos)
 {
 	bool all;
 
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	all = atomic_load_explicit(&s->ev.received_pos, memory_order_relaxed) == pos;
 	if (all)
-		s->ev.reader_has_chunk = false;
-	pthread_mutex_unlock(&s->ev_lock);
+		s->reader_has_chunk = false;
+	lock_drop(&s->ev_lock);
 	if (all)
 		s->chunk = NULL;
 	return all;
@@ -239,7 +241,7 @@ static int nothing(struct sock *s)
 /* Gives the lock back. */
 static ssize_t recv_locked(struct sock *s, struct sink *to, int flags)
 {
-	uint64_t deadline = sock_deadline(s, flags, &s->rcvtimeo);
+	uint64_t deadline = sock_deadline(s, flags, &sock_rare(s)->rcvtimeo);
 	bool all = flags & MSG_WAITALL && !(flags & MSG_PEEK);
 	ssize_t done = 0, n;
 	int err = 0;

@@ -123,11 +123,11 @@ static void process_exit(void)
 
 		if (!s)
 			return;
-		if (pthread_mutex_trylock(&s->lock))
+		if (!lock_try(&s->lock))
 			continue;
 		if (s->kind == KIND_TCP)
 			rx_flush(s);
-		pthread_mutex_unlock(&s->lock);
+		lock_drop(&s->lock);
 	}
 }
 

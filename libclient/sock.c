@@ -20,8 +20,8 @@
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct sock *) table;
-static _Atomic uint32_t table_used; /* entries ever used: their mutexes exist */
-static struct sock *free_first, *free_last;
+static _Atomic uint32_t table_used; /* entries ever used */
+static uint32_t free_first = SOCK_IDX_NONE, free_last = SOCK_IDX_NONE;
 static uint32_t taken; /* sockets, epoll instances aside */
 
 /* -- the table ----------------------------------------------------------------------------- */
@@ -53,22 +53,20 @@ static int table_reserve(void)
 /* The entry that was freed first, or a new one. table_lock held. */
 static struct sock *table_take(void)
 {
-	struct sock *s = free_first;
+	struct sock *s;
 	uint32_t idx;
 
-	if (s) {
-		free_first = s->free_next;
-		if (!free_first)
-			free_last = NULL;
+	if (free_first != SOCK_IDX_NONE) {
+		s = &table[free_first];
+		free_first = s->next;
+		if (free_first == SOCK_IDX_NONE)
+			free_last = SOCK_IDX_NONE;
 		return s;
 	}
 	idx = atomic_load(&table_used);
 	if (idx == SOCKS_MAX)
 		return NULL;
 	s = &table[idx];
-	pthread_mutex_init(&s->lock, NULL);
-	pthread_mutex_init(&s->ev_lock, NULL);
-	pthread_mutex_init(&s->request_lock, NULL);
 	s->idx = idx;
 	atomic_store(&table_used, idx + 1);
 	return s;
@@ -76,18 +74,18 @@ static struct sock *table_take(void)
 
 void sock_reset_flow(struct sock *s)
 {
-	uint32_t sndbuf = s->sndbuf_bytes ? s->sndbuf_bytes : ses.info.sndbuf_bytes;
+	uint32_t set = sock_rare(s)->sndbuf_bytes;
 
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	atomic_store(&s->ev.acked_pos, 0);
 	atomic_store(&s->ev.received_pos, 0);
 	atomic_store(&s->ev.flags, 0);
-	atomic_store(&s->ev.sndbuf_bytes, sndbuf);
+	atomic_store(&s->ev.sndbuf_bytes, set ? set : ses.info.sndbuf_bytes);
 	s->ev.gen = 0;
 	s->ev.error_seen = 0;
 	s->ev.chunk = PROTO_REF_NONE;
-	s->ev.reader_has_chunk = false;
-	pthread_mutex_unlock(&s->ev_lock);
+	s->reader_has_chunk = false;
+	lock_drop(&s->ev_lock);
 	s->handle = (struct proto_handle){0, 0};
 	atomic_store(&s->snd_pos, 0);
 	atomic_store(&s->rcv_pos, 0);
@@ -96,13 +94,12 @@ void sock_reset_flow(struct sock *s)
 	atomic_store(&s->nospace, false);
 }
 
-/* Nobody else looks at it while it is KIND_FREE. */
+/* Nobody else looks at it while it is KIND_FREE; but drainers may, under ev_lock, for an answer
+ * that comes too late, and request_seq goes on so that they do not take it for a new one. */
 static void sock_init(struct sock *s)
 {
-	uint8_t *cold = (uint8_t *)&s->pending_of;
-
-	memset(cold, 0, sizeof(*s) - (size_t)(cold - (uint8_t *)s));
-	s->nonblock = s->cloexec = s->answering = false;
+	s->nonblock = s->cloexec = s->answering = s->is_epoll = false;
+	s->bound = s->reuseaddr = s->reuseport = s->keepalive = s->nodelay = s->cork = false;
 	s->users = 0;
 	s->session_generation = ses.generation;
 	s->ctx = s->engine = 0;
@@ -110,15 +107,28 @@ static void sock_init(struct sock *s)
 	atomic_store(&s->state, STATE_NEW);
 	atomic_store(&s->shut, 0);
 	atomic_store(&s->pool_wait, false);
-	s->tx_head = s->tx_tail = NULL;
+	s->tx_last = NULL;
 	atomic_store(&s->tx_blocks, 0);
 	memset(&s->req, 0, sizeof(s->req));
-	TAILQ_INIT(&s->waiters);
-	TAILQ_INIT(&s->items);
+	LIST_INIT(&s->waiters);
+	LIST_INIT(&s->items);
+	s->next = s->pending_of = SOCK_IDX_NONE;
 	s->listener = NULL;
-	atomic_store(&s->acceptable, 0);
+	s->rare = NULL;
+	memset(s->laddr, 0, sizeof(s->laddr));
+	memset(s->raddr, 0, sizeof(s->raddr));
+	s->lport = s->rport = 0;
 	atomic_store(&s->ev.error, 0);
 	sock_reset_flow(s);
+}
+
+const struct sock_rare sock_rare_none;
+
+struct sock_rare *sock_rare_make(struct sock *s)
+{
+	if (!s->rare)
+		s->rare = calloc(1, sizeof(*s->rare));
+	return s->rare;
 }
 
 int sock_alloc(enum sock_kind kind, struct sock **out)
@@ -143,24 +153,23 @@ int sock_alloc(enum sock_kind kind, struct sock **out)
 
 void sock_free(struct sock *s)
 {
-	bool counted = !s->epoll;
+	bool counted = !s->is_epoll;
 
-	free(s->listener);
-	free(s->info);
+	free(sock_listener(s));
 	number_free(s);
+	free(s->rare);
 	s->listener = NULL;
-	s->info = NULL;
-	s->epoll = NULL;
+	s->rare = NULL;
 	s->kind = KIND_FREE;
-	pthread_mutex_unlock(&s->lock);
+	lock_drop(&s->lock);
 
 	pthread_mutex_lock(&table_lock);
-	s->free_next = NULL;
-	if (free_last)
-		free_last->free_next = s;
+	s->next = SOCK_IDX_NONE;
+	if (free_last != SOCK_IDX_NONE)
+		table[free_last].next = s->idx;
 	else
-		free_first = s;
-	free_last = s;
+		free_first = s->idx;
+	free_last = s->idx;
 	taken -= counted;
 	pthread_mutex_unlock(&table_lock);
 }
@@ -171,9 +180,9 @@ uint32_t sock_count(void)
 	struct sock *s;
 
 	for (uint32_t i = 0; (s = sock_at(i)); i++) {
-		pthread_mutex_lock(&s->lock);
+		lock_take(&s->lock);
 		n += s->kind == KIND_TCP || s->users;
-		pthread_mutex_unlock(&s->lock);
+		lock_drop(&s->lock);
 	}
 	return n;
 }
@@ -188,7 +197,7 @@ void sock_fork_child(void)
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != t)
 		abort();
 	atomic_store(&table_used, 0);
-	free_first = free_last = NULL;
+	free_first = free_last = SOCK_IDX_NONE;
 	taken = 0;
 }
 
@@ -206,13 +215,13 @@ int sock_get_any(int sd, struct sock **out)
 
 	if (!s)
 		return -EBADF;
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	if (s->kind == KIND_TCP) {
 		*out = s;
 		return 0;
 	}
 	kind = s->kind;
-	pthread_mutex_unlock(&s->lock);
+	lock_drop(&s->lock);
 	return kind == KIND_EPOLL ? -ENOTSOCK : -EBADF;
 }
 
@@ -234,7 +243,7 @@ int sock_get(int sd, struct sock **out)
 	int err = sock_get_settled(sd, out);
 
 	if (!err && sock_dead(*out)) {
-		pthread_mutex_unlock(&(*out)->lock);
+		lock_drop(&(*out)->lock);
 		return -ENETDOWN;
 	}
 	return err;
@@ -244,7 +253,7 @@ int sock_get(int sd, struct sock **out)
 static bool can_free(const struct sock *s)
 {
 	return s->kind == KIND_ZOMBIE && !s->users && !s->handle.gen && !s->answering &&
-	       !(s->listener && s->listener->outstanding);
+	       !(sock_listener(s) && s->listener->outstanding);
 }
 
 static void wake_if_writable(struct sock *s)
@@ -272,7 +281,7 @@ static bool run_todo(struct sock *s)
 			s->chunk = NULL; /* whatever was lent is the daemon's again */
 			tx_drop(s);
 		}
-		if (s->kind == KIND_ZOMBIE && s->listener)
+		if (s->kind == KIND_ZOMBIE && sock_listener(s))
 			listener_close(s);
 	}
 	if (!can_free(s))
@@ -287,11 +296,10 @@ void sock_put(struct sock *s)
 	for (;;) {
 		if (run_todo(s))
 			return;
-		pthread_mutex_unlock(&s->lock);
+		lock_drop(&s->lock);
 		/* pairs with the fence in sock_do(): it saw the lock free, or we see its errand */
 		atomic_thread_fence(memory_order_seq_cst);
-		if (!atomic_load_explicit(&s->todo, memory_order_relaxed) ||
-			pthread_mutex_trylock(&s->lock))
+		if (!atomic_load_explicit(&s->todo, memory_order_relaxed) || !lock_try(&s->lock))
 			return;
 	}
 }
@@ -300,7 +308,7 @@ void sock_do(struct sock *s, uint32_t todo)
 {
 	atomic_fetch_or(&s->todo, todo);
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in sock_put() */
-	if (!pthread_mutex_trylock(&s->lock))
+	if (lock_try(&s->lock))
 		sock_put(s);
 }
 
@@ -379,9 +387,9 @@ void sock_wake(struct sock *s, uint32_t bits)
 /* For changes that do not come from a ring. */
 void sock_wake_unlocked(struct sock *s, uint32_t bits)
 {
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	sock_wake(s, bits);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	atomic_thread_fence(memory_order_seq_cst); /* the change, then who waits for any */
 	wait_wake_any();
 }
@@ -391,10 +399,10 @@ void sock_fail_all(void)
 	struct sock *s;
 
 	for (uint32_t i = 0; (s = sock_at(i)); i++) {
-		pthread_mutex_lock(&s->ev_lock);
+		lock_take(&s->ev_lock);
 		if (s->kind == KIND_TCP || s->kind == KIND_ZOMBIE)
 			sock_wake(s, UINT32_MAX);
-		pthread_mutex_unlock(&s->ev_lock);
+		lock_drop(&s->ev_lock);
 	}
 }
 
@@ -439,17 +447,17 @@ static int wait_on(struct sock *s, uint32_t bits, uint64_t deadline_ns)
 	if (!e.w)
 		return -ENOMEM;
 	s->users++;
-	pthread_mutex_lock(&s->ev_lock);
-	TAILQ_INSERT_TAIL(&s->waiters, &e, link);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_take(&s->ev_lock);
+	LIST_INSERT_HEAD(&s->waiters, &e, link);
+	lock_drop(&s->ev_lock);
 	sock_put(s);
 
 	rc = wait_unlocked(s, e.w, bits, deadline_ns);
 
-	pthread_mutex_lock(&s->lock);
-	pthread_mutex_lock(&s->ev_lock);
-	TAILQ_REMOVE(&s->waiters, &e, link);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_take(&s->lock);
+	lock_take(&s->ev_lock);
+	LIST_REMOVE(&e, link);
+	lock_drop(&s->ev_lock);
 	s->users--;
 	return rc;
 }
@@ -498,37 +506,37 @@ void sock_settle(struct sock *s)
 void sock_request_begin(struct sock *s)
 {
 	s->users++;
-	pthread_mutex_unlock(&s->lock);
-	pthread_mutex_lock(&s->request_lock);
-	pthread_mutex_lock(&s->lock);
+	lock_drop(&s->lock);
+	lock_take(&s->request_lock);
+	lock_take(&s->lock);
 	s->users--;
 }
 
 /* Pushes the request in *slot (its id is filled in) and waits for the answer, in s->req; the
  * socket's lock is dropped meanwhile, and the socket may be a zombie after. Short, and not
  * interruptible: engines answer at once. The result, or -ENETDOWN. */
-int sock_request(struct sock *s, struct proto_slot *slot, struct tcp_info *info)
+int sock_request(struct sock *s, struct proto_slot *slot, bool info)
 {
 	uint32_t id;
 	int err;
 
 	sock_request_begin(s);
 	sock_settle(s); /* another thread may have begun to connect anew */
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	id = s->req.id = sock_request_id(s);
 	s->req.info = info;
 	atomic_store(&s->req.done, false);
-	pthread_mutex_unlock(&s->ev_lock);
+	lock_drop(&s->ev_lock);
 	slot->head = proto_head_make(proto_head_op(slot->head), id);
 	err = ctx_push(s->ctx, s->engine, slot);
 	if (!err)
 		err = wait_on(s, WAKE_RESULT, MTCPI_FOREVER);
-	pthread_mutex_lock(&s->ev_lock);
+	lock_take(&s->ev_lock);
 	if (!err)
 		err = atomic_load(&s->req.done) ? s->req.result : -ENETDOWN;
 	s->req.id = 0;
-	s->req.info = NULL;
-	pthread_mutex_unlock(&s->ev_lock);
-	pthread_mutex_unlock(&s->request_lock);
+	s->req.info = false;
+	lock_drop(&s->ev_lock);
+	lock_drop(&s->request_lock);
 	return err;
 }

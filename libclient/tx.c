@@ -5,7 +5,7 @@
  * with its absolute position. What lies between acked_pos and snd_pos never exceeds what the
  * engine said it takes (sndbuf_bytes): past it the daemon would end the session.
  *
- *	tx_head -> [acked....] [acked|sent] [sent|    ] <- tx_tail, open
+ *	first   -> [acked....] [acked|sent] [sent|    ] <- tx_last, open; its next is the first
  *	               freed       ^acked_pos    ^snd_pos
  */
 #include <libclient/client.h>
@@ -16,38 +16,43 @@
 
 /* -- blocks -------------------------------------------------------------------------------- */
 
+static void free_first(struct sock *s)
+{
+	struct tx_block *b = s->tx_last->next;
+
+	if (b == s->tx_last)
+		s->tx_last = NULL;
+	else
+		s->tx_last->next = b->next;
+	atomic_fetch_sub(&s->tx_blocks, 1);
+	pool_free(b);
+}
+
 /* Frees blocks that are acknowledged to their end; the open one too, so that a connection at
  * rest holds none. */
 void tx_reap(struct sock *s)
 {
 	uint64_t acked = atomic_load(&s->ev.acked_pos);
-	struct tx_block *b;
 
-	while ((b = s->tx_head) && b->start_pos + b->used <= acked) {
-		s->tx_head = b->next;
-		if (!s->tx_head)
-			s->tx_tail = NULL;
-		atomic_fetch_sub(&s->tx_blocks, 1);
-		pool_free(b);
+	while (s->tx_last) {
+		const struct tx_block *b = s->tx_last->next;
+
+		if (b->start_pos + b->used > acked)
+			return;
+		free_first(s);
 	}
 }
 
 /* Everything: the daemon does not look at it any more. */
 void tx_drop(struct sock *s)
 {
-	struct tx_block *b;
-
-	while ((b = s->tx_head)) {
-		s->tx_head = b->next;
-		pool_free(b);
-	}
-	s->tx_tail = NULL;
-	atomic_store(&s->tx_blocks, 0);
+	while (s->tx_last)
+		free_first(s);
 }
 
 static struct tx_block *open_block(struct sock *s, size_t want_bytes)
 {
-	struct tx_block *b = s->tx_tail;
+	struct tx_block *b = s->tx_last;
 
 	if (b && b->used < b->cap)
 		return b;
@@ -59,11 +64,10 @@ static struct tx_block *open_block(struct sock *s, size_t want_bytes)
 		return NULL;
 	}
 	b->start_pos = atomic_load(&s->snd_pos);
-	if (s->tx_tail)
-		s->tx_tail->next = b;
-	else
-		s->tx_head = b;
-	s->tx_tail = b;
+	b->next = s->tx_last ? s->tx_last->next : b;
+	if (s->tx_last)
+		s->tx_last->next = b;
+	s->tx_last = b;
 	atomic_fetch_add(&s->tx_blocks, 1);
 	return b;
 }
@@ -177,7 +181,7 @@ static int check(struct sock *s)
 /* Gives the lock back. */
 static ssize_t send_locked(struct sock *s, struct source *src, int flags)
 {
-	uint64_t deadline = sock_deadline(s, flags, &s->sndtimeo);
+	uint64_t deadline = sock_deadline(s, flags, &sock_rare(s)->sndtimeo);
 	ssize_t done = 0, n;
 	int err;
 

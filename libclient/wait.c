@@ -163,7 +163,7 @@ void wait_wake_list(struct wait_list *l, uint32_t bits)
 {
 	struct wait_entry *e;
 
-	TAILQ_FOREACH(e, l, link)
+	LIST_FOREACH(e, l, link)
 	if (e->bits & bits)
 		waiter_wake(e->w);
 }

@@ -374,7 +374,9 @@ uint64_t engine_next_us(const struct engine *e)
 		next = min_us(next, e->orphans_tick_us);
 	if (e->neigh_waiters.head != NONE)
 		next = min_us(next, e->now_us + NEIGH_WAIT_POLL_US);
-	if (e->due.head != NONE || e->closing)
+	if (e->closing)
+		next = min_us(next, e->closed_us + CLOSES_EVERY_US);
+	if (e->due.head != NONE)
 		next = e->now_us;
 	return next;
 }
@@ -383,7 +385,7 @@ bool engine_sleep_prepare(struct engine *e)
 {
 	bool idle = true;
 
-	if (e->due.head != NONE || e->closing || !command_empty(e) || !handover_empty(e))
+	if (e->due.head != NONE || !command_empty(e) || !handover_empty(e))
 		return false;
 	while (e->active)
 		gate_sleep(e, e->active);

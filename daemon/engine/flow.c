@@ -195,7 +195,7 @@ static void release_half(struct engine *e, struct tcp_half *h, bool replaced)
 static bool acked_is_news(const struct tcp_conn *c, const struct sock *sk)
 {
 	return c->snd_una_pos >= c->snd_end_pos ||
-	       c->snd_una_pos - sk->told_acked_pos >= sk->sndbuf_bytes / 4;
+	       (uint32_t)c->snd_una_pos - sk->told_acked_low >= sk->sndbuf_bytes / 4;
 }
 
 static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uint32_t events)

@@ -285,7 +285,7 @@ static enum proto_condemned op_consumed(
 
 	if (!c)
 		return PROTO_OK;
-	if (m->pos > sk->told_pos)
+	if (m->pos > sock_told_pos(sk))
 		return PROTO_CONDEMNED_POSITION;
 	if (m->pos <= sk->consumed_pos)
 		return PROTO_OK; /* repeated */

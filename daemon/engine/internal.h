@@ -43,7 +43,9 @@
 enum {
 	RX_FRAMES_PER_TURN = 64,
 	TIMERS_PER_TURN = 256,
-	CLOSES_PER_TURN = 512,
+	CLOSES_EVERY_US = 100, /* of dead sessions: so many for each time that passed ... */
+	CLOSES_EACH = 32,      /* (fewer than a turn takes answers to FINs) */
+	CLOSES_PER_TURN = 256, /* ... and no more at once */
 	OUTPUTS_PER_TURN = 256,
 	SEGMENTS_PER_OUTPUT = 16,
 	TXQ_DESCRIPTORS_MAX = 4096,	 /* of one connection */
@@ -130,26 +132,39 @@ enum sock_flag {
 	SOCK_ORPHAN = 1 << 2, /* the session is dead; pins `down` while bytes are unsent */
 	SOCK_GONE = 1 << 3,   /* nothing is left but to publish GONE */
 };
+/* One line, since there is one for each connection. */
 struct sock {
 	uint32_t gen;
-	uint32_t conn;	  /* NONE: released */
-	uint32_t session; /* index in engine.sessions */
+	uint32_t conn; /* NONE: released */
 	uint32_t cookie;
-	uint32_t flags;
-	uint32_t flow_flags; /* enum proto_flow_flag as to be published */
-	uint32_t error;
-	uint16_t ctx;
+	uint16_t session; /* index in engine.sessions */
+	uint8_t ctx;
+	uint8_t flags;	    /* enum sock_flag */
+	uint8_t flow_flags; /* enum proto_flow_flag as to be published */
+	bool flow_shut;	    /* the client has said SHUTDOWN */
+	uint16_t error;
 	uint16_t tx_descs;
-	bool flow_shut; /* the client has said SHUTDOWN */
+	uint16_t pad;
 	uint32_t dirty_next;
 	uint32_t session_next, session_prev; /* the session's socks */
 	uint32_t sndbuf_bytes, rcvbuf_bytes;
-	uint32_t told_chunk;	 /* descriptor of the chunk that held the last byte told of */
-	uint64_t told_pos;	 /* received_pos of the last event */
-	uint64_t told_acked_pos; /* acked_pos of it */
+	uint32_t told_chunk; /* descriptor of the chunk that held the last byte told of */
+	uint32_t told_low;   /* received_pos of the last event, its low half: sock_told_pos() */
+	union {
+		uint32_t told_acked_low;    /* acked_pos of it, its low half */
+		uint32_t orphan_deadline_s; /* SOCK_ORPHAN, which is told nothing */
+	};
 	uint64_t consumed_pos;
-	uint64_t orphan_deadline_us;
 };
+static_assert(sizeof(struct sock) == 64, "size is part of the arena's layout");
+static_assert(TXQ_DESCRIPTORS_MAX <= UINT16_MAX && PROTO_CONTEXTS_MAX <= UINT8_MAX,
+	"fields of struct sock");
+
+/* What was told lies less than a receive buffer, and so less than 2^32, past what was consumed. */
+static inline uint64_t sock_told_pos(const struct sock *sk)
+{
+	return sk->consumed_pos + (uint32_t)(sk->told_low - (uint32_t)sk->consumed_pos);
+}
 
 /* -- sessions (session.c, gate.c)
  * ------------------------------------------------------------------ */
@@ -272,6 +287,7 @@ struct engine {
 	struct session *session_bucket[SESSION_BUCKETS];
 	struct session **sessions; /* by index */
 	struct session *closing;   /* dead, with sockets still to close */
+	uint64_t closed_us; /* when some were closed last */
 	uint32_t session_count, session_capacity, session_hint;
 	struct ring *active; /* circular lists */
 	struct ring *publish;

@@ -347,21 +347,22 @@ int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s)
 }
 
 /* Before an event with rcv_nxt_pos is published: links the headers of all chunks that became
- * contiguous, and returns the chunk that holds the byte at sk->told_pos, from which a client
+ * contiguous, and returns the chunk that holds the byte at sock_told_pos(), from which a client
  * that holds no chunk goes on. */
 proto_ref rxq_told(struct engine *e, struct tcp_conn *c, struct sock *sk)
 {
 	const struct chunk_pool *p = pool_of(e, c);
 	uint32_t i = sk->told_chunk != NONE ? sk->told_chunk : c->rxq_head;
+	uint64_t told_pos = sock_told_pos(sk);
 	proto_ref told = PROTO_REF_NONE;
 
-	if (c->rcv_nxt_pos == sk->told_pos)
+	if (c->rcv_nxt_pos == told_pos)
 		return PROTO_REF_NONE;
 	for (; i != NONE && chunk_at(e, i)->start_pos < c->rcv_nxt_pos; i = chunk_at(e, i)->next) {
 		struct rx_chunk *k = chunk_at(e, i);
 		uint32_t next = k->next;
 
-		if (told == PROTO_REF_NONE && end_pos(k) > sk->told_pos)
+		if (told == PROTO_REF_NONE && end_pos(k) > told_pos)
 			told = chunk_pool_ref(p, k);
 		sk->told_chunk = i;
 		if (next == NONE || chunk_at(e, next)->start_pos >= c->rcv_nxt_pos)
@@ -374,6 +375,6 @@ proto_ref rxq_told(struct engine *e, struct tcp_conn *c, struct sock *sk)
 		}
 	}
 	if (told != PROTO_REF_NONE) /* else the chunks are freed: reset, or closed */
-		sk->told_pos = c->rcv_nxt_pos;
+		sk->told_low = (uint32_t)c->rcv_nxt_pos;
 	return told;
 }

@@ -3,7 +3,9 @@
  * The main thread owns a session's life. It adds one, and when the process is gone (or has
  * been condemned) it says so with ENGINE_CMD_SESSION_DEL: the engine drains the submission
  * rings once more and forgets them in that turn, and closes the session's sockets as Linux
- * would, which frees their receive chunks, a bounded number in each turn. Connections with unsent
+ * would, which frees their receive chunks, a bounded number at a time, and no more than 320,000 a
+ * second: each FIN waits among what others send, and each is answered, so that a million at once
+ * would be a queue before everybody else's data, going out and coming in. Connections with unsent
  * bytes become orphans: their socks stay and pin `down` until the bytes are acknowledged or time is
  * over. When nothing is pinned, ENGINE_NOTE_SESSION_GONE tells the main thread that the memory may
  * be unmapped.
@@ -257,10 +259,16 @@ static uint32_t uid_orphans(const struct engine *e, uint32_t uid)
 	return n;
 }
 
+/* Rounded down; 32 bits of it are 136 years. */
+static uint32_t now_s(const struct engine *e)
+{
+	return (uint32_t)(e->now_us / 1000000);
+}
+
 static void make_orphan(struct engine *e, struct session *s, struct sock *sk)
 {
 	sk->flags |= SOCK_ORPHAN;
-	sk->orphan_deadline_us = e->now_us + (uint64_t)e->cfg.limits.orphan_timeout_s * 1000000;
+	sk->orphan_deadline_s = now_s(e) + e->cfg.limits.orphan_timeout_s + 1;
 	s->orphans++;
 	e->orphans++;
 	e->counters.orphans++;
@@ -282,7 +290,7 @@ static void close_sock(struct engine *e, struct session *s, struct sock *sk)
 	bool closed = sk->flags & SOCK_CLOSED;
 	bool abort;
 
-	sk->flags &= ~(uint32_t)SOCK_DIRTY;
+	sk->flags &= (uint8_t)~SOCK_DIRTY;
 	if (sk->conn == NONE) {
 		sock_free(e, sk);
 		return;
@@ -306,12 +314,19 @@ static void close_sock(struct engine *e, struct session *s, struct sock *sk)
 		flow_close(e, c, abort);
 }
 
-/* Closes sockets of dead sessions, a bounded number; returns how many. */
+/* Closes sockets of dead sessions, a bounded number in so much time; returns how many. */
 unsigned int session_close_some(struct engine *e)
 {
+	uint64_t steps = (e->now_us - e->closed_us) / CLOSES_EVERY_US;
+	uint64_t max = steps * CLOSES_EACH;
 	unsigned int n = 0;
 
-	while (e->closing && n < CLOSES_PER_TURN) {
+	if (!e->closing || !steps)
+		return 0;
+	if (max > CLOSES_PER_TURN)
+		max = CLOSES_PER_TURN;
+	e->closed_us = e->now_us;
+	while (e->closing && n < max) {
 		struct session *s = e->closing;
 
 		if (s->closing == NONE) {
@@ -367,17 +382,17 @@ void session_orphans_tick(struct engine *e)
 	for (uint32_t i = 0; e->orphans && i < e->session_capacity; i++) {
 		struct session *s = e->sessions[i];
 
-		if (!s || !s->dying)
-			continue;
+		if (!s || !s->dying || s->closing != NONE)
+			continue; /* of those still to be closed there may be a million */
 		for (uint32_t k = s->socks_head, next; k != NONE; k = next) {
 			struct sock *sk = sock_at(e, k);
 			bool last = sk->session_next == NONE;
 
 			next = sk->session_next;
-			if (!(sk->flags & SOCK_ORPHAN) || sk->orphan_deadline_us > e->now_us)
+			if (!(sk->flags & SOCK_ORPHAN) || sk->orphan_deadline_s > now_s(e))
 				continue;
 			e->counters.orphans_timed_out++;
-			sk->orphan_deadline_us = UINT64_MAX;
+			sk->orphan_deadline_s = UINT32_MAX;
 			flow_close(e, conn_at(e, sk->conn), true);
 			if (last)
 				break;

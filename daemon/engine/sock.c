@@ -13,13 +13,14 @@ struct sock *sock_new(struct engine *e, struct session *s, uint16_t ctx, uint32_
 
 	if (idx == NONE)
 		return NULL;
+	assert(s->idx <= UINT16_MAX); /* limits.sessions is at most 16384 */
 	sk = sock_at(e, idx);
 	*sk = (struct sock){
 		.gen = engine_gen(e),
 		.conn = NONE,
-		.session = s->idx,
+		.session = (uint16_t)s->idx,
 		.cookie = cookie,
-		.ctx = ctx,
+		.ctx = (uint8_t)ctx,
 		.dirty_next = NONE,
 		.session_next = s->socks_head,
 		.session_prev = NONE,
@@ -98,7 +99,7 @@ void sock_conn_gone(struct engine *e, struct sock *sk)
 	if (s->dying) {
 		bool orphan = sk->flags & SOCK_ORPHAN;
 
-		sk->flags &= ~(uint32_t)SOCK_DIRTY;
+		sk->flags &= (uint8_t)~SOCK_DIRTY;
 		sock_free(e, sk);
 		if (orphan)
 			session_unpin(e, s);
@@ -123,21 +124,21 @@ bool sock_publish(struct engine *e, struct ring *r, struct sock *sk)
 		session_condemn(e, r->session, PROTO_CONDEMNED_INDEX);
 	if (room < 1)
 		return false;
-	told = c ? rxq_told(e, c, sk) : PROTO_REF_NONE; /* moves sk->told_pos */
+	told = c ? rxq_told(e, c, sk) : PROTO_REF_NONE; /* moves sock_told_pos() */
 	slot.body.flow = (struct proto_flow){
 		.cookie = sk->cookie,
 		.gen = sk->gen,
 		.acked_pos = c ? c->snd_una_pos : 0,
 		.chunk = told,
-		.received_pos = sk->told_pos,
+		.received_pos = sock_told_pos(sk),
 		.flags = sk->flow_flags,
 		.error = sk->error,
 		.sndbuf_bytes = sk->sndbuf_bytes,
 	};
 	if (!gate_push(e, r, &slot))
 		return false;
-	sk->told_acked_pos = slot.body.flow.acked_pos;
-	sk->flags &= ~(uint32_t)SOCK_DIRTY;
+	sk->told_acked_low = (uint32_t)slot.body.flow.acked_pos;
+	sk->flags &= (uint8_t)~SOCK_DIRTY;
 	r->session->events++;
 	e->counters.events++;
 	if (sk->flags & SOCK_GONE)

@@ -198,7 +198,7 @@ static uint32_t audit_session(const struct engine *e, const struct session *s)
 		const struct sock *sk = shm_arena_at(&e->socks, i);
 
 		SIM_CHECK(shm_arena_is_used(&e->socks, i) && sk->session == s->idx, "sock %u", i);
-		SIM_CHECK(sk->consumed_pos <= sk->told_pos, "consumed what was not told");
+		SIM_CHECK(sk->consumed_pos <= sock_told_pos(sk), "consumed what was not told");
 		orphans += !!(sk->flags & SOCK_ORPHAN);
 		i = sk->session_next;
 		SIM_CHECK(++n <= e->socks.used, "the socks of a session are a circle");
