@@ -278,6 +278,7 @@ struct sock_rare {
 	struct linger linger;
 	struct timeval rcvtimeo, sndtimeo;
 	uint32_t rcvbuf_bytes, sndbuf_bytes; /* 0: default */
+	uint32_t congestion;		     /* its number plus one; 0: default */
 	struct sock_numbers *numbers;	     /* NULL: none was set (number.c) */
 	struct tcp_info info;
 };

@@ -37,6 +37,9 @@ static inline bool mtcpi_routes(struct in_addr addr)
 	return mtcpi_classify(addr) != MTCPI_ADDR_NONE;
 }
 
+/* The number of the congestion control of that name (TCP_CONGESTION); -ENOENT, -EINVAL if empty. */
+int mtcpi_congestion_find(const void *val, socklen_t len);
+
 /* POLL* bits that are up now, completion rings taken in first. POLLNVAL: no such descriptor. A
  * socket that is not writable is marked so that the next change wakes. Epoll: POLLIN if it has
  * an event. */

@@ -91,7 +91,7 @@ MTCP_API int mtcp_getpeername(int sd, struct sockaddr *addr, socklen_t *len);
  * (of a socket that has set none they give Linux's defaults; the daemon's configuration holds),
  * TCP_USER_TIMEOUT, TCP_SYNCNT, TCP_LINGER2 (0 to 120 s), TCP_QUICKACK, TCP_MAXSEG (gives the
  * connection's), TCP_WINDOW_CLAMP, TCP_DEFER_ACCEPT (at most 300 s; set before listen); get only:
- * TCP_INFO. A socket that is accepted has its listener's.
+ * TCP_INFO. TCP_CONGESTION: a name; ENOENT if the daemon has none of that name. A socket that is accepted has its listener's.
  * Any other: ENOPROTOOPT, and counted. */
 MTCP_API int mtcp_setsockopt(int sd, int level, int name, const void *val, socklen_t len);
 MTCP_API int mtcp_getsockopt(int sd, int level, int name, void *val, socklen_t *len);

@@ -46,6 +46,7 @@ static void connect_slot(
 		     (s->keepalive ? PROTO_OPTION_KEEPALIVE : 0);
 	m->sndbuf_bytes = sock_rare(s)->sndbuf_bytes;
 	m->rcvbuf_bytes = opt_rcvbuf(s);
+	m->congestion = sock_rare(s)->congestion;
 }
 
 /* Pushes the request; the answer is taken by connect_answered(). 0, -ENETDOWN. */
@@ -241,6 +242,7 @@ static int inherit_rare(const struct sock *l, struct sock *s)
 		return -ENOMEM;
 	to->sndbuf_bytes = from->sndbuf_bytes;
 	to->rcvbuf_bytes = from->rcvbuf_bytes;
+	to->congestion = from->congestion;
 	to->linger = from->linger;
 	return number_inherit(s, l);
 }
@@ -415,6 +417,8 @@ static void push_options(struct sock *s)
 	if (sock_rare(s)->rcvbuf_bytes)
 		opt_push(s, PROTO_SET_RCVBUF, opt_rcvbuf(s));
 	number_push_all(s);
+	if (sock_rare(s)->congestion)
+		opt_push(s, PROTO_SET_CONGESTION, sock_rare(s)->congestion - 1);
 }
 
 int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)

@@ -6,6 +6,7 @@
  * given back; any other that is unknown fails, so that a program which needs it notices.
  */
 #include <libclient/client.h>
+#include <libclient/internal.h>
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -251,6 +252,47 @@ static int set_timeo(struct timeval *to, const void *val, socklen_t len)
 	return 0;
 }
 
+/* -- TCP_CONGESTION ------------------------------------------------------------------------ */
+
+static const char *congestion_name(const struct sock *s)
+{
+	uint32_t set = sock_rare(s)->congestion;
+	uint32_t n = set ? set - 1 : ses.info.congestion;
+
+	return n < PROTO_CONGESTION_MAX ? ses.info.congestion_name[n] : "";
+}
+
+/* As Linux: a name of up to 15 characters, its NUL optional; -ENOENT if nobody has that name. */
+int mtcpi_congestion_find(const void *val, socklen_t len)
+{
+	char name[PROTO_CONGESTION_NAME_BYTES] = "";
+
+	if (len < 1)
+		return -EINVAL;
+	memcpy(name, val, len < sizeof(name) - 1 ? len : sizeof(name) - 1);
+	if (strcmp(name, "reno") == 0)
+		strcpy(name, "newreno"); /* what Linux calls it */
+	for (uint32_t i = 0; i < ses.info.congestion_count && i < PROTO_CONGESTION_MAX; i++)
+		if (strncmp(name, ses.info.congestion_name[i], sizeof(name)) == 0)
+			return (int)i;
+	return -ENOENT;
+}
+
+static int set_congestion(struct sock *s, const void *val, socklen_t len)
+{
+	int n = mtcpi_congestion_find(val, len);
+	struct sock_rare *r;
+
+	if (n < 0)
+		return n;
+	r = sock_rare_make(s);
+	if (!r)
+		return -ENOMEM;
+	r->congestion = (uint32_t)n + 1;
+	opt_push(s, PROTO_SET_CONGESTION, (uint64_t)n);
+	return 0;
+}
+
 static int set_struct(struct sock *s, int name, const void *val, socklen_t len)
 {
 	struct sock_rare *r = sock_rare_make(s);
@@ -276,6 +318,8 @@ static int set_locked(struct sock *s, int level, int name, const void *val, sock
 	if (level == SOL_SOCKET &&
 		(name == SO_RCVTIMEO || name == SO_SNDTIMEO || name == SO_LINGER))
 		return set_struct(s, name, val, len);
+	if (level == IPPROTO_TCP && name == TCP_CONGESTION)
+		return set_congestion(s, val, len);
 	if (number < 0 && (!o || !o->set)) {
 		count(&counters.sockopt_unknown);
 		return -ENOPROTOOPT;
@@ -329,6 +373,8 @@ static int get_locked(struct sock *s, int level, int name, void *val, socklen_t 
 		value = fetch_info(s, &info);
 		return value ? value : give(val, len, &info, sizeof(info));
 	}
+	if (level == IPPROTO_TCP && name == TCP_CONGESTION)
+		return give(val, len, congestion_name(s), PROTO_CONGESTION_NAME_BYTES);
 	if (!o && number < 0) {
 		count(&counters.sockopt_unknown);
 		return -ENOPROTOOPT;

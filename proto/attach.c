@@ -16,7 +16,7 @@ static_assert(sizeof(struct proto_msg_attach) == 56, "version 1");
 static_assert(sizeof(struct proto_msg_name) == 64, "version 1");
 static_assert(sizeof(struct proto_msg_grow) == 24, "version 1");
 static_assert(sizeof(struct proto_msg_segment) == 32, "version 1");
-static_assert(sizeof(struct proto_msg_attached) == 16 + 64 + 16 * 24, "version 1");
+static_assert(sizeof(struct proto_msg_attached) == 16 + 64 + 16 * 24 + 8 + 8 * 16, "version 3");
 
 size_t proto_msg_request_size(uint16_t type)
 {

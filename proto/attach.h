@@ -46,6 +46,8 @@ struct proto_msg_attach {
 
 enum {
 	PROTO_ADDRS_MAX = 16,
+	PROTO_CONGESTION_MAX = 8,
+	PROTO_CONGESTION_NAME_BYTES = 16, /* TCP_CA_NAME_MAX of Linux, the NUL counted */
 };
 struct proto_local_addr {
 	uint8_t addr[16];
@@ -71,6 +73,10 @@ struct proto_msg_attached {
 	uint32_t addr_count;
 	uint32_t mtu_bytes;
 	struct proto_local_addr addr[PROTO_ADDRS_MAX];
+	/* Congestion controls by number, for TCP_CONGESTION; `congestion` is the default's. */
+	uint32_t congestion_count;
+	uint32_t congestion;
+	char congestion_name[PROTO_CONGESTION_MAX][PROTO_CONGESTION_NAME_BYTES];
 };
 
 /* BIND, UNBIND, LISTEN, UNLISTEN and their answers. */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include <proto/attach.h>
 #include <proto/layout.h>
 
 #define HEAD_RESERVED UINT64_C(0xfffffe00) /* bits 9-15, and the flags: none exists yet */
@@ -29,7 +30,7 @@ static int judge_connect(const union proto_body *b)
 {
 	const uint32_t known = PROTO_OPTION_NODELAY | PROTO_OPTION_KEEPALIVE;
 
-	if (b->connect.options & ~known || b->connect.reserved)
+	if (b->connect.options & ~known || b->connect.congestion > PROTO_CONGESTION_MAX)
 		return PROTO_CONDEMNED_OP;
 	return PROTO_OK;
 }

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 enum {
-	PROTO_VERSION = 2,
+	PROTO_VERSION = 3,
 };
 
 /* A socket in the daemon, as its clients name it. gen is never 0. */
@@ -67,7 +67,7 @@ struct proto_connect {
 	uint32_t options;      /* enum proto_option_bit */
 	uint32_t sndbuf_bytes; /* 0: default */
 	uint32_t rcvbuf_bytes;
-	uint32_t reserved;
+	uint32_t congestion; /* number of the congestion control plus one; 0: default */
 };
 enum proto_option_bit {
 	PROTO_OPTION_NODELAY = 1 << 0,
@@ -136,6 +136,7 @@ enum proto_option {
 	PROTO_SET_LINGER2_S,
 	PROTO_SET_QUICKACK,
 	PROTO_SET_MAXSEG,
+	PROTO_SET_CONGESTION, /* its number (proto_msg_attached); -ENOENT if there is none */
 	PROTO_SET_COUNT
 };
 

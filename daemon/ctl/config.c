@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <tcp/cc.h>
 
 enum {
 	CONFIG_LINE_BYTES = 1024, /* of an error message */
@@ -261,6 +262,8 @@ static void check_whole(struct reader *r)
 			"session_up_max");
 	if (c->tcp.rto_min_us > c->tcp.rto_initial_us || c->tcp.rto_min_us > c->tcp.rto_max_us)
 		complain(r, 0, "[tcp] rto_min_ms is above rto_initial_ms or rto_max_s");
+	if (c->tcp.cc == TCP_CC_PLUGIN && c->congestion_plugin[0] == '\0')
+		complain(r, 0, "[tcp] congestion_control = plugin takes a congestion_plugin");
 	if ((uint32_t)c->port_last - c->port_first + 1 < c->engine_count + 1)
 		complain(r, 0, "[tcp] ephemeral_ports: fewer than one for each engine and one");
 }

@@ -77,6 +77,7 @@ struct config {
 	/* [limits] */
 	struct config_limits limits;
 	/* [tcp] */
+	char congestion_plugin[256];	  /* path; empty: none */
 	struct tcp_config tcp;		  /* mss_max_bytes and tso_max_bytes follow from the port */
 	uint16_t port_first, port_last;	  /* ephemeral ports */
 	uint16_t port_unprivileged_first; /* bind below takes CAP_NET_BIND_SERVICE */

@@ -17,6 +17,7 @@
 #include <ctl/log.h>
 #include <ctl/loop.h>
 #include <ctl/notify.h>
+#include <ctl/plugin.h>
 #include <ctl/server.h>
 #include <engine/engine.h>
 #include <engine/ringer.h>
@@ -25,6 +26,7 @@
 #include <nic/eal.h>
 #include <nic/nic.h>
 #include <shm/doorbell.h>
+#include <tcp/mtcp_cc_plugin.h>
 
 #include <errno.h>
 #include <pthread.h>
@@ -456,10 +458,27 @@ static int start_server(struct daemon *d)
 	return server_create(&d->server, &params);
 }
 
+static int start_plugin(struct daemon *d)
+{
+	const char *path = d->cfg.congestion_plugin, *why;
+	int err;
+
+	if (path[0] == '\0')
+		return 0;
+	err = plugin_load(path, &d->cfg.tcp.cc_plugin, &why);
+	if (err < 0)
+		log_error("[tcp] congestion_plugin %s: %s (%s)", path, why, strerror(-err));
+	else
+		log_notice("congestion control %s is %s", d->cfg.tcp.cc_plugin->name, path);
+	return err;
+}
+
 static int start_all(struct daemon *d)
 {
 	int err = start_signals(d);
 
+	if (err == 0)
+		err = start_plugin(d);
 	if (err == 0)
 		err = start_loop(d);
 	if (err == 0)

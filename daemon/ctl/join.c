@@ -7,6 +7,7 @@
 #include <ctl/msg.h>
 #include <ctl/server_state.h>
 #include <net/route.h>
+#include <tcp/cc.h>
 
 #include <assert.h>
 #include <stdlib.h>
@@ -24,6 +25,18 @@ static void fill_addresses(struct proto_msg_attached *a, const struct net_iface 
 
 		memcpy(a->addr[i].addr, addr.b, sizeof(addr.b));
 		a->addr[i].prefix_bits = 96 + iface->addr[i].prefix_len;
+	}
+}
+
+static void fill_congestion(struct proto_msg_attached *a, const struct tcp_config *cfg)
+{
+	static_assert((int)TCP_CC_COUNT <= (int)PROTO_CONGESTION_MAX, "room for every name");
+
+	a->congestion = cfg->cc;
+	for (unsigned int i = 0; i < TCP_CC_COUNT && tcp_cc_name_in(cfg, i); i++) {
+		strlcpy(a->congestion_name[i], tcp_cc_name_in(cfg, i),
+			sizeof(a->congestion_name[i]));
+		a->congestion_count = i + 1;
 	}
 }
 
@@ -48,6 +61,7 @@ static void fill_attached(const struct ctl_session *c, struct proto_msg_attached
 		.sockets_max = limits->connections_per_session,
 	};
 	fill_addresses(a, c->server->p.iface);
+	fill_congestion(a, &c->server->p.cfg->tcp);
 }
 
 static void refuse(struct ctl_session *c, int error)

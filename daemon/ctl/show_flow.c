@@ -2,7 +2,7 @@
 #include <ctl/show_state.h>
 
 #include <ctl/server_state.h>
-#include <tcp/tcp.h>
+#include <tcp/cc.h>
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -200,7 +200,7 @@ static void add_int(json_t *obj, const char *key, uint64_t value)
 }
 
 /* What only a full connection has. */
-static void add_conn(json_t *obj, const struct engine_flow_info *f)
+static void add_conn(struct show *w, json_t *obj, const struct engine_flow_info *f)
 {
 	add_int(obj, "rto_us", f->rto_us);
 	add_int(obj, "rtt_us", f->srtt_us);
@@ -218,7 +218,15 @@ static void add_conn(json_t *obj, const struct engine_flow_info *f)
 	add_int(obj, "segs_in", f->segs_in);
 	add_int(obj, "retrans", f->retrans_total);
 	add_int(obj, "unacked", f->unacked_segs);
+	add_int(obj, "retrans_now", f->resent_segs);
+	add_int(obj, "lost", f->lost_segs);
+	add_int(obj, "sacked", f->sacked_segs);
+	add_int(obj, "dsack_dups", f->dsack_dups);
+	add_int(obj, "reord_seen", f->reord_seen);
+	add_int(obj, "rcv_ooopack", f->rcv_ooo_segs);
 	add_int(obj, "chunks", f->chunks);
+	json_object_set_new(obj, "ecn", json_boolean(f->ecn));
+	json_object_set_new(obj, "cc", json_string(tcp_cc_name_in(&w->s->p.cfg->tcp, f->cc)));
 	json_object_set_new(obj, "ts", json_boolean(f->timestamps));
 	json_object_set_new(obj, "sack", json_boolean(f->sack));
 }
@@ -251,7 +259,7 @@ static void emit_flow(struct show *w, struct out *o, const struct engine_msg *m,
 		if (f->deadline_in_us >= 0)
 			add_int(obj, "timer_us", (uint64_t)f->deadline_in_us);
 		if (f->kind == TCP_KIND_CONN)
-			add_conn(obj, f);
+			add_conn(w, obj, f);
 		if (f->orphan)
 			json_object_set_new(obj, "orphan", json_true());
 	}

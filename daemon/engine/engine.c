@@ -2,6 +2,8 @@
 
 #include "internal.h"
 
+#include <tcp/cc.h>
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@ enum {
 	CHUNKS_MAX = 1 << 24,
 	DESCS_MAX = 1 << 24, /* beside those that each connection may have */
 	ICMP_ECHO_PER_S = 1000,
+	CC_BLOCKS_MAX = 65536, /* connections with BBR; beyond, CUBIC */
 };
 
 /* xorshift64*: for port choice only, where guessing right gains nothing more than a
@@ -98,6 +101,54 @@ static void ops_reasm_free(void *arg, struct tcp_conn *c)
 	c->reasm_idx = NONE;
 }
 
+static struct tcp_score *ops_score_alloc(void *arg, struct tcp_conn *c)
+{
+	struct engine *e = arg;
+
+	c->score_idx = shm_arena_alloc(&e->scores);
+	return c->score_idx == NONE ? NULL : shm_arena_at(&e->scores, c->score_idx);
+}
+
+static struct tcp_score *ops_score_get(void *arg, const struct tcp_conn *c)
+{
+	struct engine *e = arg;
+
+	return shm_arena_at(&e->scores, c->score_idx);
+}
+
+static void ops_score_free(void *arg, struct tcp_conn *c)
+{
+	struct engine *e = arg;
+
+	if (c->score_idx != NONE)
+		shm_arena_free(&e->scores, c->score_idx);
+	c->score_idx = NONE;
+}
+
+static void *ops_cc_alloc(void *arg, struct tcp_conn *c)
+{
+	struct engine *e = arg;
+
+	c->cc_idx = shm_arena_alloc(&e->ccs);
+	return c->cc_idx == NONE ? NULL : shm_arena_at(&e->ccs, c->cc_idx);
+}
+
+static void *ops_cc_get(void *arg, const struct tcp_conn *c)
+{
+	struct engine *e = arg;
+
+	return c->cc_idx == NONE ? NULL : shm_arena_at(&e->ccs, c->cc_idx);
+}
+
+static void ops_cc_free(void *arg, struct tcp_conn *c)
+{
+	struct engine *e = arg;
+
+	if (c->cc_idx != NONE)
+		shm_arena_free(&e->ccs, c->cc_idx);
+	c->cc_idx = NONE;
+}
+
 static void *table_alloc(void *arg, size_t size_bytes)
 {
 	void *mem = NULL;
@@ -133,6 +184,9 @@ static int init_arenas(struct engine *e)
 		{&e->descs, "descs", sizeof(struct tx_desc),
 			DESCS_MAX + lim->conns_max * TXQ_DESCRIPTORS_PER_CONN},
 		{&e->reasms, "reasms", sizeof(struct tcp_reasm), lim->conns_max},
+		{&e->scores, "scores", sizeof(struct tcp_score), lim->conns_max},
+		{&e->ccs, "ccs", TCP_CC_BLOCK_BYTES,
+			lim->conns_max < CC_BLOCKS_MAX ? lim->conns_max : CC_BLOCKS_MAX},
 	};
 
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++)
@@ -159,6 +213,12 @@ static void init_tcp(struct engine *e)
 		.reasm_alloc = ops_reasm_alloc,
 		.reasm_get = ops_reasm_get,
 		.reasm_free = ops_reasm_free,
+		.score_alloc = ops_score_alloc,
+		.score_get = ops_score_get,
+		.score_free = ops_score_free,
+		.cc_alloc = ops_cc_alloc,
+		.cc_get = ops_cc_get,
+		.cc_free = ops_cc_free,
 	};
 	e->tcp = (struct tcp_ctx){
 		.cfg = &e->cfg.tcp,
@@ -236,8 +296,8 @@ out_destroy:
 
 void engine_destroy(struct engine *e)
 {
-	struct shm_arena *arenas[] = {
-		&e->conns, &e->halves, &e->tws, &e->socks, &e->chunks, &e->descs, &e->reasms};
+	struct shm_arena *arenas[] = {&e->conns, &e->halves, &e->tws, &e->socks, &e->chunks,
+		&e->descs, &e->reasms, &e->scores, &e->ccs};
 
 	for (uint32_t i = 0; e->sessions && i < e->session_capacity; i++)
 		if (e->sessions[i])

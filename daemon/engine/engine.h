@@ -155,6 +155,7 @@ struct engine_flow_info {
 	struct net_tuple key;
 	uint8_t state;	  /* enum tcp_state */
 	uint8_t kind;	  /* enum tcp_kind */
+	uint8_t cc;	  /* number of the congestion control, tcp/cc.h */
 	uint32_t session; /* 0: none (orphan, half-open, TIME-WAIT) */
 	int32_t pid;
 	uint64_t rcv_queued_bytes, snd_queued_bytes;
@@ -163,8 +164,10 @@ struct engine_flow_info {
 	uint8_t snd_wscale, rcv_wscale;
 	uint64_t bytes_acked, bytes_received, segs_in, segs_out;
 	uint32_t retrans_total, unacked_segs;
+	uint32_t resent_segs, lost_segs, sacked_segs;  /* in flight */
+	uint32_t dsack_dups, reord_seen, rcv_ooo_segs; /* ever */
 	int64_t deadline_in_us; /* -1: none */
-	bool timestamps, sack, orphan;
+	bool timestamps, sack, ecn, orphan;
 	uint32_t chunks; /* receive chunks held */
 };
 struct engine_listener_info {

@@ -45,6 +45,8 @@ static void init_engine_fields(struct engine *e, struct tcp_conn *c)
 	c->rxq_head = c->rxq_tail = NONE;
 	c->txq_head = c->txq_tail = NONE;
 	c->reasm_idx = NONE;
+	c->score_idx = NONE;
+	c->cc_idx = NONE;
 	c->due_next = NONE;
 	c->due_flags = 0;
 	c->gen = engine_gen(e);
@@ -94,6 +96,9 @@ static void free_conn(struct engine *e, struct tcp_conn *c)
 		conn_list_remove(e, &e->neigh_waiters, c);
 	if (c->reasm_idx != NONE)
 		e->ops.reasm_free(e, c);
+	e->ops.score_free(e, c);
+	if (c->cc_idx != NONE)
+		e->ops.cc_free(e, c);
 	c->gen = 0;
 	shm_arena_free(&e->conns, conn_idx(e, c));
 }
@@ -321,6 +326,8 @@ static void connect_options(
 		tcp_setopt(&e->tcp, c, TCP_OPT_NODELAY, true, e->now_us);
 	if (req->options & PROTO_OPTION_KEEPALIVE)
 		tcp_setopt(&e->tcp, c, TCP_OPT_KEEPALIVE, true, e->now_us);
+	if (req->congestion) /* one that does not exist leaves the default */
+		tcp_set_congestion(&e->tcp, c, req->congestion - 1);
 	if (req->sndbuf_bytes)
 		sk->sndbuf_bytes = sock_clamp_buffer(req->sndbuf_bytes, lim->sndbuf_max_bytes);
 	if (req->rcvbuf_bytes)

@@ -369,6 +369,8 @@ static int set_option(
 		sock_mark(e, sk);
 		return 0;
 	}
+	if (option == PROTO_SET_CONGESTION)
+		return tcp_set_congestion(&e->tcp, c, value);
 	if (option == PROTO_SET_RCVBUF) {
 		sk->rcvbuf_bytes = sock_clamp_buffer(value, e->cfg.limits.rcvbuf_max_bytes);
 		return 0;

@@ -24,24 +24,46 @@ static uint32_t segments(uint64_t bytes, uint32_t mss)
 	return mss ? (uint32_t)((bytes + mss - 1) / mss) : 0;
 }
 
+uint32_t info_resent_segs(struct engine *e, const struct tcp_conn *c)
+{
+	if (!tcp_conn_loss(c, TCP_L_SCORE))
+		return 0;
+	return segments(tcp_score_resent_bytes(e->ops.score_get(e, c)), c->snd_mss_bytes);
+}
+
+/* Linux's enum tcp_ca_state: open, disorder, recovery, loss. */
+static uint8_t ca_state(const struct tcp_conn *c)
+{
+	bool loss = tcp_conn_loss(c, TCP_L_RTO) || (c->retries > 0 && tcp_conn_flight(c) > 0);
+
+	return c->flags & TCP_F_RECOVERY ? 3 : loss ? 4 : c->sacked_bytes > 0 || c->dupacks > 0;
+}
+
 /* Fills at most max bytes; returns how many. */
 uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_t max)
 {
 	uint32_t mss = c->snd_mss_bytes;
 	struct tcp_info t = {
 		.tcpi_state = linux_state[c->state],
-		.tcpi_ca_state = c->flags & TCP_F_RECOVERY ? 3 : 0,
+		.tcpi_ca_state = ca_state(c),
 		.tcpi_retransmits = c->retries,
 		.tcpi_backoff = c->backoff,
 		.tcpi_options = (c->flags & TCP_F_TS ? TCPI_OPT_TIMESTAMPS : 0) |
 				(c->flags & TCP_F_WSCALE ? TCPI_OPT_WSCALE : 0) |
-				(c->flags & TCP_F_SACK ? TCPI_OPT_SACK : 0),
+				(c->flags & TCP_F_SACK ? TCPI_OPT_SACK : 0) |
+				(c->flags & TCP_F_ECN ? TCPI_OPT_ECN : 0),
 		.tcpi_snd_wscale = c->snd_wscale & 15,
 		.tcpi_rcv_wscale = c->rcv_wscale & 15,
 		.tcpi_rto = (uint32_t)tcp_conn_rto_us(&e->tcp, c),
 		.tcpi_snd_mss = mss,
 		.tcpi_rcv_mss = c->rcv_mss_bytes,
 		.tcpi_unacked = segments(tcp_conn_flight(c), mss),
+		.tcpi_sacked = segments(c->sacked_bytes, mss),
+		.tcpi_lost = segments(c->lost_bytes, mss),
+		.tcpi_retrans = info_resent_segs(e, c),
+		.tcpi_reordering = 3,
+		.tcpi_dsack_dups = c->dsack_dups,
+		.tcpi_reord_seen = c->reord_seen,
 		.tcpi_pmtu = e->cfg.iface->mtu_bytes,
 		.tcpi_rtt = c->srtt_us,
 		.tcpi_rttvar = c->rttvar_us,

@@ -33,6 +33,7 @@
 #include <tcp/counters.h>
 #include <tcp/half.h>
 #include <tcp/reasm.h>
+#include <tcp/score.h>
 #include <tcp/table.h>
 #include <tcp/timer.h>
 #include <tcp/timewait.h>
@@ -284,7 +285,7 @@ struct engine {
 	struct tcp_space space;
 	struct tcp_table table;
 	struct tcp_wheel wheel;
-	struct shm_arena conns, halves, tws, socks, chunks, descs, reasms;
+	struct shm_arena conns, halves, tws, socks, chunks, descs, reasms, scores, ccs;
 	uint32_t next_gen;
 
 	uint32_t *due_prev; /* of each connection in either list; rebuilt, so not in its arena */
@@ -494,6 +495,7 @@ uint64_t bell_slow_until_us(struct engine *e, uint32_t uid);
 
 /* info.c: struct tcp_info for a connection; returns its length. */
 uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_t max);
+uint32_t info_resent_segs(struct engine *e, const struct tcp_conn *c);
 
 /* command.c, list.c */
 unsigned int command_run(struct engine *e);

@@ -36,6 +36,13 @@ static uint32_t count_chunks(struct engine *e, const struct tcp_conn *c)
 	return n;
 }
 
+static uint32_t list_segs(const struct tcp_conn *c, uint64_t bytes)
+{
+	uint32_t mss = c->snd_mss_bytes;
+
+	return mss ? (uint32_t)((bytes + mss - 1) / mss) : 0;
+}
+
 static void list_conn(struct engine *e, const struct tcp_conn *c, struct engine_flow_info *f)
 {
 	f->state = c->state;
@@ -44,6 +51,8 @@ static void list_conn(struct engine *e, const struct tcp_conn *c, struct engine_
 	f->srtt_us = c->srtt_us;
 	f->rttvar_us = c->rttvar_us;
 	f->rto_us = (uint32_t)tcp_conn_rto_us(&e->tcp, c);
+	f->cc = c->cc;
+	f->ecn = c->flags & TCP_F_ECN;
 	f->cwnd_bytes = c->cwnd;
 	f->ssthresh_bytes = c->ssthresh;
 	f->mss_bytes = c->snd_mss_bytes;
@@ -56,10 +65,13 @@ static void list_conn(struct engine *e, const struct tcp_conn *c, struct engine_
 	f->segs_in = c->segs_in;
 	f->segs_out = c->segs_out;
 	f->retrans_total = c->retrans_segs;
-	f->unacked_segs =
-		c->snd_mss_bytes
-			? (uint32_t)((tcp_conn_flight(c) + c->snd_mss_bytes - 1) / c->snd_mss_bytes)
-			: 0;
+	f->unacked_segs = list_segs(c, tcp_conn_flight(c));
+	f->resent_segs = info_resent_segs(e, c);
+	f->lost_segs = list_segs(c, c->lost_bytes);
+	f->sacked_segs = list_segs(c, c->sacked_bytes);
+	f->dsack_dups = c->dsack_dups;
+	f->reord_seen = c->reord_seen;
+	f->rcv_ooo_segs = c->rcv_ooo_segs;
 	f->timestamps = c->flags & TCP_F_TS;
 	f->sack = c->flags & TCP_F_SACK;
 	f->chunks = count_chunks(e, c);

@@ -76,6 +76,7 @@ static void rx_tcp(struct engine *e, const struct net_ip4 *ip)
 		tcp_drop_count(&e->tcp_counters, reason);
 		return;
 	}
+	seg.ecn = ip->tos & 3;
 	seg.key.local = net_addr_from_ip4(ip->dst_be);
 	seg.key.remote = net_addr_from_ip4(ip->src_be);
 	seg.key.lport = (uint16_t)(ip->l4[2] << 8 | ip->l4[3]);

@@ -141,6 +141,7 @@ static uint16_t build_headers(
 		.payload_len_bytes = (uint16_t)(tcp_hlen + out->len),
 		.id = e->ip_id++,
 		.proto = NET_PROTO_TCP,
+		.tos = out->ecn,
 	};
 
 	net_eth_build(h, dst, &e->cfg.iface->mac, NET_ETHERTYPE_IP4);

@@ -1,5 +1,5 @@
 /* The defaults, and where they come from. Sizes assume Ethernet until the port says else. */
-#include <tcp/tcp.h>
+#include <tcp/cc.h>
 
 enum {
 	MS = 1000,
@@ -28,6 +28,8 @@ void tcp_config_default(struct tcp_config *cfg)
 		.rcvbuf_bytes = 128 * 1024,
 		.rcvbuf_max_bytes = 6 * 1024 * 1024,
 		.challenge_ack_per_s = 1000,
+		.ecn = TCP_ECN_PASSIVE,
+		.cc = TCP_CC_CUBIC,
 		.timestamps = true,
 		.window_scale = true,
 		.sack = true,

@@ -27,8 +27,9 @@
  *     segment; it never goes back.
  *
  * There is one deadline in the entry, the earliest of three (conn_timer.c): `send_at_us`
- * (retransmission, or probing a closed window, or a withheld tail), `ack_at_us` (delayed ACK)
- * and `life_at_us` (keepalive, FIN-WAIT-2 of an orphan, 2 MSL). UINT64_MAX is "not running".
+ * (retransmission and what comes before it, or probing a closed window, or a withheld tail),
+ * `ack_at_us` (delayed ACK) and `life_at_us` (keepalive, FIN-WAIT-2 of an orphan, 2 MSL).
+ * UINT64_MAX is "not running".
  */
 #ifndef TCP_CONN_H
 #define TCP_CONN_H
@@ -47,7 +48,9 @@ enum tcp_owe {
 	TCP_OWE_REXMIT = 1 << 4,    /* one segment at una (fast retransmission, partial ACK) */
 	TCP_OWE_PROBE = 1 << 5,	    /* one byte, or the FIN, past a closed window */
 	TCP_OWE_KEEPALIVE = 1 << 6,
-	TCP_OWE_TAIL = 1 << 7, /* what Nagle, cork or a small window held back */
+	TCP_OWE_TAIL = 1 << 7,	   /* what Nagle, cork or a small window held back */
+	TCP_OWE_TLP = 1 << 8,	   /* a tail loss probe */
+	TCP_OWE_OLD_ACK = 1 << 12, /* of what came before the mark changed (ecn.c) */
 };
 
 enum tcp_conn_flag {
@@ -70,7 +73,74 @@ enum tcp_conn_flag {
 	TCP_F_SACK = 1 << 16,	      /* SACK permitted, both ways */
 	TCP_F_REASM = 1 << 17,	      /* there is a reassembly block */
 	TCP_F_DSACK = 1 << 18,	      /* dsack_start_seq, dsack_end_seq are to be reported */
+	TCP_F_CC_BLOCK = 1 << 21,     /* the congestion control has a block of its own */
+	TCP_F_PACED = 1 << 22,	      /* pace.c */
+	TCP_F_PACE_HOLD = 1 << 23,    /* no new data before pace_at_us */
+	TCP_F_CC_WATCH = 1 << 24,     /* the congestion control wants to see every ACK */
+	TCP_F_ECE_NOW = 1 << 25,      /* the last ACK had ECE */
+	TCP_F_CWR_WINDOW = 1 << 26,   /* we have answered a mark; nothing behind cwr_seq is acked */
+	TCP_F_CWR_OWED = 1 << 27,     /* the next new segment says CWR */
+	TCP_F_ECN_ECHO = 1 << 28,     /* our ACKs say ECE */
+	TCP_F_ECN = 1 << 29,	      /* agreed upon: RFC 3168 */
+	TCP_F_CC_UNUSED = 1 << 30,    /* cwnd was not what limited us since cc was last told */
 };
+
+/* Where SACK-based loss recovery stands (recovery.c); in `loss`. */
+enum tcp_loss_flag {
+	TCP_L_SCORE = 1 << 0,	   /* there is a scoreboard */
+	TCP_L_BLIND = 1 << 1,	   /* there is none, and when the flight was sent is not known */
+	TCP_L_RTO = 1 << 2,	   /* after a time-out, until recover_pos; with the board only */
+	TCP_L_FRTO = 1 << 3,	   /* new data goes first: RFC 5682 section 3.1 step 2b */
+	TCP_L_PTO = 1 << 4,	   /* send_at_us is the probe time-out: RFC 8985 section 7 */
+	TCP_L_REO = 1 << 5,	   /* send_at_us ends the reordering window: section 6 */
+	TCP_L_REORDERING = 1 << 6, /* the path reorders: section 6.2 step 3 */
+	TCP_L_TLP_OUT = 1 << 7,	   /* a probe is out, up to tlp_seq */
+	TCP_L_TLP_NEW = 1 << 8,	   /* and it was new data */
+};
+
+/* What congestion control remembers; only the algorithm in force makes sense of it. */
+struct tcp_hystart {	    /* cc_hystart.c */
+	uint32_t round_end; /* low bits of the position that ends the round */
+	uint32_t last_min_rtt_us, curr_min_rtt_us;
+	uint32_t css_baseline_us;
+	uint8_t samples;    /* of this round */
+	uint8_t css_rounds; /* 0: not in conservative slow start */
+	uint16_t pad;
+};
+struct tcp_cubic_avoid {
+	uint32_t w_max;	   /* bytes: the plateau */
+	uint32_t epoch_ms; /* our clock; 0: to be begun */
+	uint32_t k_ms;
+	uint32_t w_est; /* bytes: what Reno would have */
+};
+struct tcp_cubic { /* cc_cubic.c */
+	union {
+		struct tcp_hystart first; /* until the first slow start is over */
+		struct {
+			struct tcp_cubic_avoid avoid, undo;
+			uint32_t cwnd_prior; /* bytes, before the last back-off */
+			uint32_t est_acked;  /* bytes acknowledged towards the next step of w_est */
+		};
+	};
+};
+struct tcp_dctcp { /* cc_dctcp.c; the first two are the receiver's, ecn.c */
+	uint64_t old_ack_pos;
+	uint32_t old_ack_ece;
+	uint32_t alpha;
+	uint32_t window_end; /* low bits of the position that ends the observation */
+	uint32_t acked_bytes, marked_bytes;
+};
+struct tcp_bbr_scratch { /* cc_bbr.c; the rest is in a block of its own */
+	uint32_t cwnd;
+	uint32_t timeouts, backoffs; /* not yet heeded */
+};
+union tcp_cc_state {
+	struct tcp_cubic cubic;
+	struct tcp_dctcp dctcp;
+	struct tcp_bbr_scratch bbr;
+	uint64_t word[5];
+};
+static_assert(sizeof(union tcp_cc_state) == 40, "every connection pays for it");
 
 struct tcp_conn {
 	struct tcp_entry entry;
@@ -112,13 +182,22 @@ struct tcp_conn {
 	uint32_t small_seq;	  /* end of the last segment below the MSS (Minshall) */
 	uint32_t dsack_start_seq; /* received twice, for our next ACK (RFC 2883) */
 	uint32_t dsack_end_seq;
+	uint32_t loss;		/* enum tcp_loss_flag */
+	uint32_t sacked_bytes;	/* in flight, but delivered */
+	uint32_t lost_bytes;	/* in flight, but given up and not sent again */
+	uint32_t tlp_seq;	/* SND.NXT behind the probe */
+	uint32_t reo_round_seq; /* a DSACK counts again from here on */
+	uint8_t reo_mult;	/* reordering window, quarters of the least round trip */
+	uint8_t reo_persist;	/* recoveries until it is one again */
+	uint8_t keepcnt;	/* probes before it is given up; 0: the configuration's */
+	uint8_t pad1;
 	uint16_t snd_mss_bytes;	  /* payload per segment: the peer's MSS less our options */
 	uint8_t backoff;	  /* doublings of the RTO or of the probe interval */
 	uint8_t retries;	  /* time-outs or probes since the last sign of life */
 	uint8_t keepalive_probes; /* unanswered */
 	uint8_t dup_acks_owed;	  /* for segments out of order, each its own (RFC 5681) */
-	uint8_t keepcnt;	  /* probes before it is given up; 0: the configuration's */
-	uint8_t soft_error; /* errno from ICMP: becomes `error` if the connection times out */
+	uint8_t cc_phase;	  /* the congestion control's own */
+	uint8_t soft_error;	  /* errno from ICMP: becomes `error` if the connection times out */
 
 	/* Timers, microseconds. */
 	uint64_t send_at_us;
@@ -126,9 +205,16 @@ struct tcp_conn {
 	uint64_t life_at_us;
 	uint32_t srtt_us;
 	uint32_t rttvar_us;
-	uint32_t rto_us;     /* without back-off */
-	uint32_t rtt_min_us; /* smallest sample; UINT32_MAX: none */
-	uint32_t stalled_ms; /* of the first time-out or probe without an answer; 0: none */
+	uint32_t rto_us;      /* without back-off */
+	uint32_t rtt_min_us;  /* smallest sample; UINT32_MAX: none */
+	uint32_t rtt_last_us; /* sample of the ACK at hand, for congestion control; 0: none */
+	uint32_t cwr_seq;     /* end of what was sent when a mark was answered */
+
+	uint32_t pacing_rate; /* bytes a second; 0: not known, UINT32_MAX: no limit */
+	uint32_t pace_at_us;  /* low 32 bits of the clock: until then is taken (pace.c) */
+
+	/* Congestion control's own. */
+	union tcp_cc_state cc_state;
 
 	/* Cold. */
 	uint32_t ts_offset;
@@ -140,13 +226,17 @@ struct tcp_conn {
 	uint32_t segs_out;
 	uint32_t retrans_segs;
 	uint32_t retrans_bytes;
-	uint32_t rcv_ooo_segs; /* received out of order */
+	uint32_t rcv_ooo_segs;	  /* received out of order */
+	uint32_t dsack_dups;	  /* DSACKs received */
+	uint32_t reord_seen;	  /* times that reordering was seen */
+	uint32_t stalled_ms;	  /* of the first time-out or probe without an answer; 0: none */
 	uint32_t user_timeout_ms; /* RFC 5482; 0: none */
 	uint16_t keepidle_s;	  /* this and what follows 0: the configuration's */
 	uint16_t keepintvl_s;
 	uint8_t syncnt;
 	uint8_t linger2_s;
-	uint16_t maxseg; /* TCP_MAXSEG: bounds snd_mss_bytes and what our SYN says; 0: it does not */
+	uint16_t
+		maxseg; /* TCP_MAXSEG: bounds snd_mss_bytes and what our SYN says; 0: it does not */
 
 	/* The engine's: tcp/ neither reads nor writes them. */
 	uint32_t owner;
@@ -156,13 +246,15 @@ struct tcp_conn {
 	uint32_t txq_head;
 	uint32_t txq_tail;
 	uint32_t reasm_idx;
+	uint32_t score_idx;
 	uint32_t due_next;
 	uint16_t due_flags;
 	uint16_t pad;
-	uint32_t pad1;
+	uint32_t cc_idx;
+	uint32_t pad2;
 };
-static_assert(sizeof(struct tcp_conn) == 352, "size is part of the arena's layout");
-static_assert(offsetof(struct tcp_conn, owner) == 312, "the engine's group is last");
+static_assert(sizeof(struct tcp_conn) == 448, "size is part of the arena's layout");
+static_assert(offsetof(struct tcp_conn, owner) == 400, "the engine's group is last");
 
 static inline bool tcp_conn_has(const struct tcp_conn *c, uint32_t flag)
 {
@@ -184,6 +276,23 @@ static inline uint64_t tcp_conn_una(const struct tcp_conn *c)
 static inline uint64_t tcp_conn_flight(const struct tcp_conn *c)
 {
 	return c->snd_nxt_pos - tcp_conn_una(c);
+}
+
+static inline bool tcp_conn_loss(const struct tcp_conn *c, uint32_t flag)
+{
+	return c->loss & flag;
+}
+
+/* Fast recovery, or recovery after a time-out. */
+static inline bool tcp_conn_in_episode(const struct tcp_conn *c)
+{
+	return tcp_conn_has(c, TCP_F_RECOVERY) || tcp_conn_loss(c, TCP_L_RTO);
+}
+
+/* RFC 6675 section 2 pipe: what is in the network, as far as we know. */
+static inline uint64_t tcp_conn_pipe(const struct tcp_conn *c)
+{
+	return tcp_conn_flight(c) - c->sacked_bytes - c->lost_bytes;
 }
 
 static inline uint32_t tcp_conn_snd_seq(const struct tcp_conn *c, uint64_t pos)

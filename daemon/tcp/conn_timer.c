@@ -2,13 +2,16 @@
  *
  * send_at_us, while something is to be sent or to be acknowledged:
  *   - SYN-SENT, SYN-RECEIVED: the SYN again, with back-off, syn_retries times;
- *   - data or FIN in flight: retransmission (RFC 6298 section 5), data_retries times;
+ *   - data or FIN in flight: retransmission (RFC 6298 section 5), data_retries times; before
+ *     it a probe (TCP_L_PTO) or another look at what is late (TCP_L_REO, both RFC 8985);
  *   - nothing in flight, the window closed: a probe (RFC 9293 section 3.8.6.1), with
  *     back-off, for ever as long as the peer answers; an orphan only orphan_retries times;
  *   - nothing in flight, a tail held back: TCP_TAIL_HOLD_US after that the tail goes.
  * ack_at_us: an ACK is delayed until then.
  * life_at_us: 2 MSL in TIME-WAIT; the patience with a peer that leaves an orphan in FIN-WAIT-2;
  *   else keepalive. Keepalive is lazy: it looks at the time of the last segment when it fires.
+ *
+ * A fourth time counts towards the deadline while new data is held: pace_at_us (pace.c).
  *
  * A time-out counts as `retries`, which an ACK of something new clears (and any ACK while only
  * probes are out). `backoff` doubles the time-out; only a valid RTT sample clears it (RFC
@@ -51,6 +54,16 @@ static void keep_user_timeout(struct tcp_conn *c, uint64_t now_us)
 	c->send_at_us = min_u64(c->send_at_us, now_us + left_us);
 }
 
+void tcp_send_timer_start(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	uint64_t rto_us = tcp_conn_rto_us(ctx, c), pto_us = tcp_tlp_timeout_us(c);
+
+	c->loss &= ~(TCP_L_PTO | TCP_L_REO);
+	if (pto_us < rto_us)
+		c->loss |= TCP_L_PTO;
+	c->send_at_us = now_us + (pto_us < rto_us ? pto_us : rto_us);
+}
+
 static void arm_send(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	bool opening = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
@@ -60,7 +73,7 @@ static void arm_send(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now
 	else if (c->send_at_us != TCP_NEVER)
 		return;
 	else if (opening || tcp_conn_flight(c) > 0)
-		c->send_at_us = now_us + tcp_conn_rto_us(ctx, c);
+		tcp_send_timer_start(ctx, c, now_us);
 	else
 		c->send_at_us = now_us + hold_us(ctx, c);
 }
@@ -80,9 +93,13 @@ void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t n
 uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	assert(c->state != TCP_CLOSED);
+	assert(c->sacked_bytes + (uint64_t)c->lost_bytes <= tcp_conn_flight(c));
+	assert(!tcp_conn_loss(c, TCP_L_SCORE) || c->snd_nxt_pos == c->snd_max_pos);
 	arm_send(ctx, c, now_us);
 	keep_user_timeout(c, now_us);
 	c->entry.deadline_us = min_u64(c->send_at_us, min_u64(c->ack_at_us, c->life_at_us));
+	if (tcp_conn_has(c, TCP_F_PACE_HOLD))
+		c->entry.deadline_us = min_u64(c->entry.deadline_us, tcp_pace_settle(c, now_us));
 	return tcp_output_due(ctx, c) ? TCP_EV_OUTPUT : 0;
 }
 
@@ -131,7 +148,7 @@ static uint32_t expire_flight(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t 
 {
 	if (is_over(c, c->retries, retries_max(ctx, c), now_us))
 		return timed_out(ctx, c);
-	tcp_loss_timeout(ctx, c);
+	tcp_loss_timeout(ctx, c, now_us);
 	return 0;
 }
 
@@ -148,9 +165,26 @@ static uint32_t expire_probe(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t n
 	return 0;
 }
 
+/* What comes before a time-out; it starts anew afterwards. */
+static bool expire_early(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	uint32_t kind = c->loss & (TCP_L_PTO | TCP_L_REO);
+
+	c->loss &= ~kind;
+	if (tcp_conn_flight(c) == 0)
+		return false;
+	if (kind & TCP_L_REO)
+		tcp_recovery_reordered(ctx, c, now_us);
+	else if (kind & TCP_L_PTO)
+		tcp_tlp_expired(ctx, c);
+	return kind;
+}
+
 static uint32_t expire_send(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	c->send_at_us = TCP_NEVER;
+	if (expire_early(ctx, c, now_us))
+		return 0;
 	if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED)
 		return expire_syn(ctx, c, now_us);
 	if (tcp_conn_flight(c) > 0)

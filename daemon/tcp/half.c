@@ -7,6 +7,7 @@
 #include <tcp/half.h>
 
 #include <tcp/counters.h>
+#include <tcp/internal.h>
 #include <tcp/isn.h>
 #include <tcp/options.h>
 #include <tcp/reply.h>
@@ -58,6 +59,8 @@ void tcp_half_init(const struct tcp_ctx *ctx, struct tcp_half *h, const struct t
 		h->snd_wscale = opt->wscale;
 		h->rcv_wscale = tcp_options_rcv_wscale(ctx->cfg);
 	}
+	if (tcp_ecn_accepts(ctx->cfg, syn->flags))
+		h->flags |= TCP_HALF_ECN;
 	if (opt->sack_permitted && ctx->cfg->sack)
 		h->flags |= TCP_HALF_SACK;
 	h->rcv_wnd = first_window(ctx->cfg, h->rcv_wscale);
@@ -87,7 +90,8 @@ void tcp_half_synack(
 		opt.has_wscale = true;
 		opt.wscale = h->rcv_wscale;
 	}
-	tcp_reply_init(reply, &h->entry.key, h->iss, h->irs + 1, TCP_SYN | TCP_ACK);
+	tcp_reply_init(reply, &h->entry.key, h->iss, h->irs + 1,
+		TCP_SYN | TCP_ACK | (h->flags & TCP_HALF_ECN ? TCP_ECE : 0));
 	reply->wnd = h->rcv_wnd;
 	reply->opt_len = (uint8_t)tcp_options_encode(&opt, reply->opt);
 }
@@ -120,6 +124,8 @@ static enum step check_repeated_syn(struct arrival *a)
 	if ((h->flags & TCP_HALF_TS) && seg->opt.has_ts &&
 		tcp_seq_gt(seg->opt.ts_val, h->ts_recent))
 		h->ts_recent = seg->opt.ts_val; /* RFC 7323 section 4.3, rule 2 */
+	if (!tcp_ecn_accepts(a->ctx->cfg, seg->flags)) /* RFC 3168 section 6.1.1.1 */
+		h->flags &= (uint8_t)~TCP_HALF_ECN;
 	a->ctx->counters->syn_retransmits++;
 	tcp_half_synack(a->ctx, h, a->now_us, a->reply);
 	a->events = TCP_EV_REPLY;

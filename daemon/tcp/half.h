@@ -28,6 +28,7 @@ enum tcp_half_flag {
 	TCP_HALF_WSCALE = 1 << 1, /* scaling on, both ways; else both scales are 0 */
 	TCP_HALF_COOKIE = 1 << 2, /* recovered from a cookie: synack_us is unknown */
 	TCP_HALF_SACK = 1 << 3,	  /* SACK permitted, both ways */
+	TCP_HALF_ECN = 1 << 5,	  /* the peer asks for ECN and gets it */
 	TCP_HALF_DEFERRED = 1 << 4, /* an ACK was ignored: what comes later times no round trip */
 };
 

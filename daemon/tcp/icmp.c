@@ -50,6 +50,7 @@ uint32_t tcp_icmp_too_big(
 		return 0;
 	}
 	c->snd_mss_bytes = (uint16_t)mss;
+	tcp_recovery_drop(ctx, c);
 	c->snd_nxt_pos = tcp_conn_una(c);
 	c->flags &= ~TCP_F_RTT_TIMED;
 	ctx->counters->mtu_reduced++;

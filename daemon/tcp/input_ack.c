@@ -1,6 +1,8 @@
 /* Fifth step: the ACK field (RFC 9293 section 3.10.7.4, RFC 5961 section 5, RFC 5681). */
 #include <tcp/internal.h>
 
+#include <tcp/cc.h>
+
 /* SYN-RECEIVED: only an ACK of our SYN brings the connection up; anything else is answered
  * with <SEQ=SEG.ACK><CTL=RST>, and the connection stays. */
 static enum tcp_step ack_syn_received(struct tcp_rx *rx)
@@ -57,7 +59,7 @@ static void ack_restart_timer(struct tcp_conn *c)
 {
 	bool partial = tcp_conn_has(c, TCP_F_RECOVERY) && tcp_conn_una(c) < c->recover_pos;
 
-	if (!partial || !tcp_conn_has(c, TCP_F_PARTIAL_ACK))
+	if (!partial || !tcp_conn_has(c, TCP_F_PARTIAL_ACK) || tcp_conn_loss(c, TCP_L_SCORE))
 		c->send_at_us = TCP_NEVER;
 }
 
@@ -65,7 +67,6 @@ static void ack_restart_timer(struct tcp_conn *c)
 static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 {
 	struct tcp_conn *c = rx->c;
-	uint64_t flight = tcp_conn_flight(c);
 	uint64_t una = tcp_conn_una(c) + acked;
 
 	if (una > c->snd_end_pos) {
@@ -83,7 +84,6 @@ static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 	c->stalled_ms = 0;
 	c->soft_error = 0;
 	tcp_rtt_acked(rx->ctx, c, rx->seg, rx->now_us);
-	tcp_loss_acked(rx->ctx, c, acked, flight, rx->now_us);
 }
 
 /* RFC 5681 section 2: the five conditions; (a) is flight, (b) to (e) in order. */
@@ -93,6 +93,17 @@ static bool ack_is_duplicate(const struct tcp_rx *rx, uint32_t old_wnd)
 
 	return tcp_conn_flight(rx->c) > 0 && seg->len == 0 && !(seg->flags & (TCP_SYN | TCP_FIN)) &&
 	       (seg->wnd << rx->c->snd_wscale) == old_wnd;
+}
+
+static void ack_tell_recovery(
+	struct tcp_rx *rx, uint32_t acked, uint64_t flight_bytes, uint32_t old_wnd)
+{
+	if (tcp_recovery_wants(rx->c, rx->seg) && tcp_recovery_acked(rx, acked, flight_bytes))
+		return;
+	if (acked > 0)
+		tcp_loss_acked(rx->ctx, rx->c, acked, flight_bytes, rx->now_us);
+	else if (ack_is_duplicate(rx, old_wnd))
+		tcp_loss_dupack(rx->ctx, rx->c);
 }
 
 /* An ACK in a closed window answers our probe: the peer lives. */
@@ -147,6 +158,7 @@ enum tcp_step tcp_check_ack(struct tcp_rx *rx)
 {
 	const struct tcp_segment *seg = rx->seg;
 	struct tcp_conn *c = rx->c;
+	uint64_t flight;
 	uint32_t old_wnd;
 	int32_t acked;
 
@@ -161,13 +173,17 @@ enum tcp_step tcp_check_ack(struct tcp_rx *rx)
 		return TCP_DONE;
 	if (acked < 0)
 		return TCP_CONTINUE;
+	if (tcp_conn_has(c, TCP_F_ECN))
+		tcp_ecn_acked(rx);
 	old_wnd = c->snd_wnd;
+	flight = tcp_conn_flight(c);
 	ack_update_window(c, seg, acked > 0);
 	ack_answers_probe(c);
 	if (acked > 0)
 		ack_advance(rx, (uint32_t)acked);
-	else if (ack_is_duplicate(rx, old_wnd))
-		tcp_loss_dupack(rx->ctx, c);
+	ack_tell_recovery(rx, (uint32_t)acked, flight, old_wnd);
+	if (tcp_conn_has(c, TCP_F_CC_WATCH))
+		tcp_cc_observe(rx->ctx, c, (uint32_t)acked, rx->now_us);
 	if (tcp_conn_has(c, TCP_F_FIN_ACKED))
 		return ack_of_fin(rx);
 	return TCP_CONTINUE;

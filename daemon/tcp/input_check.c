@@ -81,6 +81,8 @@ static void note_alive(struct tcp_rx *rx)
 {
 	rx->c->last_rx_ms = tcp_ms(rx->now_us);
 	rx->c->keepalive_probes = 0;
+	if (tcp_conn_has(rx->c, TCP_F_ECN))
+		tcp_ecn_received(rx);
 	update_ts_recent(rx);
 }
 

@@ -3,7 +3,7 @@
  *     tcp_input ----> input_syn_sent                      (SYN-SENT)
  *        |      `---> input_check, input_ack, input_text  (all later states)
  *        |                 |            |
- *        |                 |            `-> loss, rtt, cc
+ *        |                 |            `-> loss or recovery, rtt, cc
  *        v                 v
  *     tcp_conn_settle: timers, and is there something to send?   <---- tcp_timer, user calls
  *        |
@@ -136,6 +136,69 @@ uint16_t tcp_window_select(const struct tcp_ctx *ctx, struct tcp_conn *c, bool s
 /* The user has read: is it worth telling the peer that the window has opened? */
 bool tcp_window_update_due(const struct tcp_ctx *ctx, const struct tcp_conn *c);
 
+/* -- recovery.c: with SACK ------------------------------------------------------------------ */
+
+/* Makes the scoreboard unless it is there; false if it cannot be had. */
+bool tcp_recovery_begin(struct tcp_ctx *ctx, struct tcp_conn *c);
+void tcp_recovery_end(struct tcp_ctx *ctx, struct tcp_conn *c);
+/* Gives the scoreboard up while data is in flight: loss.c goes on without. */
+void tcp_recovery_drop(struct tcp_ctx *ctx, struct tcp_conn *c);
+
+/* Is there anything in this ACK that loss.c would not understand? */
+static inline bool tcp_recovery_wants(const struct tcp_conn *c, const struct tcp_segment *seg)
+{
+	return tcp_conn_loss(c, TCP_L_SCORE | TCP_L_TLP_OUT) ||
+	       (seg->opt.sack_count > 0 && tcp_conn_has(c, TCP_F_SACK));
+}
+/* An ACK, after SND.UNA has moved by `acked`. False: loss.c has to deal with it. */
+bool tcp_recovery_acked(struct tcp_rx *rx, uint32_t acked, uint64_t flight_bytes);
+/* The retransmission timer has expired. False: as above. */
+bool tcp_recovery_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+/* The reordering window is over. */
+void tcp_recovery_reordered(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+
+/* What may be sent again next; false: nothing. */
+bool tcp_recovery_next(
+	const struct tcp_ctx *ctx, const struct tcp_conn *c, uint64_t *start_pos, uint32_t *len);
+/* That was done, as far as `len`. */
+void tcp_recovery_resent(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t start_pos, uint32_t len, uint64_t now_us);
+/* New data was sent, up to end_pos. */
+void tcp_recovery_sent(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, uint64_t now_us);
+uint32_t tcp_recovery_resend_tail(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+
+/* -- tlp.c ---------------------------------------------------------------------------------- */
+
+/* RFC 8985 section 7.2 PTO, us; TCP_NEVER: no probe. */
+uint64_t tcp_tlp_timeout_us(const struct tcp_conn *c);
+void tcp_tlp_expired(struct tcp_ctx *ctx, struct tcp_conn *c);
+
+/* -- pace.c ---------------------------------------------------------------------------------- */
+
+/* With TCP_F_PACED: `len` bytes leave; and how large one piece may be, of `most`. */
+void tcp_pace_sent(struct tcp_conn *c, uint32_t len, uint64_t now_us);
+uint32_t tcp_pace_piece_max(const struct tcp_conn *c, uint32_t most);
+/* With TCP_F_PACE_HOLD: ends the hold if it is over, and says when it will be. */
+uint64_t tcp_pace_settle(struct tcp_conn *c, uint64_t now_us);
+
+/* -- ecn.c ----------------------------------------------------------------------------------- */
+
+/* Would our SYN ask for ECN? */
+bool tcp_ecn_offers(const struct tcp_ctx *ctx, const struct tcp_conn *c);
+
+/* Does a peer's SYN ask for ECN, and may it have it? */
+static inline bool tcp_ecn_accepts(const struct tcp_config *cfg, uint8_t syn_flags)
+{
+	return cfg->ecn != TCP_ECN_OFF && (syn_flags & TCP_ECE) && (syn_flags & TCP_CWR);
+}
+
+void tcp_ecn_negotiate(const struct tcp_ctx *ctx, struct tcp_conn *c, uint8_t syn_flags);
+
+/* With TCP_F_ECN: an acceptable segment came; its ACK is in range; new data is about to leave. */
+void tcp_ecn_received(struct tcp_rx *rx);
+void tcp_ecn_acked(struct tcp_rx *rx);
+void tcp_ecn_mark(struct tcp_conn *c, struct tcp_out *out);
+
 /* -- loss.c, rtt.c, conn_timer.c ------------------------------------------------------------ */
 
 /* `acked_bytes` (FIN counted) were newly acknowledged, with `flight_bytes` in flight before. */
@@ -143,7 +206,15 @@ void tcp_loss_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_byte
 	uint64_t flight_bytes, uint64_t now_us);
 void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c);
 /* The retransmission timer has expired (RFC 6298 section 5.4 ff.). */
-void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c);
+void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+/* ssthresh comes down; `acked` bytes of the flight are just acknowledged. */
+void tcp_loss_back_off(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes, bool timeout);
+/* The last one was for nothing; the caller has restored cwnd and ssthresh. */
+void tcp_loss_undo(struct tcp_ctx *ctx, struct tcp_conn *c);
+/* Outside recovery cwnd grows, if it was in use. */
+void tcp_loss_grow(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes,
+	uint64_t flight_bytes, uint64_t now_us);
 
 void tcp_rtt_init(const struct tcp_ctx *ctx, struct tcp_conn *c);
 /* RFC 6298 section 2. `per_rtt` samples are expected in each round trip (RFC 7323 appendix G). */
@@ -153,6 +224,8 @@ void tcp_rtt_sample(
 bool tcp_rtt_acked(const struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg,
 	uint64_t now_us);
 
+/* (Re)starts send_at_us for what is in flight: probe or retransmission time-out. */
+void tcp_send_timer_start(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 /* Puts the timers in order; returns TCP_EV_OUTPUT if there is something to send, else 0. */
 uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);

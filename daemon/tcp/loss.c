@@ -6,8 +6,8 @@
  * out each (limited transmit; output.c adds it to cwnd). A time-out goes back to una and
  * begins slow start; what the peer kept is skipped as its ACKs jump over it.
  *
- * SACK with RACK-TLP (RFC 8985) and PRR will take the place of the dupack part: they need
- * a scoreboard, allocated while something is missing, and their timers share `send_at_us`.
+ * A peer that permits SACK is the business of recovery.c, which leaves to this file what it
+ * declines: connections that could not have a scoreboard.
  */
 #include <tcp/internal.h>
 
@@ -19,9 +19,12 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 }
 
 /* RFC 5681 section 3.2 step 2: what limited transmit has sent does not count. */
-static uint64_t loss_flight(const struct tcp_conn *c)
+void tcp_loss_back_off(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes, bool timeout)
 {
-	return min_u64(tcp_conn_flight(c), c->cwnd);
+	uint64_t flight = min_u64(tcp_conn_flight(c) + acked_bytes, c->cwnd);
+
+	tcp_cc_backoff(ctx, c, flight, timeout ? TCP_CC_TIMEOUT : TCP_CC_LOSS);
 }
 
 static void loss_owe_retransmission(struct tcp_conn *c)
@@ -33,7 +36,7 @@ static void loss_owe_retransmission(struct tcp_conn *c)
 /* RFC 6582 section 3.2 step 2. */
 static void loss_enter_recovery(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
-	c->ssthresh = tcp_cc_of(c)->ssthresh(c, loss_flight(c));
+	tcp_loss_back_off(ctx, c, 0, false);
 	c->recover_pos = c->snd_max_pos;
 	c->flags |= TCP_F_RECOVERY | TCP_F_RECOVER_SET;
 	c->flags &= ~TCP_F_PARTIAL_ACK;
@@ -88,13 +91,20 @@ static void loss_partial_ack(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t a
 	loss_owe_retransmission(c);
 }
 
-void tcp_loss_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes,
+void tcp_loss_grow(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes,
 	uint64_t flight_bytes, uint64_t now_us)
 {
 	bool slow_start = c->cwnd < c->ssthresh;
 	bool used = slow_start ? 2 * flight_bytes >= c->cwnd
 			       : flight_bytes + c->snd_mss_bytes > c->cwnd;
 
+	tcp_cc_acked(ctx, c, used || tcp_conn_has(c, TCP_F_CWND_LIMITED), acked_bytes, now_us);
+	c->flags &= ~TCP_F_CWND_LIMITED;
+}
+
+void tcp_loss_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes,
+	uint64_t flight_bytes, uint64_t now_us)
+{
 	if (tcp_conn_has(c, TCP_F_RECOVERY)) {
 		if (tcp_conn_una(c) >= c->recover_pos)
 			loss_leave_recovery(c);
@@ -103,28 +113,37 @@ void tcp_loss_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_byte
 		return;
 	}
 	c->dupacks = 0;
-	/* RFC 7661 section 1, RFC 2861: a window that is not used proves nothing. */
-	if (used || tcp_conn_has(c, TCP_F_CWND_LIMITED))
-		tcp_cc_of(c)->acked(c, acked_bytes, now_us);
-	c->flags &= ~TCP_F_CWND_LIMITED;
+	tcp_loss_grow(ctx, c, acked_bytes, flight_bytes, now_us);
 }
 
-void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c)
+/* Without a scoreboard everything goes again from una on. */
+static void loss_go_back(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	/* RFC 5681 section 3.1: the threshold stands when the same segment is lost again. */
 	if (c->retries == 0)
-		c->ssthresh = tcp_cc_of(c)->ssthresh(c, loss_flight(c));
+		tcp_loss_back_off(ctx, c, 0, true);
 	c->cwnd = c->snd_mss_bytes;
+	c->snd_nxt_pos = tcp_conn_una(c);
+}
+
+void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	if (!tcp_recovery_timeout(ctx, c, now_us))
+		loss_go_back(ctx, c);
 	c->cwnd_acked = 0;
 	c->recover_pos = c->snd_max_pos; /* RFC 6582 section 4 */
 	c->flags |= TCP_F_RECOVER_SET;
 	c->flags &= ~(TCP_F_RECOVERY | TCP_F_PARTIAL_ACK | TCP_F_RTT_TIMED | TCP_F_CWND_LIMITED);
-	c->owe &= (uint16_t)~TCP_OWE_REXMIT;
+	c->owe &= (uint16_t) ~(TCP_OWE_REXMIT | TCP_OWE_TLP);
 	c->dupacks = 0;
-	c->snd_nxt_pos = tcp_conn_una(c);
 	if (c->retries < UINT8_MAX)
 		c->retries++;
 	if (c->backoff < UINT8_MAX)
 		c->backoff++;
 	ctx->counters->rto_timeouts++;
+}
+
+void tcp_loss_undo(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	tcp_cc_undo(ctx, c);
 }

@@ -1,15 +1,17 @@
 /* What is to be sent now.
  *
  * Everything a connection sends comes from tcp_output(), in this order: an RST; the SYN; a
- * keepalive probe; one retransmission that recovery asked for; data and FIN as the windows
- * allow; a probe of a closed window; and if none of these carried the ACK that is owed, an
- * ACK. What data may go is decided by plan_next() alone, which changes nothing, so that
- * tcp_output_due() can ask the same question.
+ * keepalive probe; what recovery asks to be sent again; data and FIN as the windows allow; a probe
+ * of a closed window; and if none of these carried the ACK that is owed, an ACK. What data may go
+ * is decided by plan_next() alone, which changes nothing, so that tcp_output_due() can ask the same
+ * question.
  *
  *   una              nxt         una + min(cwnd, snd_wnd)       end
  *    |== in flight ===|-- usable ---------|                      |
  *                     |--- segments of one MSS, or ...
  *                     ... a tail below it, if Nagle, cork and the peer's window let it go
+ *
+ * SACKed and lost bytes do not count against cwnd; as long as any are lost these go first.
  *
  * A tail is held back by TCP_F_CORK or TCP_F_MORE, and without TCP_F_NODELAY while an earlier
  * tail is unacknowledged (Nagle in Minshall's form: full segments in flight do not hold it).
@@ -47,7 +49,8 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 /* RFC 3042: one new segment for each of the first two duplicate ACKs. */
 static uint32_t limited_transmit(const struct tcp_conn *c)
 {
-	if (tcp_conn_has(c, TCP_F_RECOVERY) || c->dupacks >= TCP_DUPACK_THRESHOLD)
+	if (tcp_conn_has(c, TCP_F_RECOVERY) || tcp_conn_loss(c, TCP_L_SCORE) ||
+		c->dupacks >= TCP_DUPACK_THRESHOLD)
 		return 0;
 	return c->dupacks * (uint32_t)c->snd_mss_bytes;
 }
@@ -96,19 +99,30 @@ static uint32_t plan_most(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
 	uint32_t mss = c->snd_mss_bytes;
 
-	return ctx->cfg->tso_max_bytes > mss ? ctx->cfg->tso_max_bytes / mss * mss : mss;
+	if (tcp_conn_has(c, TCP_F_CWR_OWED)) /* a port would say CWR in every piece */
+		return mss;
+	if (ctx->cfg->tso_max_bytes <= mss)
+		return mss;
+	mss = ctx->cfg->tso_max_bytes / mss * mss;
+	return tcp_conn_has(c, TCP_F_PACED) ? tcp_pace_piece_max(c, mss) : mss;
+}
+
+static bool lost_goes_first(const struct tcp_conn *c)
+{
+	return c->lost_bytes > 0 && !tcp_conn_loss(c, TCP_L_FRTO);
 }
 
 static struct plan plan_next(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
 	uint64_t una = tcp_conn_una(c), nxt = c->snd_nxt_pos;
 	uint64_t wnd_end = una + c->snd_wnd;
-	uint64_t cwnd_end = una + c->cwnd + limited_transmit(c);
+	uint64_t cwnd_end = una + c->cwnd + c->sacked_bytes + c->lost_bytes + limited_transmit(c);
 	uint64_t edge = min_u64(wnd_end, cwnd_end);
 	struct plan p = {.pos = nxt};
 	uint64_t left, usable;
 
-	if (!tcp_conn_sends(c) || nxt > c->snd_end_pos)
+	if (!tcp_conn_sends(c) || nxt > c->snd_end_pos || lost_goes_first(c) ||
+		tcp_conn_has(c, TCP_F_PACE_HOLD))
 		return p;
 	left = c->snd_end_pos - nxt;
 	usable = edge > nxt ? edge - nxt : 0;
@@ -132,8 +146,12 @@ static bool all_sent(const struct tcp_conn *c)
 bool tcp_output_due(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
 	struct plan p;
+	uint64_t pos;
+	uint32_t len;
 
 	if ((c->owe & (uint16_t)~TCP_OWE_TAIL) || c->dup_acks_owed > 0)
+		return true;
+	if (c->lost_bytes > 0 && tcp_recovery_next(ctx, c, &pos, &len))
 		return true;
 	if (all_sent(c))
 		return false;
@@ -204,7 +222,8 @@ static struct tcp_out *put_acking(struct batch *b, uint32_t seq, uint8_t flags, 
 {
 	struct tcp_conn *c = b->c;
 	bool untold = sack_is_due(c) && sack_room(c, len) == 0;
-	struct tcp_out *o = put_segment(b, seq, flags | TCP_ACK);
+	uint8_t ece = tcp_conn_has(c, TCP_F_ECN_ECHO) ? TCP_ECE : 0;
+	struct tcp_out *o = put_segment(b, seq, flags | TCP_ACK | ece);
 
 	o->ack = tcp_conn_rcv_nxt(c);
 	o->wnd = tcp_window_select(b->ctx, c, flags & TCP_SYN);
@@ -233,7 +252,7 @@ static uint32_t ack_seq(const struct tcp_conn *c)
 
 static void start_send_timer(struct batch *b)
 {
-	b->c->send_at_us = b->now_us + tcp_conn_rto_us(b->ctx, b->c);
+	tcp_send_timer_start(b->ctx, b->c, b->now_us);
 }
 
 static void put_rst(struct batch *b)
@@ -253,6 +272,11 @@ static void put_stray_rst(struct batch *b)
 	b->ctx->counters->reset_out++;
 }
 
+static uint8_t synack_flags(const struct tcp_conn *c)
+{
+	return tcp_conn_has(c, TCP_F_ECN) ? TCP_SYN | TCP_ECE : TCP_SYN;
+}
+
 /* SYN, or SYN|ACK of a simultaneous open. A first one is timed, a repeated one is not (Karn). */
 static void put_syn(struct batch *b)
 {
@@ -260,9 +284,10 @@ static void put_syn(struct batch *b)
 	struct tcp_out *o;
 
 	if (c->state == TCP_SYN_RECEIVED) {
-		put_ack(b, c->iss, TCP_SYN);
+		put_ack(b, c->iss, synack_flags(c));
 	} else {
-		o = put_segment(b, c->iss, TCP_SYN);
+		o = put_segment(b, c->iss,
+			TCP_SYN | (tcp_ecn_offers(b->ctx, c) ? TCP_ECE | TCP_CWR : 0));
 		o->wnd = tcp_window_select(b->ctx, c, true);
 		put_options(b, o, true, 0);
 	}
@@ -290,6 +315,7 @@ static void count_retransmission(struct batch *b, uint64_t pos, uint32_t len)
 
 	if (pos >= c->snd_max_pos)
 		return;
+	c->flags &= ~TCP_F_RTT_TIMED; /* Karn */
 	c->retrans_segs += segments_of(c, (uint32_t)again);
 	c->retrans_bytes += (uint32_t)again;
 	b->ctx->counters->retransmitted_segs += segments_of(c, (uint32_t)again);
@@ -309,11 +335,17 @@ static void put_data(struct batch *b, uint64_t pos, uint32_t len, bool fin)
 	c->segs_out += segments_of(c, len) - 1;
 	b->ctx->counters->segs_out += segments_of(c, len) - 1;
 	count_retransmission(b, pos, len + fin);
+	if (tcp_conn_has(c, TCP_F_ECN) && len > 0 && pos >= c->snd_max_pos)
+		tcp_ecn_mark(c, o);
 	if (pos >= c->snd_max_pos && !tcp_conn_has(c, TCP_F_RTT_TIMED)) {
 		c->flags |= TCP_F_RTT_TIMED;
 		c->rtt_pos = pos + len + fin;
 		c->rtt_sent_us = (uint32_t)b->now_us;
 	}
+	if (tcp_conn_has(c, TCP_F_PACED))
+		tcp_pace_sent(c, len, b->now_us);
+	if (tcp_conn_has(c, TCP_F_CC_WATCH))
+		tcp_cc_sent(b->ctx, c, pos + len, b->now_us);
 	if (pos + len + fin > c->snd_max_pos)
 		c->snd_max_pos = pos + len + fin;
 	c->last_tx_ms = tcp_ms(b->now_us);
@@ -349,6 +381,7 @@ static void put_probe(struct batch *b)
 	if (una >= tcp_conn_end(c) || !tcp_conn_sends(c))
 		return;
 	put_data(b, una, data, !data);
+	b->out[b->n - 1].ecn = TCP_ECN_NOT_ECT; /* RFC 3168 section 6.1.6 */
 	c->flags &= ~TCP_F_RTT_TIMED;
 	b->ctx->counters->window_probes++;
 }
@@ -370,15 +403,41 @@ static void note_dialogue(struct batch *b)
 		c->quick_acks = 0;
 }
 
+/* The scoreboard must be there before a second moment's data is in flight. */
+static void note_second_burst(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+
+	if (!(c->loss & (TCP_L_SCORE | TCP_L_BLIND)) && tcp_conn_has(c, TCP_F_SACK) &&
+		(uint32_t)b->now_us != c->rtt_sent_us)
+		tcp_recovery_begin(b->ctx, c);
+}
+
+/* A new flight has begun. When it was sent is in rtt_sent_us if it is being timed. */
+static void note_first_burst(struct tcp_conn *c, bool timed)
+{
+	if (timed)
+		c->loss &= ~TCP_L_BLIND;
+	else
+		c->loss |= TCP_L_BLIND;
+}
+
 static void put_planned(struct batch *b, const struct plan *p)
 {
 	struct tcp_conn *c = b->c;
 	bool idle = tcp_conn_flight(c) == 0;
+	bool timed = p->pos == c->snd_max_pos && !tcp_conn_has(c, TCP_F_RTT_TIMED);
 	uint32_t tail = tail_of(c, p->len);
 
 	note_dialogue(b);
+	if (idle)
+		note_first_burst(c, timed);
+	else
+		note_second_burst(b);
 	put_data(b, p->pos, p->len, p->fin);
 	c->snd_nxt_pos = p->pos + p->len + p->fin;
+	if (tcp_conn_loss(c, TCP_L_SCORE))
+		tcp_recovery_sent(b->ctx, c, c->snd_nxt_pos, b->now_us);
 	c->owe &= (uint16_t)~TCP_OWE_TAIL;
 	if (tail > 0)
 		c->small_seq = tcp_conn_snd_seq(c, p->pos + p->len);
@@ -386,9 +445,22 @@ static void put_planned(struct batch *b, const struct plan *p)
 		start_send_timer(b);
 }
 
+/* RFC 8985 section 7.2: after new data the probe waits its whole time again. One segment in
+ * flight has been seen to already. */
+static void restart_probe_timer(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+
+	if (tcp_conn_loss(c, TCP_L_REO) || tcp_conn_flight(c) <= c->snd_mss_bytes)
+		return;
+	if (tcp_tlp_timeout_us(c) < tcp_conn_rto_us(b->ctx, c))
+		start_send_timer(b);
+}
+
 static void put_stream(struct batch *b)
 {
 	struct tcp_conn *c = b->c;
+	unsigned int before = b->n;
 	struct plan p;
 
 	if (tcp_conn_flight(c) == 0 && c->snd_max_pos == c->snd_nxt_pos &&
@@ -399,9 +471,57 @@ static void put_stream(struct batch *b)
 		if (p.cwnd_limited)
 			c->flags |= TCP_F_CWND_LIMITED;
 		if (p.len == 0 && !p.fin)
-			return;
+			break;
 		put_planned(b, &p);
 	}
+	if (b->n > before)
+		restart_probe_timer(b);
+}
+
+/* What is given up for lost goes out again, as far as the windows allow. */
+static void put_lost(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+	uint64_t pos;
+	uint32_t len;
+
+	while (b->n < b->max && tcp_recovery_next(b->ctx, c, &pos, &len)) {
+		bool fin;
+
+		if (len > plan_most(b->ctx, c))
+			len = plan_most(b->ctx, c);
+		fin = pos + len > c->snd_end_pos;
+		put_data(b, pos, len - fin, fin);
+		b->ctx->counters->recovery_retransmits++;
+		tcp_recovery_resent(b->ctx, c, pos, len, b->now_us);
+	}
+}
+
+/* RFC 8985 section 7.3: new data if there is any, beyond cwnd; else the last segment again. */
+static void put_tail_probe(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+	uint64_t left = c->snd_end_pos > c->snd_nxt_pos ? c->snd_end_pos - c->snd_nxt_pos : 0;
+	uint64_t wnd_end = tcp_conn_una(c) + c->snd_wnd;
+	struct plan p = {.pos = c->snd_nxt_pos, .len = (uint32_t)min_u64(left, c->snd_mss_bytes)};
+
+	c->owe &= (uint16_t)~TCP_OWE_TLP;
+	if (tcp_conn_flight(c) == 0 || !tcp_conn_sends(c) || !tcp_conn_loss(c, TCP_L_SCORE))
+		return;
+	if (p.len > 0 && p.pos + p.len <= wnd_end) {
+		put_planned(b, &p);
+		c->loss |= TCP_L_TLP_OUT | TCP_L_TLP_NEW;
+	} else {
+		uint32_t len = tcp_recovery_resend_tail(b->ctx, c, b->now_us);
+		bool fin = c->snd_nxt_pos > c->snd_end_pos;
+
+		if (len == 0)
+			return;
+		put_data(b, c->snd_nxt_pos - len, len - fin, fin);
+		c->loss |= TCP_L_TLP_OUT;
+	}
+	c->tlp_seq = tcp_conn_snd_seq(c, c->snd_nxt_pos);
+	start_send_timer(b);
 }
 
 /* -- the whole ------------------------------------------------------------------------------ */
@@ -414,7 +534,7 @@ static void output_opening(struct batch *b)
 	if (b->c->owe & TCP_OWE_SYN)
 		put_syn(b);
 	if ((b->c->owe & TCP_OWE_ACK) && b->n < b->max && b->c->state == TCP_SYN_RECEIVED)
-		put_ack(b, b->c->iss, TCP_SYN);
+		put_ack(b, b->c->iss, synack_flags(b->c));
 }
 
 /* RFC 5681 section 4.2: each segment out of order has its duplicate ACK, since a peer without
@@ -430,15 +550,43 @@ static void put_dup_acks(struct batch *b)
 	}
 }
 
+/* What came before the mark changed, with the old mark; an ACK of all follows (ecn.c). */
+static void put_old_ack(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+	struct tcp_dctcp *s = &c->cc_state.dctcp;
+	uint32_t saved_flags = c->flags & (TCP_F_FIN_RCVD | TCP_F_ECN_ECHO);
+	uint64_t saved_pos = c->rcv_nxt_pos;
+
+	c->owe &= (uint16_t)~TCP_OWE_OLD_ACK;
+	if (c->cc != TCP_CC_DCTCP ||
+		tcp_seq_leq(c->irs + 1 + (uint32_t)s->old_ack_pos, c->last_ack_sent))
+		return;
+	c->rcv_nxt_pos = s->old_ack_pos;
+	c->flags &= ~(TCP_F_FIN_RCVD | TCP_F_ECN_ECHO);
+	c->flags |= s->old_ack_ece ? TCP_F_ECN_ECHO : 0;
+	put_ack(b, ack_seq(c), 0);
+	c->rcv_nxt_pos = saved_pos;
+	c->flags &= ~(TCP_F_FIN_RCVD | TCP_F_ECN_ECHO);
+	c->flags |= saved_flags;
+	c->owe |= TCP_OWE_ACK;
+}
+
 static void output_synchronized(struct batch *b)
 {
 	struct tcp_conn *c = b->c;
 
+	if (c->owe & TCP_OWE_OLD_ACK)
+		put_old_ack(b);
 	put_dup_acks(b);
 	if ((c->owe & TCP_OWE_KEEPALIVE) && b->n < b->max)
 		put_keepalive(b);
 	if ((c->owe & TCP_OWE_REXMIT) && b->n < b->max)
 		put_retransmission(b);
+	if (c->lost_bytes > 0)
+		put_lost(b);
+	if ((c->owe & TCP_OWE_TLP) && b->n < b->max)
+		put_tail_probe(b);
 	put_stream(b);
 	if ((c->owe & TCP_OWE_PROBE) && b->n < b->max)
 		put_probe(b);

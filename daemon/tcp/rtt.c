@@ -42,6 +42,7 @@ void tcp_rtt_sample(
 
 	if (r == 0)
 		r = 1;
+	c->rtt_last_us = (uint32_t)r;
 	if ((uint64_t)r < c->rtt_min_us)
 		c->rtt_min_us = (uint32_t)r;
 	if (c->srtt_us == 0) {
@@ -75,6 +76,7 @@ bool tcp_rtt_acked(const struct tcp_ctx *ctx, struct tcp_conn *c, const struct t
 	bool timed = tcp_conn_has(c, TCP_F_RTT_TIMED);
 	uint32_t ts_ms = tcp_ts_val(now_us, c->ts_offset) - seg->opt.ts_ecr;
 
+	c->rtt_last_us = 0;
 	if (timed && tcp_conn_una(c) >= c->rtt_pos) {
 		c->flags &= ~TCP_F_RTT_TIMED;
 		tcp_rtt_sample(ctx, c, (uint32_t)now_us - c->rtt_sent_us, 1);
@@ -82,8 +84,10 @@ bool tcp_rtt_acked(const struct tcp_ctx *ctx, struct tcp_conn *c, const struct t
 	}
 	if (!tcp_conn_has(c, TCP_F_TS) || !seg->opt.has_ts || ts_ms > SAMPLE_MAX_US / 1000)
 		return false;
-	if (timed && ts_ms < TS_ACCURATE_MS)
+	if (timed && ts_ms < TS_ACCURATE_MS) {
+		c->rtt_last_us = ts_ms * 1000; /* good enough to see a queue build */
 		return false;
+	}
 	tcp_rtt_sample(
 		ctx, c, ts_ms ? ts_ms * 1000ull : CLOCK_GRANULARITY_US / 2, samples_per_rtt(c));
 	return true;

@@ -1,12 +1,17 @@
-/* Selective acknowledgements: what we tell the peer. RFC 2018, RFC 2883.
+/* Selective acknowledgements: what we tell the peer, and what of his we believe. RFC 2018, 2883.
  *
- * The ranges are those of the reassembly block (reasm.h), which holds nothing that rx_store did
- * not store, and gives nothing up before it is delivered: what was SACKed once is never taken
+ * Ours. The ranges are those of the reassembly block (reasm.h), which holds nothing that rx_store
+ * did not store, and gives nothing up before it is delivered: what was SACKed once is never taken
  * back. Data that came twice is reported once, in the ACK that follows it, as the first block;
  * behind it comes the range that the segment lies in, which the note of its arrival has made
  * the most recent one.
+ *
+ * His. A block counts if it lies in flight: from SND.UNA to the highest number ever sent. A first
+ * block at or below the acknowledgement, or inside the second block, is a DSACK (RFC 2883
+ * section 4), believed as far back as an acknowledgement is (RFC 5961 section 5). All else
+ * is counted and forgotten.
  */
-#include <tcp/internal.h>
+#include <tcp/recovery.h>
 
 /* Only what is data of this stream: the peer's SYN and FIN take numbers, too. */
 void tcp_sack_note_duplicate(
@@ -52,4 +57,91 @@ void tcp_sack_report(
 	for (uint32_t i = 0; i < n; i++)
 		put_block(opt, first_seq + (uint32_t)range[i].start_pos,
 			first_seq + (uint32_t)range[i].end_pos);
+}
+
+/* -- the peer's ----------------------------------------------------------------------------- */
+
+/* Position of a number near SND.UNA; negative before the stream. */
+static int64_t sack_pos(const struct tcp_conn *c, uint32_t seq)
+{
+	return (int64_t)tcp_conn_una(c) + tcp_seq_diff(seq, tcp_conn_una_seq(c));
+}
+
+static bool sack_is_duplicate(const struct tcp_options *opt, uint32_t ack)
+{
+	uint32_t start = opt->sack[0].start, end = opt->sack[0].end;
+
+	if (tcp_seq_lt(start, ack))
+		return tcp_seq_leq(end, ack);
+	return opt->sack_count > 1 && tcp_seq_geq(start, opt->sack[1].start) &&
+	       tcp_seq_leq(end, opt->sack[1].end);
+}
+
+/* Where the network duplicates there are more DSACKs than retransmissions, and they tell nothing
+ * about ours (RFC 3708 section 3, exit). */
+static void sack_take_duplicate(struct tcp_round *r, uint64_t start_pos, uint64_t end_pos)
+{
+	r->ctx->counters->dsacks_received++;
+	r->c->dsack_dups++;
+	if (r->c->dsack_dups > r->c->retrans_segs)
+		return;
+	r->dsack = true;
+	r->dsack_start_pos = start_pos;
+	r->dsack_end_pos = end_pos;
+}
+
+/* True if the first block is a DSACK, to be believed or not. */
+static bool sack_read_duplicate(struct tcp_round *r)
+{
+	const struct tcp_options *opt = &r->seg->opt;
+	const struct tcp_conn *c = r->c;
+	int64_t start_pos = sack_pos(c, opt->sack[0].start);
+	int64_t end_pos = sack_pos(c, opt->sack[0].end);
+
+	if (!sack_is_duplicate(opt, r->seg->ack))
+		return false;
+	if (start_pos < 0 || start_pos >= end_pos || end_pos > (int64_t)c->snd_max_pos ||
+		start_pos + (int64_t)c->snd_wnd_max < (int64_t)tcp_conn_una(c) - r->acked) {
+		r->ctx->counters->sack_invalid++;
+		return true;
+	}
+	sack_take_duplicate(r, (uint64_t)start_pos, (uint64_t)end_pos);
+	return true;
+}
+
+/* An older ACK may report what SND.UNA has reached since: that part is cut off. */
+static bool sack_read_block(const struct tcp_round *r, uint32_t i, struct tcp_reasm_range *range)
+{
+	const struct tcp_options *opt = &r->seg->opt;
+	const struct tcp_conn *c = r->c;
+	int64_t una = (int64_t)tcp_conn_una(c);
+	int64_t start_pos = sack_pos(c, opt->sack[i].start);
+	int64_t end_pos = sack_pos(c, opt->sack[i].end);
+
+	if (!tcp_seq_lt(r->seg->ack, opt->sack[i].start) || start_pos >= end_pos ||
+		end_pos > (int64_t)c->snd_max_pos) {
+		r->ctx->counters->sack_invalid++;
+		return false;
+	}
+	range->start_pos = (uint64_t)(start_pos > una ? start_pos : una);
+	range->end_pos = (uint64_t)(end_pos > una ? end_pos : una);
+	return range->start_pos < range->end_pos;
+}
+
+void tcp_sack_read(struct tcp_round *r, struct tcp_sack_blocks *b)
+{
+	struct tcp_reasm_range range;
+	uint32_t i = 0, at;
+
+	b->count = 0;
+	if (r->seg->opt.sack_count > 0 && sack_read_duplicate(r))
+		i = 1;
+	for (; i < r->seg->opt.sack_count; i++) {
+		if (!sack_read_block(r, i, &range))
+			continue;
+		for (at = b->count; at > 0 && b->block[at - 1].start_pos > range.start_pos; at--)
+			b->block[at] = b->block[at - 1];
+		b->block[at] = range;
+		b->count++;
+	}
 }

@@ -50,6 +50,7 @@ int tcp_segment_parse(
 	seg->ack = net_get32(tcp + OFF_ACK);
 	seg->wnd = net_get16(tcp + OFF_WINDOW);
 	seg->urg = net_get16(tcp + OFF_URGENT);
+	seg->ecn = TCP_ECN_NOT_ECT; /* unless the caller knows better */
 	seg->len = (uint32_t)(len_bytes - header_bytes);
 	seg->payload = tcp + header_bytes;
 	return 0;

@@ -66,9 +66,10 @@ void tcp_conn_init(
 	c->send_at_us = TCP_NEVER;
 	c->ack_at_us = TCP_NEVER;
 	c->life_at_us = TCP_NEVER;
-	c->cc = TCP_CC_NEWRENO;
+	c->cc = (uint8_t)ctx->cfg->cc;
 	c->ts_offset = tcp_ts_offset(ctx, key);
 	c->quick_acks = TCP_QUICK_ACKS;
+	c->reo_mult = 1;
 	tcp_rtt_init(ctx, c);
 }
 
@@ -102,7 +103,7 @@ uint32_t tcp_conn_establish(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 {
 	tcp_conn_set_state(c, TCP_ESTABLISHED);
 	ctx->counters->established++;
-	tcp_cc_start(c);
+	tcp_cc_start(ctx, c);
 	establish_rto(ctx, c);
 	c->retries = 0;
 	c->stalled_ms = 0;
@@ -118,6 +119,8 @@ uint32_t tcp_conn_establish(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 uint32_t tcp_conn_close(struct tcp_ctx *ctx, struct tcp_conn *c, int error, bool rst)
 {
 	tcp_conn_free_reasm(ctx, c);
+	tcp_recovery_end(ctx, c);
+	tcp_cc_stop(ctx, c);
 	tcp_conn_set_state(c, TCP_CLOSED);
 	c->error = (uint16_t)error;
 	c->owe = rst ? TCP_OWE_RST : 0;
@@ -131,6 +134,8 @@ uint32_t tcp_conn_close(struct tcp_ctx *ctx, struct tcp_conn *c, int error, bool
 uint32_t tcp_conn_time_wait(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	tcp_conn_free_reasm(ctx, c);
+	tcp_recovery_end(ctx, c);
+	tcp_cc_stop(ctx, c);
 	tcp_conn_set_state(c, TCP_TIME_WAIT);
 	c->life_at_us = now_us + 2ull * ctx->cfg->msl_us;
 	return TCP_EV_TIME_WAIT;

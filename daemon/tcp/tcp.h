@@ -145,6 +145,7 @@ struct tcp_segment {
 	uint32_t wnd; /* as on the wire, not scaled */
 	uint16_t urg;
 	uint8_t flags;
+	uint8_t ecn;            /* enum tcp_ecn_mark of its IP header */
 	uint32_t len;           /* payload bytes; SYN and FIN not counted */
 	const uint8_t *payload; /* tcp/ never reads through it, it hands it to rx_store */
 	struct tcp_options opt;
@@ -166,6 +167,7 @@ struct tcp_out {
 	uint16_t wnd; /* as on the wire: already scaled */
 	uint8_t flags;
 	uint8_t opt_len;       /* bytes, multiple of 4 */
+	uint8_t ecn;           /* enum tcp_ecn_mark for the IP header */
 	uint64_t pos;          /* stream position of the payload */
 	uint32_t len;          /* payload bytes; may exceed mss_bytes when tso_max_bytes allows */
 	uint16_t mss_bytes;    /* payload bytes per frame if the engine must cut (TSO) */
@@ -176,6 +178,8 @@ struct tcp_out {
 
 /* Out-of-order ranges of one connection, allocated while there are any. */
 struct tcp_reasm;
+/* What is in flight, piece by piece, while that is of interest (tcp/score.h). */
+struct tcp_score;
 
 struct tcp_ops {
 	/* Stores payload bytes seg->payload[off, off+len) at receive position pos. Called only
@@ -192,7 +196,32 @@ struct tcp_ops {
 	struct tcp_reasm *(*reasm_alloc)(void *arg, struct tcp_conn *c);
 	struct tcp_reasm *(*reasm_get)(void *arg, const struct tcp_conn *c);
 	void (*reasm_free)(void *arg, struct tcp_conn *c);
+	/* Its scoreboard, likewise; get and free are called only while there is one. */
+	struct tcp_score *(*score_alloc)(void *arg, struct tcp_conn *c);
+	struct tcp_score *(*score_get)(void *arg, const struct tcp_conn *c);
+	void (*score_free)(void *arg, struct tcp_conn *c);
+	/* A block of TCP_CC_BLOCK_BYTES for a congestion control that needs one (tcp/cc.h): NULL
+	 * when out or when there is no such pool (cc_alloc NULL); get only after alloc. */
+	void *(*cc_alloc)(void *arg, struct tcp_conn *c);
+	void *(*cc_get)(void *arg, const struct tcp_conn *c);
+	void (*cc_free)(void *arg, struct tcp_conn *c);
 };
+
+/* RFC 3168 section 5: the low two bits of TOS or traffic class. */
+enum tcp_ecn_mark {
+	TCP_ECN_NOT_ECT,
+	TCP_ECN_ECT1,
+	TCP_ECN_ECT0,
+	TCP_ECN_CE,
+};
+
+enum tcp_ecn_mode {
+	TCP_ECN_OFF,
+	TCP_ECN_PASSIVE, /* if the peer asks */
+	TCP_ECN_ON,      /* ask */
+};
+
+struct mtcp_cc_plugin;
 
 struct tcp_config {
 	uint32_t mss_max_bytes;       /* from the port's MTU: MTU - 40 */
@@ -214,6 +243,10 @@ struct tcp_config {
 	uint32_t rcvbuf_bytes;        /* default SO_RCVBUF, for the SYN's window scale */
 	uint32_t rcvbuf_max_bytes;    /* decides our window scale */
 	uint32_t challenge_ack_per_s; /* RFC 5961 section 7, per engine */
+	uint32_t ecn;                 /* enum tcp_ecn_mode */
+	bool pacing;                  /* pace.c, whatever the congestion control */
+	const struct mtcp_cc_plugin *cc_plugin; /* tcp/mtcp_cc_plugin.h; NULL: none */
+	uint32_t cc;                  /* enum tcp_cc_id: the congestion control of new ones */
 	bool timestamps;
 	bool window_scale;
 	bool sack;
@@ -316,6 +349,9 @@ uint32_t tcp_option_min(enum tcp_option_name name);
 uint32_t tcp_option_max(enum tcp_option_name name);
 uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name,
 		uint32_t value, uint64_t now_us);
+
+/* Another congestion control, by its number (tcp/cc.h): 0, or -ENOENT if there is none. */
+int tcp_set_congestion(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t id);
 
 /* ICMP errors for the flow (RFC 5927, RFC 1191): `seq` is the quoted sequence number, which
  * must lie in flight. A hard error is reported only in SYN-SENT; else remembered as soft. */

@@ -1,6 +1,7 @@
 /* The user's calls: RFC 9293 sections 3.10.1 to 3.10.6. */
 #include <tcp/internal.h>
 
+#include <tcp/cc.h>
 #include <tcp/half.h>
 
 #include <errno.h>
@@ -25,7 +26,10 @@ void tcp_promote(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half 
 	c->irs = h->irs;
 	c->flags = TCP_F_PASSIVE | (h->flags & TCP_HALF_TS ? TCP_F_TS : 0) |
 		   (h->flags & TCP_HALF_WSCALE ? TCP_F_WSCALE : 0) |
-		   (h->flags & TCP_HALF_SACK ? TCP_F_SACK : 0);
+		   (h->flags & TCP_HALF_SACK ? TCP_F_SACK : 0) |
+		   (h->flags & TCP_HALF_ECN ? TCP_F_ECN : 0);
+	if (h->flags & TCP_HALF_ECN)
+		ctx->counters->ecn_agreed++;
 	c->snd_wscale = h->snd_wscale;
 	c->rcv_wscale = h->rcv_wscale;
 	c->rcv_edge_pos = h->rcv_wnd;
@@ -116,4 +120,12 @@ void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 	if (c->state == TCP_FIN_WAIT_2)
 		c->life_at_us = now_us + tcp_conn_fin_wait_2_us(ctx, c);
 	tcp_conn_settle(ctx, c, now_us);
+}
+
+int tcp_set_congestion(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t id)
+{
+	if (id >= TCP_CC_COUNT || !tcp_cc_name_in(ctx->cfg, (unsigned int)id))
+		return -ENOENT;
+	tcp_cc_switch(ctx, c, (enum tcp_cc_id)id);
+	return 0;
 }

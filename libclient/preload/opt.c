@@ -8,6 +8,7 @@
 #include "real.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
@@ -56,6 +57,13 @@ static bool opt_outlives(struct pl_file *f)
 	return pl_file_kind(f) == PL_PENDING || f->tentative || f->backlog >= 0;
 }
 
+/* A congestion control that the kernel's placeholder does not know but mtcpd does. */
+static bool opt_only_ours(int level, int name, const void *val, socklen_t len)
+{
+	return errno == ENOENT && level == IPPROTO_TCP && name == TCP_CONGESTION &&
+	       mtcpi_congestion_find(val, len) >= 0;
+}
+
 PL_EXPORT int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
 	struct pl_file *f = pl_fd_file(fd);
@@ -63,6 +71,8 @@ PL_EXPORT int setsockopt(int fd, int level, int name, const void *val, socklen_t
 	int rc = sd < 0 ? pl_real()->setsockopt(fd, level, name, val, len)
 			: mtcp_setsockopt(sd, level, name, val, len);
 
+	if (rc < 0 && sd < 0 && f && opt_only_ours(level, name, val, len))
+		rc = 0;
 	if (rc == 0 && f && val) {
 		pthread_mutex_lock(&pl_lock);
 		if (opt_outlives(f))

@@ -172,14 +172,36 @@ static uint32_t near32(struct fuzz_input *in, uint32_t base)
 	return base + (uint32_t)fuzz_delta(in);
 }
 
-static uint8_t fill_options(struct fuzz_input *in, const struct flow *f, uint8_t kind, uint8_t *o)
+/* Blocks near what the engine has sent, mostly in flight. */
+static uint8_t fill_sack(struct fuzz_input *in, const struct flow *f, uint8_t *o)
 {
-	static const uint8_t syn[12] = {2, 4, 5, 180, 1, 3, 3, 4, 1, 1, 1, 0};
+	uint8_t blocks = (uint8_t)(fuzz_u8(in) % 4 + 1), len = (uint8_t)(2 + 8 * blocks);
+	uint32_t at = f->seen;
+
+	memcpy(o, "\1\1\5", 3);
+	o[3] = len;
+	for (uint8_t i = 0; i < blocks; i++) {
+		uint32_t end = at - fuzz_u8(in) * 64u;
+		uint32_t start = end - fuzz_u16(in) % 4096;
+
+		net_put32(o + 4 + 8 * i, start);
+		net_put32(o + 8 + 8 * i, end);
+		at = i ? at : start;
+	}
+	return (uint8_t)(2 + len);
+}
+
+static uint8_t fill_options(
+	struct fuzz_input *in, const struct flow *f, uint8_t kind, bool is_syn, uint8_t *o)
+{
+	static const uint8_t syn[12] = {2, 4, 5, 180, 1, 3, 3, 4, 4, 2, 1, 0};
 	const uint8_t *raw;
 	size_t n;
 
 	switch (kind) {
 	case 1:
+		if (!is_syn)
+			return fill_sack(in, f, o);
 		memcpy(o, syn, sizeof(syn));
 		return sizeof(syn);
 	case 2:
@@ -245,7 +267,7 @@ static void op_segment(struct world *w, struct fuzz_input *in)
 	seq = near32(in, flags & TCP_SYN ? f->isn : f->expected);
 	net_put32(tcp + 4, seq);
 	net_put32(tcp + 8, near32(in, f->seen));
-	hlen = 20u + fill_options(in, f, how >> 2 & 3, tcp + 20);
+	hlen = 20u + fill_options(in, f, how >> 2 & 3, flags & TCP_SYN, tcp + 20);
 	tcp[12] = (uint8_t)(hlen / 4 << 4);
 	tcp[13] = flags;
 	net_put16(tcp + 14, how & 0x40 ? fuzz_u16(in) : 65535);

@@ -75,7 +75,7 @@ int64_t fuzz_delta(struct fuzz_input *in)
 /* -- audit ----------------------------------------------------------------------------------- */
 
 struct totals {
-	uint32_t chunks, descs, reasms, due, waiting, pending;
+	uint32_t chunks, descs, reasms, scores, due, waiting, pending;
 };
 
 static struct rx_chunk *chunk_at(const struct engine *e, uint32_t idx)
@@ -154,6 +154,10 @@ static void audit_conn(const struct engine *e, uint32_t i, struct totals *t)
 	audit_rxq(e, c, sk, t);
 	audit_txq(e, c, sk, t);
 	t->reasms += c->reasm_idx != NONE;
+	t->scores += c->score_idx != NONE;
+	SIM_CHECK(tcp_conn_has(c, TCP_F_REASM) == (c->reasm_idx != NONE) &&
+			  tcp_conn_loss(c, TCP_L_SCORE) == (c->score_idx != NONE),
+		"a connection is wrong about its blocks");
 	t->due += !!(c->due_flags & CONN_DUE);
 	t->waiting += !!(c->due_flags & CONN_WAITS_NEIGH);
 	t->pending += !!(c->due_flags & CONN_PENDING);
@@ -238,8 +242,8 @@ void fuzz_audit(const struct engine *e)
 		left--;
 	}
 	SIM_CHECK(t.chunks == e->chunks.used && t.descs == e->descs.used &&
-			  t.reasms == e->reasms.used && socks == e->socks.used &&
-			  pending == t.pending,
+			  t.reasms == e->reasms.used && t.scores == e->scores.used &&
+			  socks == e->socks.used && pending == t.pending,
 		"an object has no owner: chunks %u of %u, descriptors %u of %u, reassembly %u of "
 		"%u, socks %u of %u, pending %u of %u",
 		t.chunks, e->chunks.used, t.descs, e->descs.used, t.reasms, e->reasms.used, socks,
@@ -254,7 +258,8 @@ void fuzz_audit(const struct engine *e)
 void fuzz_expect_empty(const struct engine *e)
 {
 	SIM_CHECK(!e->conns.used && !e->halves.used && !e->tws.used && !e->socks.used &&
-			  !e->orphans && !e->chunks.used && !e->descs.used && !e->reasms.used,
+			  !e->orphans && !e->chunks.used && !e->descs.used && !e->reasms.used &&
+			  !e->scores.used,
 		"left: conns %u halves %u tws %u socks %u orphans %u chunks %u descs %u reasms %u",
 		e->conns.used, e->halves.used, e->tws.used, e->socks.used, e->orphans,
 		e->chunks.used, e->descs.used, e->reasms.used);

@@ -2,6 +2,7 @@
 
 #include "sim_fail.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -244,8 +245,8 @@ static unsigned int leave(struct sim_app *a, struct sim_flow *f, int end)
 	bool abort = x->sk->sent_pos >= x->spec.abort_at_pos || gives_up(a, f);
 
 	note_end(x);
-	if (abort)
-		taint(a, f);
+	if (abort || (f->spec.simultaneous && x->told_error == ECONNREFUSED))
+		taint(a, f); /* refused: the other end came too late to cross it */
 	if (abort || may_close(f, x, &f->end[!end])) {
 		if (!sim_sock_close(x->sk, abort))
 			return 0;

@@ -10,6 +10,35 @@ static const struct tcp_conn *conn_of(const struct engine *e, uint32_t i)
 	return shm_arena_at(&e->conns, i);
 }
 
+/* The scoreboard covers the flight, and the sums in the connection are its sums. */
+static void check_score(const struct engine *e, const struct tcp_conn *c, uint32_t i)
+{
+	const struct tcp_score *s;
+	uint64_t pos;
+
+	SIM_CHECK(tcp_conn_pipe(c) <= tcp_conn_flight(c), "conn %u: pipe past the flight", i);
+	if (!tcp_conn_loss(c, TCP_L_SCORE)) {
+		SIM_CHECK(!c->sacked_bytes && !c->lost_bytes, "conn %u: sums of nothing", i);
+		return;
+	}
+	s = shm_arena_at(&e->scores, c->score_idx);
+	pos = s->start_pos;
+	SIM_CHECK(pos == tcp_conn_una(c) && tcp_score_end(s) == c->snd_nxt_pos,
+		"conn %u: the scoreboard is not the flight", i);
+	for (uint32_t k = 0; k < s->count; k++) {
+		const struct tcp_record *r = &s->rec[s->first + k];
+
+		SIM_CHECK(r->end_pos > pos, "conn %u: record %u is empty", i, k);
+		SIM_CHECK(!(r->flags & TCP_PIECE_SACKED) || r->flags == TCP_PIECE_SACKED,
+			"conn %u: record %u has flags %x", i, k, r->flags);
+		pos = r->end_pos;
+	}
+	SIM_CHECK(tcp_score_bytes(s, TCP_PIECE_SACKED) == c->sacked_bytes &&
+			  tcp_score_bytes(s, TCP_PIECE_LOST) == c->lost_bytes,
+		"conn %u: sacked %u lost %u, the scoreboard disagrees", i, c->sacked_bytes,
+		c->lost_bytes);
+}
+
 static void check_numbers(const struct sim_host *h, const struct tcp_conn *c, uint32_t i)
 {
 	SIM_CHECK(c->snd_una_pos <= c->snd_end_pos && tcp_conn_una(c) <= c->snd_nxt_pos &&
@@ -18,6 +47,7 @@ static void check_numbers(const struct sim_host *h, const struct tcp_conn *c, ui
 		tcp_state_name((enum tcp_state)c->state), (unsigned long long)tcp_conn_una(c),
 		(unsigned long long)c->snd_nxt_pos, (unsigned long long)c->snd_max_pos,
 		(unsigned long long)tcp_conn_end(c));
+	check_score(h->engine, c, i);
 	SIM_CHECK(c->rcv_nxt_pos <= c->rcv_edge_pos, "conn %u: rcv_nxt past the edge", i);
 	SIM_CHECK(c->state == TCP_CLOSED || !(c->due_flags & CONN_PENDING) ||
 			  h->engine->listeners[c->owner],
@@ -117,6 +147,8 @@ void sim_check_clean(const struct sim_host *h)
 	SIM_CHECK(!g.chunks_used, "%u chunk descriptors leaked", g.chunks_used);
 	SIM_CHECK(!e->descs.used, "%u send descriptors leaked", e->descs.used);
 	SIM_CHECK(!e->reasms.used, "%u reassembly blocks leaked", e->reasms.used);
+	SIM_CHECK(!e->scores.used, "%u scoreboards leaked", e->scores.used);
+	SIM_CHECK(!e->ccs.used, "%u congestion control blocks leaked", e->ccs.used);
 	SIM_CHECK(e->due.head == NONE && e->neigh_waiters.head == NONE, "a list is not empty");
 	check_pool(&e->pending_chunks, "pending pool");
 	for (uint32_t i = 0; i < e->session_capacity; i++)

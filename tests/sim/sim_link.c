@@ -7,6 +7,7 @@
 enum {
 	ETHERTYPE_AT = 12,
 	ETH_HLEN = 14,
+	BURST_US = 50000, /* longer ones would take all retransmissions of a lone segment */
 };
 
 void sim_link_init(struct sim_link *l, uint64_t seed, const struct sim_profile *profile)
@@ -108,6 +109,36 @@ static struct sim_frame *damaged_copy(struct sim_link *l, const uint8_t *frame, 
 	return shorter;
 }
 
+/* How much waits at the sender. */
+static uint64_t backlog(const struct sim_link *l, const struct sim_way *w)
+{
+	if (w->busy_until_us <= l->now_us)
+		return 0;
+	return (w->busy_until_us - l->now_us) * w->profile.rate_bytes_s / 1000000;
+}
+
+/* RFC 3168 section 5: CE in place of a drop, in a frame that says ECT. */
+static void mark(struct sim_link *l, struct sim_way *w, uint64_t waiting, struct sim_frame *f)
+{
+	const struct sim_profile *p = &w->profile;
+	uint8_t *ip = f->data + ETH_HLEN;
+	uint32_t sum;
+
+	if ((!p->mark_bytes || waiting <= p->mark_bytes) &&
+		!(p->mark_ppm && sim_rng_chance(&l->rng, p->mark_ppm)))
+		return;
+	if (f->len_bytes < ETH_HLEN + 20 || f->data[ETHERTYPE_AT] != 0x08 ||
+		f->data[ETHERTYPE_AT + 1] != 0x00 || !(ip[1] & 3) || (ip[1] & 3) == 3)
+		return;
+	/* RFC 1624: the word of version, length and TOS grows by what is set. */
+	sum = (uint32_t)(uint16_t) ~(ip[10] << 8 | ip[11]) + (uint32_t)(3 - (ip[1] & 3));
+	sum = (sum & 0xffff) + (sum >> 16);
+	ip[1] |= 3;
+	ip[10] = (uint8_t)(~sum >> 8);
+	ip[11] = (uint8_t)~sum;
+	l->stats.marked++;
+}
+
 /* When a frame handed over now has left the sender. */
 static uint64_t serialise(struct sim_link *l, struct sim_way *w, uint32_t len)
 {
@@ -119,13 +150,15 @@ static uint64_t serialise(struct sim_link *l, struct sim_way *w, uint32_t len)
 	return start;
 }
 
-static void deliver(
-	struct sim_link *l, struct sim_way *w, const uint8_t *frame, uint32_t len, bool spared)
+static void deliver(struct sim_link *l, struct sim_way *w, const uint8_t *frame, uint32_t len,
+	bool spared, uint64_t waiting)
 {
 	const struct sim_profile *p = &w->profile;
 	bool damage = !spared && sim_rng_chance(&l->rng, p->corrupt_ppm);
 	struct sim_frame *f = damage ? damaged_copy(l, frame, len) : copy(l, frame, len);
 
+	if (!damage)
+		mark(l, w, waiting, f);
 	f->at_us = w->busy_until_us + p->delay_us;
 	if (!spared && p->reorder_us && sim_rng_chance(&l->rng, p->reorder_ppm)) {
 		l->stats.reordered++;
@@ -135,28 +168,51 @@ static void deliver(
 	heap_push(w, f);
 }
 
+/* A loss may be the first of a burst. */
+static bool is_lost(struct sim_link *l, struct sim_way *w)
+{
+	if (w->cut)
+		return true;
+	if (w->losing > 0 && l->now_us < w->losing_until_us) {
+		w->losing--;
+		return true;
+	}
+	w->losing = 0;
+	if (!sim_rng_chance(&l->rng, w->profile.loss_ppm))
+		return false;
+	if (w->profile.burst_max)
+		w->losing = sim_rng_below(&l->rng, w->profile.burst_max + 1);
+	w->losing_until_us = l->now_us + BURST_US;
+	return true;
+}
+
 void sim_link_send(struct sim_link *l, int side, const uint8_t *frame, uint32_t len)
 {
 	struct sim_way *w = &l->way[side];
 	bool spared = w->profile.spare_arp && is_arp(frame, len);
+	uint64_t waiting = backlog(l, w);
 
 	if (l->tap)
 		l->tap(l->tap_arg, l->now_us, side, frame, len);
 	l->stats.sent++;
+	if (w->profile.buffer_bytes && waiting + len > w->profile.buffer_bytes && !spared) {
+		l->stats.overflowed++;
+		return;
+	}
 	if (w->profile.queue_max_bytes && w->queued_bytes + len > w->profile.queue_max_bytes &&
 		!spared) {
 		l->stats.overflowed++;
 		return;
 	}
 	serialise(l, w, len);
-	if (!spared && (w->cut || sim_rng_chance(&l->rng, w->profile.loss_ppm))) {
+	if (!spared && is_lost(l, w)) {
 		l->stats.lost++;
 		return;
 	}
-	deliver(l, w, frame, len, spared);
+	deliver(l, w, frame, len, spared, waiting);
 	if (!spared && sim_rng_chance(&l->rng, w->profile.duplicate_ppm)) {
 		l->stats.duplicated++;
-		deliver(l, w, frame, len, spared);
+		deliver(l, w, frame, len, spared, waiting);
 	}
 }
 
@@ -170,6 +226,8 @@ struct sim_frame *sim_link_receive(struct sim_link *l, int side)
 	f = heap_pop(w);
 	w->queued_bytes -= f->len_bytes;
 	l->stats.delivered++;
+	if (l->arrival)
+		l->arrival(l->tap_arg, l->now_us, !side, f->data, f->len_bytes);
 	return f;
 }
 

@@ -19,13 +19,17 @@
 
 struct sim_profile {
 	uint32_t loss_ppm;
+	uint32_t burst_max; /* a loss takes up to so many frames right behind it along */
 	uint32_t duplicate_ppm;
 	uint32_t reorder_ppm;
 	uint32_t corrupt_ppm;
 	uint32_t delay_us;
 	uint32_t reorder_us;	  /* at most so much further delay */
 	uint64_t rate_bytes_s;	  /* 0: infinite */
-	uint64_t queue_max_bytes; /* tail drop; 0: no limit */
+	uint64_t queue_max_bytes; /* tail drop of what is under way; 0: no limit */
+	uint64_t buffer_bytes;	  /* tail drop of what waits to be sent; 0: no limit */
+	uint64_t mark_bytes;	  /* CE on ECT when more waits than that; 0: never */
+	uint32_t mark_ppm;	  /* CE on ECT at random */
 	bool spare_arp;
 };
 
@@ -42,11 +46,13 @@ struct sim_way {
 	uint32_t count, capacity;
 	uint64_t busy_until_us; /* when the last frame has left the sender */
 	uint64_t queued_bytes;	/* not yet arrived */
+	uint64_t losing;	/* so many frames more are lost ... */
+	uint64_t losing_until_us; /* ... if they come before */
 	bool cut;		/* all frames but the spared are lost */
 };
 
 struct sim_link_stats {
-	uint64_t sent, lost, overflowed, duplicated, reordered, corrupted, delivered;
+	uint64_t sent, lost, overflowed, duplicated, reordered, corrupted, delivered, marked;
 };
 
 /* Sees every frame as its sender hands it over, before anything happens to it. */
@@ -59,6 +65,7 @@ struct sim_link {
 	struct sim_way way[2]; /* from side i */
 	struct sim_link_stats stats;
 	sim_tap_fn *tap;
+	sim_tap_fn *arrival; /* sees them as they are received, with the side that sent them */
 	void *tap_arg;
 };
 

@@ -5,11 +5,15 @@
  *	sim --seeds 42 --trace        one seed, a line per frame
  *	sim --seeds 42 --pcap f.pcap  one seed, for wireshark
  *	sim --seeds 42 --describe     what it drew and what came of it
+ *	sim --seeds 1-5 --goodput     what a transfer reaches over links that lose (sim_goodput.c)
+ *	sim --seeds 1 --grid [--seconds 20] [--json FILE]  congestion control (sim_grid.c)
  *
  * Seeds run in a child process: when one fails, by an invariant, an assertion or a sanitizer,
  * it is named together with the command that repeats it, and the next child goes on behind
  * it. The exit status is 0 only if all held.
  */
+#include "sim_goodput.h"
+#include "sim_grid.h"
 #include "sim_scenario.h"
 
 #include <getopt.h>
@@ -30,7 +34,10 @@ struct range {
 
 static int usage(const char *program)
 {
-	fprintf(stderr, "usage: %s --seeds A[-B] [--trace] [--pcap FILE] [--describe]\n", program);
+	fprintf(stderr,
+		"usage: %s --seeds A[-B] [--trace] [--pcap FILE] [--describe] [--goodput]\n"
+		"       [--grid] [--seconds N] [--json FILE]\n",
+		program);
 	return 2;
 }
 
@@ -99,10 +106,17 @@ int main(int argc, char **argv)
 		{"trace", no_argument, NULL, 't'},
 		{"pcap", required_argument, NULL, 'p'},
 		{"describe", no_argument, NULL, 'd'},
+		{"goodput", no_argument, NULL, 'g'},
+		{"grid", no_argument, NULL, 'G'},
+		{"seconds", required_argument, NULL, 'S'},
+		{"json", required_argument, NULL, 'j'},
 		{0},
 	};
 	struct sim_scenario_options o = {0};
 	struct range r = {.first = 1, .last = 0};
+	bool goodput = false, grid = false;
+	uint32_t seconds = 20;
+	const char *json = NULL;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -112,10 +126,20 @@ int main(int argc, char **argv)
 			return usage(argv[0]);
 		o.trace |= c == 't';
 		o.describe |= c == 'd';
+		goodput |= c == 'g';
+		grid |= c == 'G';
+		if (c == 'S')
+			seconds = (uint32_t)strtoul(optarg, NULL, 10);
+		if (c == 'j')
+			json = optarg;
 		if (c == 'p')
 			o.pcap = optarg;
 	}
 	if (r.last < r.first || optind != argc)
 		return usage(argv[0]);
+	if (grid && seconds >= 4)
+		return sim_grid_run(r.first, seconds, json);
+	if (goodput)
+		return sim_goodput_table(r.first, r.last);
 	return run(r, &o, argv[0]);
 }

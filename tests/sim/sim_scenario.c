@@ -9,6 +9,9 @@
 #include "sim_app.h"
 #include "sim_fail.h"
 
+#include <tcp/cc.h>
+#include <tcp/mtcp_cc_plugin.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -48,6 +51,7 @@ struct scenario {
 	struct event event[EVENTS_MAX];
 	uint32_t event_count;
 	uint64_t size_max;
+	bool simultaneous; /* there is such a flow */
 };
 
 static uint64_t below(struct scenario *s, uint64_t n)
@@ -71,15 +75,57 @@ static void draw_link(struct scenario *s)
 	if (one_in(s, 4))
 		return; /* a perfect link, now and then */
 	p->loss_ppm = one_in(s, 3) ? 0 : (uint32_t)below(s, 100001);
+	if (one_in(s, 4)) { /* in bursts, as often as single losses */
+		p->burst_max = (uint32_t)sim_rng_range(&s->rng, 1, 20);
+		p->loss_ppm /= p->burst_max;
+	}
 	p->duplicate_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 50001);
 	p->corrupt_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 30001);
 	p->reorder_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 200001);
 	p->reorder_us = (uint32_t)sim_rng_range(&s->rng, 1, 4 * (uint64_t)p->delay_us);
 	if (one_in(s, 2))
 		p->rate_bytes_s = sim_rng_log(&s->rng, 125000, 1250000000);
+	if (one_in(s, 3))
+		p->mark_ppm = (uint32_t)below(s, 200001);
+	if (p->rate_bytes_s && one_in(s, 3))
+		p->mark_bytes = sim_rng_range(&s->rng, 5000, 100000);
+	if (p->rate_bytes_s && one_in(s, 3))
+		p->buffer_bytes = sim_rng_range(&s->rng, 20000, 500000);
 	if (p->rate_bytes_s && one_in(s, 2))
 		p->queue_max_bytes = sim_rng_range(&s->rng, 20000, 500000);
 }
+
+/* A plug-in that does as it likes; what it gives back is held in bounds. */
+static void erratic_init(struct mtcp_cc_view *v)
+{
+	v->cwnd = 0;
+}
+static void erratic_acked(
+	struct mtcp_cc_view *v, uint32_t acked_bytes, uint32_t rtt_us, uint64_t now_us)
+{
+	v->state[0] = v->state[0] * 6364136223846793005u + now_us + acked_bytes + rtt_us;
+	v->cwnd = v->state[0] >> 62 == 0 ? 0 : (uint32_t)(v->state[0] >> (33 + v->state[0] % 20));
+	v->ssthresh = (uint32_t)(v->state[0] >> 20);
+	v->pacing_rate = v->state[0] >> 61 == 1 ? UINT32_MAX >> v->state[0] % 16 : 0;
+}
+static uint32_t erratic_ssthresh(struct mtcp_cc_view *v, enum mtcp_cc_why why)
+{
+	v->state[1] += why;
+	return v->state[1] % 3 == 0 ? 0 : UINT32_MAX;
+}
+static void erratic_undo(struct mtcp_cc_view *v)
+{
+	v->state[0]++;
+}
+static const struct mtcp_cc_plugin erratic = {
+	.abi = MTCP_CC_PLUGIN_ABI,
+	.size = sizeof(struct mtcp_cc_plugin),
+	.name = "erratic",
+	.init = erratic_init,
+	.acked = erratic_acked,
+	.ssthresh = erratic_ssthresh,
+	.undo = erratic_undo,
+};
 
 static void draw_host(struct scenario *s, struct sim_host_config *h, uint16_t mtu)
 {
@@ -87,6 +133,10 @@ static void draw_host(struct scenario *s, struct sim_host_config *h, uint16_t mt
 	h->tcp.mss_max_bytes = mtu - 40u;
 	h->tcp.tso_max_bytes = one_in(s, 2) ? 0 : (uint32_t)sim_rng_range(&s->rng, mtu, 65535);
 	h->tcp.timestamps = !one_in(s, 4);
+	h->tcp.cc_plugin = &erratic;
+	h->tcp.cc = (uint32_t)below(s, TCP_CC_COUNT);
+	h->tcp.pacing = one_in(s, 3);
+	h->tcp.ecn = (uint32_t)below(s, TCP_ECN_ON + 1);
 	h->tcp.window_scale = !one_in(s, 4);
 	h->tcp.sack = !one_in(s, 5);
 	h->tcp.syn_retries = 12; /* ten per cent of loss are no reason to fail */
@@ -178,6 +228,7 @@ static void add_flow(struct scenario *s, uint32_t i)
 	draw_end(s, &f.end[0]);
 	draw_end(s, &f.end[1]);
 	draw_leaving(s, &f);
+	s->simultaneous |= f.simultaneous;
 	if (f.simultaneous)
 		f.port = (uint16_t)(6000 + 2 * i);
 	sim_app_flow(&s->app, &f, from, to);
@@ -190,6 +241,9 @@ static void draw_events(struct scenario *s)
 		struct event *v = &s->event[i];
 
 		v->kind = (enum event_kind)below(s, EVENT_KINDS);
+		/* Who is deaf connects later than he should: the other's SYN is refused. */
+		if (v->kind == EVENT_DEAF && s->simultaneous)
+			v->kind = EVENT_LIST;
 		v->side = (int)below(s, 2);
 		v->client = s->clients[v->side][below(s, s->client_count[v->side])];
 		v->at_us = SIM_START_US + sim_rng_log(&s->rng, 100, 5 * SIM_SECOND);
@@ -362,12 +416,14 @@ static void describe(const struct scenario *s)
 {
 	const struct sim_profile *p = &s->cfg.profile;
 
-	printf("seed %llu: %u flows, delay %u us, loss %u reorder %u duplicate %u corrupt %u ppm, "
-	       "rate %llu B/s, mtu %u; %llu frames, %llu bytes in %.3f s\n",
+	printf("seed %llu: %u flows, delay %u us, loss %u (bursts of %u) reorder %u duplicate %u "
+	       "corrupt %u ppm, "
+	       "rate %llu B/s, mtu %u; %llu frames, %llu bytes, %llu SACK blocks in %.3f s\n",
 		(unsigned long long)s->seed, s->app.flow_count, p->delay_us, p->loss_ppm,
-		p->reorder_ppm, p->duplicate_ppm, p->corrupt_ppm,
+		p->burst_max, p->reorder_ppm, p->duplicate_ppm, p->corrupt_ppm,
 		(unsigned long long)p->rate_bytes_s, s->cfg.host[0].mtu_bytes,
 		(unsigned long long)s->world.wire.frames, (unsigned long long)s->app.bytes,
+		(unsigned long long)s->world.wire.sack_blocks,
 		(double)(s->world.now_us - SIM_START_US) / 1e6);
 }
 

@@ -20,8 +20,10 @@ enum {
 struct view {
 	uint16_t sport, dport;
 	uint32_t seq, ack, wnd, len;
-	uint8_t flags;
+	uint8_t flags, ecn;
 	int8_t wscale;
+	uint8_t sack_count;
+	const uint8_t *sack; /* blocks of eight bytes */
 };
 
 static uint16_t get16(const uint8_t *p)
@@ -48,6 +50,11 @@ void sim_wire_fini(struct sim_wire *w)
 {
 	if (w->pcap)
 		fclose(w->pcap);
+	for (uint32_t i = 0; i < SIM_WIRE_FLOWS; i++)
+		for (int side = 0; side < 2; side++) {
+			sim_ranges_fini(&w->flows[i].way[side].arrived);
+			sim_ranges_fini(&w->flows[i].way[side].sacked);
+		}
 	free(w->flows);
 }
 
@@ -78,8 +85,8 @@ static void write_pcap(struct sim_wire *w, uint64_t now_us, const uint8_t *frame
 /* -- reading --------------------------------------------------------------------------------------
  */
 
-/* The shift of a SYN's window scale option, -1 if it has none. */
-static int8_t find_wscale(const uint8_t *opt, const uint8_t *end)
+/* Where an option of that kind begins; NULL if there is none. */
+static const uint8_t *find_option(const uint8_t *opt, const uint8_t *end, uint8_t kind)
 {
 	while (opt < end && *opt) {
 		if (*opt == 1) {
@@ -87,12 +94,21 @@ static int8_t find_wscale(const uint8_t *opt, const uint8_t *end)
 			continue;
 		}
 		if (end - opt < 2 || opt[1] < 2 || opt[1] > end - opt)
-			return -1;
-		if (*opt == 3 && opt[1] == 3)
-			return (int8_t)opt[2];
+			return NULL;
+		if (*opt == kind)
+			return opt;
 		opt += opt[1];
 	}
-	return -1;
+	return NULL;
+}
+
+static void read_options(struct view *v, const uint8_t *opt, const uint8_t *end)
+{
+	const uint8_t *wscale = find_option(opt, end, 3), *sack = find_option(opt, end, 5);
+
+	v->wscale = wscale && wscale[1] == 3 ? (int8_t)wscale[2] : -1;
+	v->sack_count = sack ? (uint8_t)((sack[1] - 2) / 8) : 0;
+	v->sack = sack ? sack + 2 : NULL;
 }
 
 static bool read_tcp(struct view *v, const uint8_t *frame, uint32_t len)
@@ -116,9 +132,10 @@ static bool read_tcp(struct view *v, const uint8_t *frame, uint32_t len)
 		.ack = get32(tcp + 8),
 		.flags = tcp[13],
 		.wnd = get16(tcp + 14),
+		.ecn = ip[1] & 3,
 		.len = total - ip_hlen - tcp_hlen,
-		.wscale = find_wscale(tcp + 20, tcp + tcp_hlen),
 	};
+	read_options(v, tcp + 20, tcp + tcp_hlen);
 	return true;
 }
 
@@ -148,6 +165,8 @@ static void note_syn(struct sim_wire_way *mine, struct sim_wire_way *other, cons
 {
 	if (mine->syn && mine->isn == v->seq)
 		return;
+	sim_ranges_fini(&mine->arrived);
+	sim_ranges_fini(&mine->sacked);
 	*mine = (struct sim_wire_way){
 		.syn = true, .isn = v->seq, .seq_end = v->seq + 1, .wscale = v->wscale};
 	other->edge_valid = false;
@@ -176,12 +195,40 @@ static void judge_data(
 {
 	uint32_t end = v->seq + v->len;
 
+	SIM_CHECK(!v->ecn || (v->len && tcp_seq_geq(v->seq, mine->seq_end)),
+		"side %d, port %u to %u: ECT on what is no new data (RFC 3168)", side, v->sport,
+		v->dport);
 	SIM_CHECK(!v->len || !other->edge_valid || tcp_seq_leq(end, other->edge + 1),
 		"side %d, port %u to %u: %u bytes past the window", side, v->sport, v->dport,
 		end - other->edge);
 	end += (v->flags & TCP_FIN) != 0;
 	if (tcp_seq_gt(end, mine->seq_end))
 		mine->seq_end = end;
+}
+
+static void judge_sack(
+	struct sim_wire *w, struct sim_wire_way *other, const struct view *v, int side)
+{
+	uint32_t ack = v->ack - other->isn;
+
+	if (!other->syn || !tcp_seq_gt(v->ack, other->isn) || tcp_seq_gt(v->ack, other->seq_end))
+		return;
+	SIM_CHECK(!sim_ranges_contain(&other->sacked, ack, ack + 1),
+		"side %d, port %u to %u: stops at %u, which it has SACKed", side, v->sport,
+		v->dport, ack);
+	sim_ranges_drop_below(&other->sacked, ack);
+	for (uint32_t i = 0; i < v->sack_count; i++) {
+		uint32_t start = get32(v->sack + 8 * i) - other->isn;
+		uint32_t end = get32(v->sack + 8 * i + 4) - other->isn;
+
+		w->sack_blocks++;
+		SIM_CHECK(start < end && sim_ranges_contain(&other->arrived, start, end),
+			"side %d, port %u to %u: SACK %u-%u of what has not arrived", side,
+			v->sport, v->dport, start, end);
+		SIM_CHECK(start > ack || i == 0, "block %u lies below the acknowledgement", i);
+		if (start > ack)
+			sim_ranges_add(&other->sacked, start, end);
+	}
 }
 
 static void judge(struct sim_wire *w, int side, const struct view *v)
@@ -199,6 +246,25 @@ static void judge(struct sim_wire *w, int side, const struct view *v)
 		judge_data(mine, other, v, side);
 	if (v->flags & TCP_ACK)
 		judge_edge(mine, other, v, side);
+	if (v->flags & TCP_ACK && !(v->flags & TCP_SYN))
+		judge_sack(w, other, v, side);
+}
+
+void sim_wire_arrival(void *arg, uint64_t now_us, int side, const uint8_t *frame, uint32_t len)
+{
+	struct sim_wire *w = arg;
+	struct sim_wire_way *way;
+	struct sim_wire_flow *f;
+	struct view v;
+
+	(void)now_us;
+	if (!w->judge || !read_tcp(&v, frame, len) || v.len == 0)
+		return;
+	f = find_flow(w, side, &v);
+	if (!f || !f->way[side].syn)
+		return;
+	way = &f->way[side];
+	sim_ranges_add(&way->arrived, v.seq - way->isn, v.seq - way->isn + (uint64_t)v.len);
 }
 
 static void print(struct sim_wire *w, uint64_t now_us, int side, const struct view *v)

@@ -2,11 +2,15 @@
  *
  * For each connection and direction: the right edge of the window, decoded with the scale that
  * both SYNs agreed on, never moves left (RFC 9293 section 3.8.6.2.1, RFC 7323 section 2.4); and
- * data never lies past the edge that the other side has sent, but for one byte of a probe.
+ * data never lies past the edge that the other side has sent, but for one byte of a probe; a SACK
+ * block names bytes that have arrived (RFC 2018 section 4, RFC 2883 section 4), and an
+ * acknowledgement never stops at a byte that was SACKed before, which would be reneging.
  * Frames are also what --trace prints and --pcap writes.
  */
 #ifndef SIM_WIRE_H
 #define SIM_WIRE_H
+
+#include "sim_ranges.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,6 +27,8 @@ struct sim_wire_way {
 	uint32_t edge;	  /* right edge that it has promised */
 	int8_t wscale;	  /* -1: no option in its SYN */
 	bool syn, edge_valid;
+	struct sim_ranges arrived; /* of its bytes, at the other side; relative to isn */
+	struct sim_ranges sacked;  /* of its bytes, by the other side, behind its ACK */
 };
 struct sim_wire_flow {
 	uint32_t ports; /* of side 0 above, of side 1 below; 0: free */
@@ -35,7 +41,7 @@ struct sim_wire {
 	bool judge;
 	FILE *trace;
 	FILE *pcap;
-	uint64_t frames, data_bytes;
+	uint64_t frames, data_bytes, sack_blocks;
 };
 
 void sim_wire_init(struct sim_wire *w);
@@ -44,5 +50,7 @@ void sim_wire_fini(struct sim_wire *w);
 int sim_wire_pcap(struct sim_wire *w, const char *path);
 /* A sim_tap_fn. */
 void sim_wire_tap(void *arg, uint64_t now_us, int side, const uint8_t *frame, uint32_t len);
+/* Another: `side` still is the sender; the frame has arrived at the other one. */
+void sim_wire_arrival(void *arg, uint64_t now_us, int side, const uint8_t *frame, uint32_t len);
 
 #endif

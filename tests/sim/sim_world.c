@@ -30,6 +30,7 @@ void sim_world_init(struct sim_world *w, const struct sim_world_config *cfg)
 	w->link.now_us = w->now_us;
 	sim_wire_init(&w->wire);
 	w->link.tap = sim_wire_tap;
+	w->link.arrival = sim_wire_arrival;
 	w->link.tap_arg = &w->wire;
 	for (int side = 0; side < 2; side++)
 		sim_host_init(&w->host[side], &cfg->host[side], &w->link, w->now_us);

@@ -54,6 +54,8 @@ static void flow_info(FILE *out, const json_t *item)
 		fputs(" ts", out);
 	if (json_is_true(json_object_get(item, "sack")))
 		fputs(" sack", out);
+	if (json_is_true(json_object_get(item, "ecn")))
+		fputs(" ecn", out);
 	if (view_int(item, "snd_wscale") || view_int(item, "rcv_wscale"))
 		fprintf(out, " wscale:%lld,%lld", view_int(item, "snd_wscale"),
 			view_int(item, "rcv_wscale"));
@@ -72,7 +74,13 @@ static void flow_info(FILE *out, const json_t *item)
 	info_number(out, item, "segs_in");
 	info_number(out, item, "unacked");
 	if (view_int(item, "retrans"))
-		fprintf(out, " retrans:0/%lld", view_int(item, "retrans"));
+		fprintf(out, " retrans:%lld/%lld", view_int(item, "retrans_now"),
+			view_int(item, "retrans"));
+	info_number(out, item, "lost");
+	info_number(out, item, "sacked");
+	info_number(out, item, "dsack_dups");
+	info_number(out, item, "reord_seen");
+	info_number(out, item, "rcv_ooopack");
 	info_number(out, item, "snd_wnd");
 	info_number(out, item, "rcv_wnd");
 	info_number(out, item, "chunks");

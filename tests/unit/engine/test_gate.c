@@ -2,6 +2,8 @@
  * and a second session goes on. */
 #include "fixture.h"
 
+#include <tcp/cc.h>
+
 static struct sim_client *other; /* the honest one, on the same engine as `here` */
 
 static int setup(void **state)
@@ -417,6 +419,23 @@ static void test_gate_given_unknown_option_answers(void **state)
 	assert_tolerated();
 }
 
+static void test_gate_given_congestion_control_switches_if_there_is_one(void **state)
+{
+	struct pair p = open_pair(f.here);
+	struct tcp_conn *c = conn_at(engine_of(0), 0);
+
+	(void)state;
+	assert_int_equal(c->cc, TCP_CC_CUBIC);
+	assert_true(sim_sock_setopt(p.here, PROTO_SET_CONGESTION, TCP_CC_NEWRENO));
+	run_ms(5);
+	assert_int_equal(c->cc, TCP_CC_NEWRENO);
+	assert_true(sim_sock_setopt(p.here, PROTO_SET_CONGESTION, TCP_CC_COUNT));
+	assert_true(sim_sock_setopt(p.here, PROTO_SET_CONGESTION, UINT64_MAX));
+	run_ms(5);
+	assert_int_equal(c->cc, TCP_CC_NEWRENO);
+	assert_tolerated();
+}
+
 static void test_gate_given_info_tells_all_parts(void **state)
 {
 	struct pair p = open_pair(f.here);
@@ -460,6 +479,7 @@ int main(void)
 		G(test_gate_given_flood_of_submissions_bounds_the_turn),
 		G(test_gate_given_hole_in_down_condemns),
 		G(test_gate_given_unknown_option_answers),
+		G(test_gate_given_congestion_control_switches_if_there_is_one),
 		G(test_gate_given_info_tells_all_parts),
 	};
 

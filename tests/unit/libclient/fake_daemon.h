@@ -99,6 +99,7 @@ struct fake {
 	_Atomic bool hold_gone; /* closed connections do not end, as if their peers did not */
 	_Atomic uint32_t budget; /* most bytes moved per socket and turn */
 	_Atomic uint32_t consumed_slots, operations[PROTO_OP_COUNT], setopts;
+	_Atomic uint32_t congestion; /* of the last connect or setopt: number + 1 */
 	_Atomic uint64_t option[PROTO_SET_COUNT]; /* as last set, on any socket */
 	_Atomic uint32_t socks_used, chunks_used, pieces_used;
 	/* the rest belongs to the thread */
@@ -313,6 +314,7 @@ static void fake_connect(struct fake *f, uint32_t ctx, uint32_t engine, const st
 	s->port = m->rport;
 	s->lport = r.lport = m->lport ? m->lport : (uint16_t)(30000 + f->next_port++ % 20000);
 	s->sndbuf = m->sndbuf_bytes ? m->sndbuf_bytes : s->sndbuf;
+	f->congestion = m->congestion;
 	s->rcvbuf = m->rcvbuf_bytes ? m->rcvbuf_bytes : s->rcvbuf;
 	memcpy(r.laddr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\x01", 16);
 	r.handle = (struct proto_handle){(uint32_t)(s - f->sock), s->gen};
@@ -465,6 +467,8 @@ static void fake_operation(
 			s->sndbuf = (uint32_t)q->body.setopt.value;
 			s->dirty = true;
 		}
+		if (s && q->body.setopt.option == PROTO_SET_CONGESTION)
+			f->congestion = (uint32_t)q->body.setopt.value + 1;
 		assert(q->body.setopt.option < PROTO_SET_COUNT);
 		f->option[q->body.setopt.option] = q->body.setopt.value;
 		fake_answer(f, ctx, engine, q->head, &r);
@@ -661,7 +665,10 @@ static void fake_attach(struct fake *f, const union proto_msg *q)
 		.rcvbuf_bytes = f->rcvbuf_bytes,
 		.sockets_max = 1000,
 		.addr_count = 1,
-		.mtu_bytes = 1500};
+		.mtu_bytes = 1500,
+		.congestion_count = 2,
+		.congestion = 1,
+		.congestion_name = {"newreno", "cubic"}};
 	int fds[2 + PROTO_CONTEXTS_MAX + PROTO_ENGINES_MAX], n = 0;
 
 	a.contexts = f->contexts;

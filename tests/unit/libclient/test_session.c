@@ -91,6 +91,44 @@ static int set_int(int sd, int level, int name, int value)
 	return mtcp_setsockopt(sd, level, name, &value, sizeof(value)) ? -errno : 0;
 }
 
+/* What the daemon was told last: a number plus one. */
+static void await_congestion(uint32_t want)
+{
+	for (int i = 0; i < 2000 && fake->congestion != want; i++)
+		usleep(1000);
+	assert_int_equal(fake->congestion, want);
+}
+
+static void test_options_given_congestion_expected_name_and_number(void **state)
+{
+	struct sockaddr_in sa = fake_addr(FAKE_ECHO);
+	int sd = fake_connected(FAKE_ECHO, 0), early = mtcp_socket(AF_INET, SOCK_STREAM, 0);
+	char name[32] = "";
+	socklen_t len = sizeof(name);
+
+	(void)state;
+	assert_int_equal(mtcp_getsockopt(sd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+	assert_int_equal(len, 16);
+	assert_string_equal(name, "cubic");
+	assert_int_equal(mtcp_setsockopt(sd, IPPROTO_TCP, TCP_CONGESTION, "newreno", 7), 0);
+	await_congestion(1);
+	assert_int_equal(mtcp_getsockopt(sd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+	assert_string_equal(name, "newreno");
+	assert_int_equal(mtcp_setsockopt(sd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 6), 0);
+	await_congestion(2);
+	assert_int_equal(mtcp_setsockopt(early, IPPROTO_TCP, TCP_CONGESTION, "reno", 4), 0);
+	assert_int_equal(mtcp_connect(early, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	await_congestion(1);
+	assert_errno(mtcp_setsockopt(sd, IPPROTO_TCP, TCP_CONGESTION, "nobody", 6), ENOENT);
+	assert_errno(mtcp_setsockopt(sd, IPPROTO_TCP, TCP_CONGESTION, "cubi", 4), ENOENT);
+	assert_errno(mtcp_setsockopt(sd, IPPROTO_TCP, TCP_CONGESTION,
+			     "a name that is longer than sixteen", 34),
+		ENOENT);
+	assert_errno(mtcp_setsockopt(sd, IPPROTO_TCP, TCP_CONGESTION, "", 0), EINVAL);
+	mtcp_close(early);
+	mtcp_close(sd);
+}
+
 static void test_options_given_known_and_unknown_expected_values_and_counted(void **state)
 {
 	int sd = fake_connected(FAKE_ECHO, 0), l = fake_listening(8080, 0);
@@ -431,6 +469,7 @@ int main(void)
 		cmocka_unit_test(test_attach_given_no_daemon_expected_error_at_once),
 		cmocka_unit_test(test_attach_given_nonsense_answer_expected_eproto),
 		T(test_socket_given_wrong_kind_expected_linux_errors),
+		T(test_options_given_congestion_expected_name_and_number),
 		T(test_options_given_known_and_unknown_expected_values_and_counted),
 		T(test_numbers_given_each_expected_bounds_values_and_pushed),
 		T(test_fcntl_given_flags_expected_kept),

@@ -116,7 +116,8 @@ static int run_with(const char *words, const char *text)
 	"\"rto_us\":204000,\"rtt_us\":1500,\"rttvar_us\":750,\"mss\":1448,\"cwnd_bytes\":14480,"   \
 	"\"ssthresh_bytes\":28960,\"snd_wscale\":7,\"rcv_wscale\":8,\"bytes_acked\":1000,"         \
 	"\"bytes_received\":2000,\"segs_out\":3,\"segs_in\":4,\"retrans\":2,\"unacked\":1,"        \
-	"\"ts\":true}\n"
+	"\"retrans_now\":1,\"lost\":3,\"sacked\":4,\"dsack_dups\":5,\"reord_seen\":6,"             \
+	"\"rcv_ooopack\":7,\"ts\":true,\"sack\":true,\"cc\":\"cubic\"}\n"
 #define TIME_WAIT                                                                                  \
 	"{\"state\":\"TIME-WAIT\",\"local\":\"10.0.0.1\",\"lport\":80,\"remote\":\"192.0.2.1\","   \
 	"\"rport\":40001,\"recv_q\":0,\"send_q\":0,\"engine\":0,\"kind\":\"time-wait\"}\n"
@@ -134,8 +135,9 @@ static void test_flow_text_is_that_of_ss(void **state)
 		"Process\n"
 		"ESTAB      5      7                  10.0.0.1:80                192.0.2.1:40000  "
 		"users:((\"lighttpd\",pid=42,session=65536))\n"
-		"\t ts wscale:7,8 rto:204 rtt:1.5/0.75 mss:1448 cwnd:10 ssthresh:20 "
-		"bytes_acked:1000 bytes_received:2000 segs_out:3 segs_in:4 unacked:1 retrans:0/2 "
+		"\t cubic ts sack wscale:7,8 rto:204 rtt:1.5/0.75 mss:1448 cwnd:10 ssthresh:20 "
+		"bytes_acked:1000 bytes_received:2000 segs_out:3 segs_in:4 unacked:1 retrans:1/2 "
+		"lost:3 sacked:4 dsack_dups:5 reord_seen:6 rcv_ooopack:7 "
 		"timer:200.5ms\n"
 		"TIME-WAIT  0      0                  10.0.0.1:80                192.0.2.1:40001 "
 		"\n");

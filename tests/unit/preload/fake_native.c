@@ -266,6 +266,11 @@ int mtcp_epoll_wait(int epd, struct epoll_event *events, int max, int timeout_ms
 	return (int)syscall(SYS_epoll_pwait, kfd(epd), events, max, timeout_ms, NULL, 8);
 }
 
+int mtcpi_congestion_find(const void *val, socklen_t len)
+{
+	return len == 4 && memcmp(val, "ours", 4) == 0 ? 0 : -ENOENT;
+}
+
 short mtcpi_poll_bits(int sd)
 {
 	struct pollfd p = {.fd = kfd(sd), .events = POLLIN | POLLOUT | POLLRDHUP};

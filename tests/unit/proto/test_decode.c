@@ -1,6 +1,8 @@
 /* Slots: each operation passes in its good form, and each bit outside that form condemns. */
 #include "support.h"
 
+#include <proto/attach.h>
+
 #include <proto/decode.h>
 #include <proto/layout.h>
 
@@ -121,6 +123,19 @@ static void test_decode_send_position_past_2_64_condemns(void **state)
 	assert_int_equal(decode(PROTO_OP_SEND, &b), PROTO_CONDEMNED_POSITION);
 }
 
+static void test_decode_congestion_number_is_bounded(void **state)
+{
+	union proto_body b = zero_body();
+
+	(void)state;
+	b.connect.congestion = PROTO_CONGESTION_MAX;
+	assert_int_equal(decode(PROTO_OP_CONNECT, &b), PROTO_OK);
+	b.connect.congestion++;
+	assert_int_equal(decode(PROTO_OP_CONNECT, &b), PROTO_CONDEMNED_OP);
+	b.connect.congestion = UINT32_MAX;
+	assert_int_equal(decode(PROTO_OP_CONNECT, &b), PROTO_CONDEMNED_OP);
+}
+
 /* Sets each bit of bytes [from, to) of the body in turn: each must give `want`. */
 static void check_bits(uint8_t op, union proto_body b, size_t from, size_t to, int want)
 {
@@ -141,7 +156,6 @@ static void test_decode_reserved_bits_condemn(void **state)
 	const int bad = PROTO_CONDEMNED_OP;
 
 	(void)state;
-	check_bits(PROTO_OP_CONNECT, zero, offsetof(struct proto_connect, reserved), end, bad);
 	check_bits(PROTO_OP_ACCEPT, zero, offsetof(struct proto_accept, reserved), end, bad);
 	check_bits(PROTO_OP_SEND, good_send(), offsetof(struct proto_send, reserved), end, bad);
 	check_bits(PROTO_OP_CONSUMED, zero, offsetof(struct proto_consumed, reserved), end, bad);
@@ -199,6 +213,7 @@ int main(void)
 		cmocka_unit_test(test_decode_send_lengths_are_bounded),
 		cmocka_unit_test(test_decode_send_segments_are_bounded),
 		cmocka_unit_test(test_decode_send_position_past_2_64_condemns),
+		cmocka_unit_test(test_decode_congestion_number_is_bounded),
 		cmocka_unit_test(test_decode_reserved_bits_condemn),
 		cmocka_unit_test(test_decode_other_bits_are_the_gates),
 		cmocka_unit_test(test_decode_flags_beyond_the_known_condemn),

@@ -9,12 +9,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <tcp/cc.h>
 #include <tcp/conn.h>
 #include <tcp/counters.h>
 #include <tcp/half.h>
 #include <tcp/internal.h>
 #include <tcp/options.h>
 #include <tcp/reasm.h>
+#include <tcp/score.h>
 #include <tcp/seq.h>
 
 #include <errno.h>
@@ -37,8 +39,14 @@ struct host {
 	struct tcp_ctx ctx;
 	struct tcp_conn c;
 	struct tcp_reasm reasm;
+	_Alignas(8) uint8_t cc_block[TCP_CC_BLOCK_BYTES];
+	bool cc_used;
+	bool cc_refuse;
 	bool reasm_used;
 	bool reasm_refuse;
+	struct tcp_score score;
+	bool score_used;
+	bool score_refuse;
 	uint8_t *rx;   /* by position */
 	uint8_t *have; /* 1 where stored */
 	uint64_t consumed_pos;
@@ -115,17 +123,85 @@ static inline void host_reasm_free(void *arg, struct tcp_conn *c)
 	h->reasm_used = false;
 }
 
+static inline struct tcp_score *host_score_alloc(void *arg, struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_false(h->score_used);
+	if (h->score_refuse ||
+		(h->refuse_percent && (unsigned int)rand_r(&h->rng) % 100 < h->refuse_percent))
+		return NULL;
+	h->score_used = true;
+	return &h->score;
+}
+
+static inline struct tcp_score *host_score_get(void *arg, const struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_true(h->score_used);
+	return &h->score;
+}
+
+static inline void host_score_free(void *arg, struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_true(h->score_used);
+	h->score_used = false;
+}
+
+static inline void *host_cc_alloc(void *arg, struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_false(h->cc_used);
+	if (h->cc_refuse)
+		return NULL;
+	h->cc_used = true;
+	return h->cc_block;
+}
+
+static inline void *host_cc_get(void *arg, const struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_true(h->cc_used);
+	return h->cc_block;
+}
+
+static inline void host_cc_free(void *arg, struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	assert_true(h->cc_used);
+	h->cc_used = false;
+}
+
 static inline void host_init(struct host *h)
 {
 	memset(h, 0, sizeof(*h));
 	tcp_config_default(&h->cfg);
 	h->cfg.keepalive_idle_us = 7200 * SEC_US;
+	h->cfg.cc = TCP_CC_NEWRENO; /* whose numbers RFC 5681 gives */
 	h->ops = (struct tcp_ops){
 		.rx_store = host_rx_store,
 		.rx_limit = host_rx_limit,
 		.reasm_alloc = host_reasm_alloc,
 		.reasm_get = host_reasm_get,
 		.reasm_free = host_reasm_free,
+		.score_alloc = host_score_alloc,
+		.score_get = host_score_get,
+		.score_free = host_score_free,
+		.cc_alloc = host_cc_alloc,
+		.cc_get = host_cc_get,
+		.cc_free = host_cc_free,
 	};
 	h->ctx.cfg = &h->cfg;
 	h->ctx.ops = &h->ops;
@@ -263,6 +339,8 @@ struct host_open {
 	bool ts;
 	bool wscale; /* shift 7 */
 	bool sack;
+	uint32_t rtt_us; /* of the handshake; 0: 1 ms */
+	bool ecn;    /* the SYN|ACK agrees, if our SYN asks */
 };
 
 /* An established connection without RTT history of less than 1 ms; snd seq starts at 1. */
@@ -272,8 +350,8 @@ static inline void host_establish(struct host *h, struct host_open o)
 
 	host_connect(h);
 	host_output_one(h);
-	h->now_us += 1 * MS_US;
-	s = host_segment(h, TCP_SYN | TCP_ACK, 0, 1, o.wnd, 0);
+	h->now_us += o.rtt_us ? o.rtt_us : MS_US;
+	s = host_segment(h, TCP_SYN | TCP_ACK | (o.ecn ? TCP_ECE : 0), 0, 1, o.wnd, 0);
 	s.opt.has_mss = true;
 	s.opt.mss = o.mss ? o.mss : 1460;
 	s.opt.has_wscale = o.wscale;
@@ -281,7 +359,7 @@ static inline void host_establish(struct host *h, struct host_open o)
 	s.opt.sack_permitted = o.sack;
 	s.opt.has_ts = o.ts;
 	s.opt.ts_val = h->ts_val;
-	s.opt.ts_ecr = tcp_ts_val(h->now_us - MS_US, h->c.ts_offset);
+	s.opt.ts_ecr = tcp_ts_val(h->now_us - (o.rtt_us ? o.rtt_us : MS_US), h->c.ts_offset);
 	host_deliver(h, &s);
 	assert_int_equal(h->c.state, TCP_ESTABLISHED);
 	assert_int_equal(host_output_one(h)->flags, TCP_ACK);

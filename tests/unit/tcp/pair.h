@@ -243,7 +243,7 @@ static inline void pair_listen_input(struct pair *p, int i, const struct tcp_seg
 
 	if (!e->is_half) {
 		ev = tcp_listen_input(&e->h.ctx, &e->half, seg, p->now_us, &reply);
-		e->is_half = ev & TCP_EV_REPLY && reply.flags == (TCP_SYN | TCP_ACK);
+		e->is_half = ev & TCP_EV_REPLY && (reply.flags & ~TCP_ECE) == (TCP_SYN | TCP_ACK);
 	} else {
 		ev = tcp_half_input(&e->h.ctx, &e->half, seg, p->now_us, &reply);
 	}

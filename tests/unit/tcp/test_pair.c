@@ -36,6 +36,7 @@ static void check_ends(const struct pair *p)
 		assert_int_equal(c->error, 0);
 		assert_true(c->state == TCP_TIME_WAIT || c->state == TCP_CLOSED);
 		assert_false(p->end[i].h.reasm_used);
+		assert_false(p->end[i].h.score_used);
 		assert_int_equal(p->end[i].checked_pos, p->end[!i].total_bytes);
 	}
 }
