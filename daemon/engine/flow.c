@@ -503,16 +503,31 @@ static void nobody_segment(struct engine *e, const struct tcp_segment *seg)
 		reply_if(e, tcp_closed_input(&e->tcp, seg, &reply), &reply);
 }
 
+/* The first of two SYNs may have been answered by a cookie and the second by an entry. The peer
+ * knows the cookie alone then, and the entry stands in its way. */
+static bool half_is_passed_by(struct engine *e, const struct tcp_half *h,
+	const struct tcp_segment *seg, struct tcp_half *cookie)
+{
+	return (seg->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_ACK && seg->ack != h->iss + 1 &&
+	       cookies_valid(e) &&
+	       (tcp_cookie_input(&e->tcp, cookie, seg, e->now_us) & TCP_EV_PROMOTE);
+}
+
 static void half_segment(struct engine *e, tcp_ref ref, const struct tcp_segment *seg)
 {
 	struct tcp_half *h = half_at(e, tcp_ref_idx(ref));
 	struct listener *l = e->listeners[h->listener_idx];
+	struct tcp_half cookie;
 	struct tcp_out reply;
 	uint32_t events;
 
 	if (!l || l->desc.handle.gen != h->listener_gen) {
 		release_half(e, h, false);
 		nobody_segment(e, seg);
+		return;
+	}
+	if (half_is_passed_by(e, h, seg, &cookie)) {
+		promote(e, l, &cookie, ref, seg);
 		return;
 	}
 	events = tcp_half_input(&e->tcp, h, seg, e->now_us, &reply);

@@ -1,6 +1,8 @@
 /* Flows: opens that fail, drain and abort, TIME-WAIT, ports. */
 #include "fixture.h"
 
+#include <sim/sim_frame.h>
+
 static void post(int side, enum engine_msg_type type)
 {
 	sim_host_post(&f.w.host[side], sim_host_msg(type));
@@ -197,6 +199,52 @@ static void test_flow_given_lost_cookie_ack_still_opens(void **state)
 	assert_int_equal(c->acked_pos, 5001);
 }
 
+/* The SYN of side 0's only connection once more. */
+static void repeat_syn(void)
+{
+	static const uint8_t ts[12] = {1, 1, 8, 10, 0, 0, 0, 1};
+	const struct tcp_conn *c = shm_arena_at(&engine_of(0)->conns, 0);
+	const struct sim_tcp syn = {
+		.src_be = sim_ip_be(0),
+		.dst_be = sim_ip_be(1),
+		.sport = c->entry.key.lport,
+		.dport = PORT,
+		.seq = c->iss,
+		.flags = TCP_SYN,
+		.wnd = 60000,
+		.opt = ts,
+		.opt_len = sizeof(ts),
+	};
+	uint8_t frame[SIM_FRAME_MAX];
+
+	sim_link_send(&f.w.link, 0, frame, sim_frame_tcp(frame, 0, &syn));
+	run_ms(50);
+}
+
+/* A SYN again, when there is room for an entry: it must not stand in the cookie's way. */
+static void test_flow_given_entry_behind_a_cookie_still_opens(void **state)
+{
+	uint32_t halves_max = engine_of(1)->halves.max;
+	struct sim_sock *c;
+
+	(void)state;
+	engine_of(1)->halves.max = 0;
+	c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	while (!(c->flags & PROTO_FLOW_ESTABLISHED))
+		sim_world_step(&f.w, f.w.now_us + 100);
+	sim_link_fini(&f.w.link); /* the ACK is lost */
+	for (int side = 0; side < 2; side++)
+		f.w.link.way[side] = (struct sim_way){.profile = f.w.link.way[side].profile};
+	engine_of(1)->halves.max = halves_max;
+	repeat_syn(); /* the client's answer to the new SYN|ACK is the cookie's ACK again */
+	send_bytes(c, 0x54, 5000);
+	run_ms(3000);
+	assert_int_equal(c->error, 0);
+	assert_int_equal(gauges(1).halves, 0);
+	assert_int_equal(f.listener->pending, 1);
+	assert_int_equal(c->acked_pos, 5000);
+}
+
 #define S(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
@@ -213,6 +261,7 @@ int main(void)
 		T(test_flow_given_abort_resets_what_is_left),
 		T(test_flow_given_full_port_sends_again),
 		T(test_flow_given_lost_cookie_ack_still_opens),
+		T(test_flow_given_entry_behind_a_cookie_still_opens),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
