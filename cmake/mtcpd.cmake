@@ -8,6 +8,7 @@ set(MTCPD_WARNINGS
 	-Wpointer-arith -Wcast-qual -Wvla -Wformat=2 -Wundef -Wno-missing-field-initializers)
 
 set(MTCPD_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize= takes them")
+option(MTCPD_COVERAGE "Count which lines and branches run (tools/coverage)" OFF)
 option(MTCPD_FUZZ "Build libFuzzer targets (needs clang)" OFF)
 
 # Compile options that every target of ours shares.
@@ -20,6 +21,10 @@ function(mtcpd_target_options target)
 		target_compile_options(${target} PRIVATE -fsanitize=${MTCPD_SANITIZE}
 			-fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 		target_link_options(${target} PRIVATE -fsanitize=${MTCPD_SANITIZE})
+	endif()
+	if(MTCPD_COVERAGE)
+		target_compile_options(${target} PRIVATE --coverage -fprofile-update=atomic)
+		target_link_options(${target} PRIVATE --coverage)
 	endif()
 endfunction()
 
