@@ -6,7 +6,8 @@
  * not spin where that steals time from others: on a machine with no more cores than engines,
  * and for a while after it finds that it lost its core while spinning.
  *
- * A queue without a descriptor is polled every poll_us. A session's eventfd is watched
+ * A queue without a descriptor is polled: soon after there was work, then less and less often, down
+ * to every poll_us. A session's eventfd is watched
  * edge-triggered and never read. A client that rings it more often than makes sense is taken
  * out of epoll and polled every millisecond instead, for as long as it lives: it can no
  * longer wake the engine, and loses nothing but latency.
@@ -29,7 +30,7 @@ struct engine_thread_config {
 	int queue_fd;	  /* readable when frames wait; -1: poll */
 	int core;	  /* CPU to run on; -1: any */
 	uint32_t spin_us; /* 0: never spin */
-	uint32_t poll_us; /* period without a queue descriptor */
+	uint32_t poll_us; /* longest period without a queue descriptor */
 	int main_fd;	  /* eventfd of the main thread, rung when engine_posted() */
 	/* Called by the new thread before its first turn and after its last (the port's library
 	 * wants to know its threads). May be NULL. 0 or -errno. */
@@ -50,6 +51,7 @@ struct engine_thread_config {
 enum {
 	ENGINE_THREAD_DRAIN_US = 50,
 	ENGINE_THREAD_ARMED_US = 50000,
+	ENGINE_THREAD_POLL_MIN_US = 10,
 	/* A busy engine looks at the eventfds this often. */
 	ENGINE_THREAD_PEEK_US = 50,
 	ENGINE_THREAD_FLOOD_POLL_US = 1000,

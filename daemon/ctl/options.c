@@ -50,7 +50,7 @@ const struct option option_table[] = {
 	{"engine", "spin_us", OPTION_NUMBER, FIELD(spin_us), .max = 10000, .value = "20",
 	 .text = "How long an idle engine looks for work before it sleeps; 0 on a contended core."},
 	{"engine", "poll_us", OPTION_NUMBER, FIELD(poll_us), .min = 10, .max = 10000, .value = "200",
-	 .text = "How often a sleeping engine looks at a port that cannot wake it."},
+	 .text = "At least how often a sleeping engine looks at a port that cannot wake it."},
 
 	{"limits", "connections", OPTION_NUMBER, FIELD(limits.connections), .min = 64,
 	 .max = 1 << 26, .value = "1048576", .text = "Connections of all clients."},

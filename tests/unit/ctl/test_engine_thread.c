@@ -299,6 +299,25 @@ static void test_thread_given_no_queue_fd_polls(void **state)
 	engine_thread_stop(t);
 }
 
+static void test_thread_given_no_queue_fd_polls_soon_after_work(void **state)
+{
+	struct engine_thread_config cfg = make_config();
+	struct engine_thread *t;
+	uint64_t before;
+
+	(void)state;
+	assert_true(cfg.poll_us >= 1000000);
+	assert_int_equal(engine_thread_start(&t, &cfg), 0);
+	before = wait_asleep(t);
+	atomic_store(&fake.work, 1);
+	engine_thread_wake(t);
+	sleep_us(50000);
+	/* The turn with work, one without, and each 1.5 times as late as the one before: about 20
+	 */
+	assert_in_range(engine_thread_progress(t) - before, 6, 40);
+	engine_thread_stop(t);
+}
+
 static struct engine_thread_stats stats_of(struct engine_thread *t)
 {
 	struct engine_thread_stats stats;
@@ -538,6 +557,7 @@ int main(void)
 		cmocka_unit_test(test_thread_given_posted_messages_rings_main),
 		cmocka_unit_test(test_thread_given_queue_fd_wakes_on_it),
 		cmocka_unit_test(test_thread_given_no_queue_fd_polls),
+		cmocka_unit_test(test_thread_given_no_queue_fd_polls_soon_after_work),
 		cmocka_unit_test(
 			test_thread_given_arming_queue_asks_before_each_sleep_and_never_reads),
 		cmocka_unit_test(test_thread_given_queue_nobody_can_wake_polls_it),
