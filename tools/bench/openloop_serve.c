@@ -70,7 +70,8 @@ static void serve(struct conn *c)
 		ask(c, EPOLL_CTL_MOD);
 }
 
-static void accept_all(int listen_fd)
+/* 0, or -errno when the listener is of no use any more. */
+static int accept_all(int listen_fd)
 {
 	int fd, one = 1;
 
@@ -79,7 +80,7 @@ static void accept_all(int listen_fd)
 
 		if (c == NULL) {
 			close(fd);
-			return;
+			return -ENOMEM;
 		}
 		c->fd = fd;
 		c->waits = false;
@@ -87,6 +88,7 @@ static void accept_all(int listen_fd)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		ask(c, EPOLL_CTL_ADD);
 	}
+	return errno == EAGAIN || errno == ECONNABORTED || errno == EMFILE ? 0 : -errno;
 }
 
 static int open_listener(const struct openloop_options *o)
@@ -106,7 +108,7 @@ static int open_listener(const struct openloop_options *o)
 int openloop_serve(const struct openloop_options *o)
 {
 	struct epoll_event events[EVENTS];
-	int listen_fd, n;
+	int listen_fd, n, err = 0;
 
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll_fd < 0)
@@ -114,15 +116,16 @@ int openloop_serve(const struct openloop_options *o)
 	listen_fd = open_listener(o);
 	if (listen_fd < 0)
 		return listen_fd;
-	for (;;) {
+	while (err == 0) {
 		n = epoll_wait(epoll_fd, events, EVENTS, -1);
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		for (int i = 0; i < n; i++) {
+		for (int i = 0; err == 0 && i < n; i++) {
 			if (events[i].data.ptr == NULL)
-				accept_all(listen_fd);
+				err = accept_all(listen_fd);
 			else
 				serve(events[i].data.ptr);
 		}
 	}
+	return err;
 }
