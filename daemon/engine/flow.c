@@ -558,9 +558,9 @@ static void tw_segment(struct engine *e, tcp_ref ref, const struct tcp_segment *
 		nobody_segment(e, seg);
 }
 
-void flow_segment(struct engine *e, const struct tcp_segment *seg)
+void flow_segment(struct engine *e, const struct tcp_segment *seg, uint64_t hash)
 {
-	tcp_ref ref = tcp_table_lookup(&e->table, hash_of(e, &seg->key), &seg->key);
+	tcp_ref ref = tcp_table_lookup(&e->table, hash, &seg->key);
 	struct tcp_conn *c;
 
 	if (ref == (tcp_ref)TCP_REF_NONE) {

@@ -166,6 +166,14 @@ static inline uint64_t sock_told_pos(const struct sock *sk)
 	return sk->consumed_pos + (uint32_t)(sk->told_low - (uint32_t)sk->consumed_pos);
 }
 
+/* -- segments of a burst (rx.c) -------------------------------------------------------------- */
+
+struct rx_item {
+	struct tcp_segment seg;
+	uint64_t hash; /* of its key */
+	const struct nic_frame *frame;
+};
+
 /* -- sessions (session.c, gate.c)
  * ------------------------------------------------------------------ */
 
@@ -327,6 +335,8 @@ struct engine {
 	const struct nic_frame *frame; /* being received */
 
 	struct nic_frame frames[NIC_BURST_MAX];
+	struct rx_item rx_items[NIC_BURST_MAX]; /* of the present burst, validated */
+	uint32_t rx_count;
 	struct tcp_counters tcp_counters;
 	struct net_counters net_counters;
 	struct engine_counters counters;
@@ -399,7 +409,8 @@ void engine_neigh_tick(struct engine *e);
 void engine_announce(struct engine *e);
 
 /* flow.c */
-void flow_segment(struct engine *e, const struct tcp_segment *seg); /* TCP segment, validated */
+/* A TCP segment, validated, and the hash of its key. */
+void flow_segment(struct engine *e, const struct tcp_segment *seg, uint64_t hash);
 void flow_icmp(struct engine *e, const struct net_tuple *key, uint32_t seq, int error_errno,
 	uint32_t mtu_bytes);
 unsigned int flow_timers(struct engine *e);

@@ -41,7 +41,8 @@ struct sock *sock_lookup(struct engine *e, const struct session *s, struct proto
 {
 	struct sock *sk;
 
-	if (h.idx >= e->socks.max || !shm_arena_is_used(&e->socks, h.idx))
+	/* What is free is all zeroes, generation included: no need to look beside it. */
+	if (h.idx >= e->socks.grown || h.gen == 0)
 		return NULL;
 	sk = sock_at(e, h.idx);
 	if (sk->gen != h.gen || sk->session != s->idx || sk->flags & (SOCK_CLOSED | SOCK_ORPHAN))

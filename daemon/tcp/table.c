@@ -290,6 +290,17 @@ void tcp_table_prefetch(const struct tcp_table *t, uint64_t hash)
 	__builtin_prefetch(bucket_of(t, hash));
 }
 
+tcp_ref tcp_table_guess(const struct tcp_table *t, uint64_t hash)
+{
+	const struct tcp_bucket *b = bucket_of(t, hash);
+	uint16_t tag = tag_of(hash);
+
+	for (unsigned int i = 0; i < b->used; i++)
+		if (b->tag[i] == tag)
+			return b->ref[i];
+	return (tcp_ref)TCP_REF_NONE;
+}
+
 tcp_ref tcp_table_lookup(const struct tcp_table *t, uint64_t hash, const struct net_tuple *key)
 {
 	const struct tcp_bucket *b = bucket_of(t, hash);

@@ -63,6 +63,10 @@ uint64_t tcp_table_hash(const struct tcp_table *t, const struct net_tuple *key);
 /* Starts fetching the bucket of `hash`, for a burst: hash all, prefetch all, look up all. */
 void tcp_table_prefetch(const struct tcp_table *t, uint64_t hash);
 
+/* What a lookup will probably find, from the bucket alone, for whoever fetches entries ahead; or
+ * (tcp_ref)TCP_REF_NONE. */
+tcp_ref tcp_table_guess(const struct tcp_table *t, uint64_t hash);
+
 /* The entry with that key, or (tcp_ref)TCP_REF_NONE. */
 tcp_ref tcp_table_lookup(const struct tcp_table *t, uint64_t hash, const struct net_tuple *key);
 

@@ -31,7 +31,7 @@ static struct {
 	uint64_t last_tsc;
 	uint64_t cycles[STAGE_COUNT];  /* of the present chunk */
 	uint64_t borders[STAGE_COUNT]; /* crossed out of the stage, in the present chunk */
-	double sum[2][STAGE_COUNT]; /* of chunks that count, and of those that do not */
+	double sum[2][STAGE_COUNT];    /* of chunks that count, and of those that do not */
 	double units[2];
 	double border_cycles;
 } st;
@@ -97,8 +97,7 @@ void stages_calibrate(void)
 void stages_chunk(bool keep, double units)
 {
 	for (int i = 0; i < STAGE_COUNT; i++)
-		st.sum[!keep][i] +=
-			(double)st.cycles[i] - (double)st.borders[i] * st.border_cycles;
+		st.sum[!keep][i] += (double)st.cycles[i] - (double)st.borders[i] * st.border_cycles;
 	st.units[!keep] += units;
 	memset(st.cycles, 0, sizeof(st.cycles));
 	memset(st.borders, 0, sizeof(st.borders));
@@ -151,7 +150,8 @@ struct tcp_out;
 	}
 
 WRAP(STAGE_RX, unsigned int, engine_rx, (struct engine * e), (e))
-WRAP_VOID(STAGE_TCP_IN, flow_segment, (struct engine * e, const struct tcp_segment *seg), (e, seg))
+WRAP_VOID(STAGE_TCP_IN, flow_segment,
+	(struct engine * e, const struct tcp_segment *seg, uint64_t hash), (e, seg, hash))
 WRAP(STAGE_LOOKUP, uint64_t, tcp_table_hash,
 	(const struct tcp_table *t, const struct net_tuple *key), (t, key))
 WRAP(STAGE_LOOKUP, tcp_ref, tcp_table_lookup,
