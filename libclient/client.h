@@ -365,6 +365,7 @@ int sock_get_settled(int sd, struct sock **out);
 int sock_get_any(int sd, struct sock **out);
 void sock_put(struct sock *s);	    /* unlocks and does what drainers left */
 struct sock *sock_at(uint32_t idx); /* NULL: never used */
+void sock_fetch(uint32_t idx);	    /* into the cache */
 /* A fresh entry, not locked; it comes to life when the caller sets its kind, last of all. 0,
  * -EMFILE, -ENOMEM. */
 int sock_alloc(enum sock_kind kind, struct sock **out);

@@ -22,6 +22,7 @@
 
 enum {
 	FULL_SLEEP_NS = 100000,
+	FETCH_AHEAD = 4,	       /* events */
 	EMPTY_DRAINS_PER_CHECK = 1024, /* who never sleeps still hears of the daemon's death */
 };
 
@@ -124,6 +125,19 @@ static void apply_stash(struct ctx *c)
 	c->stashed = 0;
 }
 
+/* Fetches the socket of an event that comes a little later, if it is one of a connection: among
+ * many sockets each is a miss. The slot is looked at again, and judged, in its turn. */
+static void fetch_ahead(const struct shm_ring_cons *ring)
+{
+	uint32_t idx = ring->tail + FETCH_AHEAD;
+	const struct shm_slot *slot = &ring->slots[idx & ring->mask];
+	uint64_t head = atomic_load_explicit(&slot->word[0], memory_order_acquire);
+
+	if ((head & SHM_SLOT_PHASE) == shm_ring_phase(idx, ring->mask) &&
+		proto_head_op(head) == PROTO_EV_FLOW)
+		sock_fetch((uint32_t)atomic_load_explicit(&slot->word[1], memory_order_relaxed));
+}
+
 static uint32_t drain_ring(struct ctx *c, uint32_t engine)
 {
 	struct shm_ring_cons *ring = &c->pair[engine].comp;
@@ -131,6 +145,7 @@ static uint32_t drain_ring(struct ctx *c, uint32_t engine)
 	uint32_t n = 0;
 
 	while (n <= ring->mask && shm_ring_cons_pop(ring, &copy)) {
+		fetch_ahead(ring);
 		shm_ring_cons_publish(ring); /* before: what is applied may submit, and wait */
 		event_apply(c, engine, &copy);
 		apply_stash(c);

@@ -18,6 +18,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
+enum {
+	HUGE_FROM = 32768,
+	HUGE_BYTES = 2 << 20,
+};
+
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic(struct sock *) table;
 static _Atomic uint32_t table_used; /* entries ever used */
@@ -35,6 +40,14 @@ struct sock *sock_at(uint32_t idx)
 	return &t[idx];
 }
 
+void sock_fetch(uint32_t idx)
+{
+	const struct sock *s = sock_at(idx);
+
+	for (size_t i = 0; s && i < sizeof(*s); i += SHM_CACHE_LINE)
+		__builtin_prefetch((const uint8_t *)s + i);
+}
+
 /* Address space only; pages come with use. table_lock held. */
 static int table_reserve(void)
 {
@@ -48,6 +61,17 @@ static int table_reserve(void)
 		return -ENOMEM;
 	atomic_store(&table, t);
 	return 0;
+}
+
+/* From so many sockets on a huge page is filled before it is wasted, and each plain one would be
+ * a miss of the TLB. Only advice. */
+static void table_huge(void)
+{
+	uintptr_t from = (uintptr_t)&table[HUGE_FROM];
+	uintptr_t end = (uintptr_t)&table[SOCKS_MAX];
+
+	from = (from + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+	(void)madvise((void *)from, end - from, MADV_HUGEPAGE);
 }
 
 /* The entry that was freed first, or a new one. table_lock held. */
@@ -66,6 +90,8 @@ static struct sock *table_take(void)
 	idx = atomic_load(&table_used);
 	if (idx == SOCKS_MAX)
 		return NULL;
+	if (idx == HUGE_FROM)
+		table_huge();
 	s = &table[idx];
 	s->idx = idx;
 	atomic_store(&table_used, idx + 1);
