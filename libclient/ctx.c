@@ -203,13 +203,22 @@ bool ctx_drain_all(bool block)
 
 /* -- submissions --------------------------------------------------------------------------- */
 
+/* prod_lock held, under which alone it changes. */
+static void owe(struct ctx *c, uint32_t engine, bool yes)
+{
+	uint64_t bit = UINT64_C(1) << engine;
+	uint64_t owed = atomic_load_explicit(&c->owed, memory_order_relaxed);
+
+	if (!(owed & bit) == yes)
+		atomic_store_explicit(&c->owed, owed ^ bit, memory_order_relaxed);
+}
+
 /* prod_lock held. */
 static void ring_engine(struct ctx *c, uint32_t engine)
 {
 	struct ring_pair *p = &c->pair[engine];
 
-	if (atomic_load_explicit(&c->owed, memory_order_relaxed))
-		atomic_fetch_and(&c->owed, ~(UINT64_C(1) << engine));
+	owe(c, engine, false);
 	if (!shm_sleep_check_once(&p->line->unwatched, &p->rung))
 		return;
 	count(&counters.doorbells);
@@ -243,7 +252,7 @@ static int push_once(struct ctx *c, uint32_t engine, const struct shm_slot_copy 
 		if (!err)
 			c->operations++;
 		if (!err && quiet)
-			atomic_fetch_or(&c->owed, UINT64_C(1) << engine);
+			owe(c, engine, true);
 		else if (err != -EPROTO)
 			ring_engine(c, engine);
 	}

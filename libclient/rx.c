@@ -166,7 +166,7 @@ static int consumed(struct sock *s, struct cursor *c)
 {
 	uint64_t end;
 
-	atomic_store(&s->rcv_pos, c->pos);
+	atomic_store_explicit(&s->rcv_pos, c->pos, memory_order_release);
 	s->chunk = c->chunk;
 	if (c->pos == c->received && drop_chunk(s, c->pos))
 		return tell(s, c->pos);

@@ -293,8 +293,12 @@ static void wake_if_writable(struct sock *s)
 /* Runs what drainers left. True: the socket was freed and its lock is gone. */
 static bool run_todo(struct sock *s)
 {
-	uint32_t todo = atomic_exchange(&s->todo, 0);
+	uint32_t todo = 0;
 
+	/* A locked instruction less for nearly every call; what comes later finds the lock taken
+	 * and is seen after it is given. */
+	if (atomic_load_explicit(&s->todo, memory_order_relaxed))
+		todo = atomic_exchange(&s->todo, 0);
 	if (todo & TODO_ANSWER)
 		connect_answered(s);
 	if (todo & TODO_REAP) {
@@ -401,6 +405,8 @@ uint32_t sock_poll(struct sock *s)
 
 int sock_take_error(struct sock *s)
 {
+	if (!atomic_load_explicit(&s->ev.error, memory_order_relaxed))
+		return 0;
 	return (int)atomic_exchange(&s->ev.error, 0);
 }
 

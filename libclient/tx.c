@@ -14,6 +14,14 @@
 #include <signal.h>
 #include <string.h>
 
+/* Only the holder of the socket's lock changes it; others read it. */
+static void blocks_add(struct sock *s, int n)
+{
+	uint32_t blocks = atomic_load_explicit(&s->tx_blocks, memory_order_relaxed);
+
+	atomic_store_explicit(&s->tx_blocks, blocks + (uint32_t)n, memory_order_relaxed);
+}
+
 /* -- blocks -------------------------------------------------------------------------------- */
 
 static void free_first(struct sock *s)
@@ -24,7 +32,7 @@ static void free_first(struct sock *s)
 		s->tx_last = NULL;
 	else
 		s->tx_last->next = b->next;
-	atomic_fetch_sub(&s->tx_blocks, 1);
+	blocks_add(s, -1);
 	pool_free(b);
 }
 
@@ -68,7 +76,7 @@ static struct tx_block *open_block(struct sock *s, size_t want_bytes)
 	if (s->tx_last)
 		s->tx_last->next = b;
 	s->tx_last = b;
-	atomic_fetch_add(&s->tx_blocks, 1);
+	blocks_add(s, 1);
 	return b;
 }
 
@@ -130,7 +138,7 @@ static ssize_t send_piece(struct sock *s, struct source *src, bool more)
 		.flags = more ? PROTO_SEND_MORE : 0,
 	};
 	b->used += (uint32_t)n;
-	atomic_fetch_add(&s->snd_pos, n);
+	atomic_store_explicit(&s->snd_pos, slot.body.send.pos + n, memory_order_relaxed);
 	err = ctx_push(s->ctx, s->engine, &slot);
 	return err ? err : (ssize_t)n;
 }

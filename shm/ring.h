@@ -92,6 +92,21 @@ static inline int shm_ring_prod_room(struct shm_ring_prod *p, uint32_t want)
 	return (int)shm_ring_prod_cached_room(p);
 }
 
+/* Words 1..7. Written out: the compiler leaves a loop of atomics a loop. */
+#define SHM_SLOT_EACH(word) word(1) word(2) word(3) word(4) word(5) word(6) word(7)
+static inline void shm_slot_put(struct shm_slot *slot, const struct shm_slot_copy *s)
+{
+#define SHM_SLOT_PUT(i) atomic_store_explicit(&slot->word[i], s->word[i], memory_order_relaxed);
+	SHM_SLOT_EACH(SHM_SLOT_PUT)
+#undef SHM_SLOT_PUT
+}
+static inline void shm_slot_get(const struct shm_slot *slot, struct shm_slot_copy *s)
+{
+#define SHM_SLOT_GET(i) s->word[i] = atomic_load_explicit(&slot->word[i], memory_order_relaxed);
+	SHM_SLOT_EACH(SHM_SLOT_GET)
+#undef SHM_SLOT_GET
+}
+
 /* Pushes a slot; its phase bit is filled in. 0, -EAGAIN (full) or -EPROTO. */
 static inline int shm_ring_prod_push(struct shm_ring_prod *p, const struct shm_slot_copy *s)
 {
@@ -101,8 +116,7 @@ static inline int shm_ring_prod_push(struct shm_ring_prod *p, const struct shm_s
 
 	if (room <= 0)
 		return room ? room : -EAGAIN;
-	for (int i = 1; i < SHM_SLOT_WORDS; i++)
-		atomic_store_explicit(&slot->word[i], s->word[i], memory_order_relaxed);
+	shm_slot_put(slot, s);
 	/* pairs with the acquire in shm_ring_cons_pop */
 	atomic_store_explicit(&slot->word[0], head, memory_order_release);
 	p->head++;
@@ -119,8 +133,7 @@ static inline bool shm_ring_cons_pop(struct shm_ring_cons *c, struct shm_slot_co
 	if ((head & SHM_SLOT_PHASE) != shm_ring_phase(c->tail, c->mask))
 		return false;
 	out->word[0] = head; /* the one that was checked: the slot may have changed since */
-	for (int i = 1; i < SHM_SLOT_WORDS; i++)
-		out->word[i] = atomic_load_explicit(&slot->word[i], memory_order_relaxed);
+	shm_slot_get(slot, out);
 	c->tail++;
 	return true;
 }
