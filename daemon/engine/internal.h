@@ -105,6 +105,7 @@ struct rx_chunk {
 	bool linked; /* the previous chunk's header points here */
 	uint32_t pad;
 };
+static_assert(sizeof(struct rx_chunk) == 32, "byte budget, docs/architecture.md");
 
 int chunk_pool_add(
 	struct chunk_pool *p, uint32_t segment, uint8_t *base, uint64_t first, uint64_t bytes);
@@ -122,6 +123,7 @@ struct tx_desc {
 	uint32_t len;
 	uint32_t next;
 };
+static_assert(sizeof(struct tx_desc) == 24, "byte budget, docs/architecture.md");
 
 /* -- sockets (sock.c) ----------------------------------------------------------------------------
  */
