@@ -9,7 +9,8 @@ enum {
 void tcp_config_default(struct tcp_config *cfg)
 {
 	*cfg = (struct tcp_config){
-		.mss_max_bytes = 1460, /* MTU 1500 less 40: RFC 9293 section 3.7.1 */
+		.mss_max_bytes = 1460,	/* MTU 1500 less 40: RFC 9293 section 3.7.1 */
+		.mss6_max_bytes = 1440, /* less 60 */
 		.mss_min_bytes = 48,
 		.tso_max_bytes = 0,
 		.rto_min_us = 200 * MS,	 /* RFC 6298 2.4 says 1 s; all stacks use less */

@@ -82,7 +82,7 @@ uint32_t tcp_cookie_reply(
 		ctx->counters->seg_land++;
 		return 0;
 	}
-	mss_idx = mss_index(tcp_options_peer_mss(ctx->cfg, &seg->opt));
+	mss_idx = mss_index(tcp_options_peer_mss(ctx->cfg, &seg->key.remote, &seg->opt));
 	syn = plain_syn(&seg->key, seg->seq, seg->wnd, mss_table[mss_idx]);
 	tcp_half_init(ctx, &h, &syn,
 		make_cookie(ctx, &seg->key, seg->seq, now_us / TICK_US, mss_idx), now_us);

@@ -47,7 +47,7 @@ void tcp_half_init(const struct tcp_ctx *ctx, struct tcp_half *h, const struct t
 	h->entry.deadline_us = now_us + ctx->cfg->rto_initial_us;
 	h->iss = iss;
 	h->irs = syn->seq;
-	h->mss = tcp_options_peer_mss(ctx->cfg, opt);
+	h->mss = tcp_options_peer_mss(ctx->cfg, &syn->key.remote, opt);
 	h->snd_wnd = syn->wnd;
 	h->synack_us = now_us;
 	if (opt->has_ts && ctx->cfg->timestamps) {
@@ -74,10 +74,9 @@ static uint32_t ts_now(const struct tcp_ctx *ctx, const struct tcp_half *h, uint
 void tcp_half_synack(
 	const struct tcp_ctx *ctx, const struct tcp_half *h, uint64_t now_us, struct tcp_out *reply)
 {
-	uint32_t mss = ctx->cfg->mss_max_bytes;
 	struct tcp_options opt = {
 		.has_mss = true,
-		.mss = (uint16_t)(mss < UINT16_MAX ? mss : UINT16_MAX),
+		.mss = tcp_mss_max(ctx->cfg, &h->entry.key.remote),
 		.sack_permitted = h->flags & TCP_HALF_SACK,
 	};
 

@@ -6,7 +6,9 @@
 #include <tcp/internal.h>
 
 enum {
-	MTU_MIN_BYTES = 552, /* below, a forger is the likelier cause; Linux's min_pmtu */
+	/* Below, a forger is the likelier cause: Linux's min_pmtu, and RFC 8201 section 4. */
+	MTU_MIN_BYTES = 552,
+	MTU6_MIN_BYTES = 1280,
 	HEADERS_IP4_BYTES = 40,
 	HEADERS_IP6_BYTES = 60,
 };
@@ -40,10 +42,11 @@ uint32_t tcp_icmp_error(
 uint32_t tcp_icmp_too_big(
 	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq, uint32_t mtu_bytes, uint64_t now_us)
 {
-	uint32_t headers =
-		net_addr_is_ip4(&c->entry.key.local) ? HEADERS_IP4_BYTES : HEADERS_IP6_BYTES;
+	bool ip4 = net_addr_is_ip4(&c->entry.key.local);
+	uint32_t headers = ip4 ? HEADERS_IP4_BYTES : HEADERS_IP6_BYTES;
+	uint32_t mtu_min = ip4 ? MTU_MIN_BYTES : MTU6_MIN_BYTES;
 	uint32_t options = tcp_conn_has(c, TCP_F_TS) ? TCP_OPTIONS_TS_BYTES : 0;
-	uint32_t mss = (mtu_bytes > MTU_MIN_BYTES ? mtu_bytes : MTU_MIN_BYTES) - headers - options;
+	uint32_t mss = (mtu_bytes > mtu_min ? mtu_bytes : mtu_min) - headers - options;
 
 	if (!tcp_conn_sends(c) || !icmp_in_flight(c, seq) || mss >= c->snd_mss_bytes) {
 		ctx->counters->icmp_ignored++;

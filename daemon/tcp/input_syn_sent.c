@@ -52,7 +52,7 @@ static void syn_sent_options(struct tcp_rx *rx)
 	if (cfg->sack && opt->sack_permitted)
 		c->flags |= TCP_F_SACK;
 	tcp_ecn_negotiate(rx->ctx, c, rx->seg->flags);
-	tcp_conn_negotiated(c, tcp_options_peer_mss(cfg, opt), rx->now_us);
+	tcp_conn_negotiated(c, tcp_options_peer_mss(cfg, &c->entry.key.remote, opt), rx->now_us);
 }
 
 /* Fourth: the peer's SYN, with our ACK or crossing ours. Text and FIN that come with it are

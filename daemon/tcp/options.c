@@ -151,12 +151,22 @@ unsigned int tcp_options_encode(const struct tcp_options *opt, uint8_t out[TCP_O
 	return at;
 }
 
-uint16_t tcp_options_peer_mss(const struct tcp_config *cfg, const struct tcp_options *opt)
+uint16_t tcp_mss_max(const struct tcp_config *cfg, const struct net_addr *peer)
 {
-	uint32_t mss = opt->has_mss ? opt->mss : TCP_MSS_DEFAULT;
+	uint32_t mss = net_addr_is_ip4(peer) ? cfg->mss_max_bytes : cfg->mss6_max_bytes;
 
-	if (mss > cfg->mss_max_bytes)
-		mss = cfg->mss_max_bytes;
+	return (uint16_t)(mss < UINT16_MAX ? mss : UINT16_MAX);
+}
+
+uint16_t tcp_options_peer_mss(
+	const struct tcp_config *cfg, const struct net_addr *peer, const struct tcp_options *opt)
+{
+	uint32_t unsaid = net_addr_is_ip4(peer) ? TCP_MSS_DEFAULT : TCP_MSS6_DEFAULT;
+	uint32_t mss = opt->has_mss ? opt->mss : unsaid;
+	uint32_t mss_max = tcp_mss_max(cfg, peer);
+
+	if (mss > mss_max)
+		mss = mss_max;
 	if (mss < cfg->mss_min_bytes)
 		mss = cfg->mss_min_bytes;
 	return (uint16_t)mss;

@@ -22,8 +22,10 @@
 #include <tcp/tcp.h>
 
 enum {
-	TCP_MSS_DEFAULT = 536, /* RFC 9293 section 3.7.1: when the peer sends no MSS (IPv4) */
-	TCP_WSCALE_MAX = 14,   /* RFC 7323 section 2.3 */
+	/* RFC 9293 section 3.7.1: when the peer sends no MSS */
+	TCP_MSS_DEFAULT = 536,
+	TCP_MSS6_DEFAULT = 1220,
+	TCP_WSCALE_MAX = 14, /* RFC 7323 section 2.3 */
 };
 
 /* Parses `len_bytes` (0 to 40) of options of a segment with header bits `flags` into *opt,
@@ -38,9 +40,10 @@ int tcp_options_parse(
 unsigned int tcp_options_encode(const struct tcp_options *opt, uint8_t out[TCP_OPTIONS_MAX]);
 
 /* What the peer's SYN lets us send: its MSS or, without the option, 536, clamped to
- * [cfg->mss_min_bytes, cfg->mss_max_bytes]. Payload and options of later segments together;
+ * [cfg->mss_min_bytes, tcp_mss_max()]. Payload and options of later segments together;
  * the sender takes the options off (RFC 6691). Both opens use this. */
-uint16_t tcp_options_peer_mss(const struct tcp_config *cfg, const struct tcp_options *opt);
+uint16_t tcp_options_peer_mss(
+	const struct tcp_config *cfg, const struct net_addr *peer, const struct tcp_options *opt);
 
 /* The window scale that we offer: the smallest that lets cfg->rcvbuf_max_bytes be said in 16
  * bits (RFC 7323 section 2.2); 0 with cfg->window_scale off, when no option is sent. */

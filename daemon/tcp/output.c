@@ -183,10 +183,11 @@ static void put_options(struct batch *b, struct tcp_out *o, bool syn, uint32_t l
 	const struct tcp_config *cfg = b->ctx->cfg;
 	struct tcp_conn *c = b->c;
 	bool fresh = c->state == TCP_SYN_SENT; /* we offer; else we repeat what was agreed */
-	bool lower = c->maxseg && c->maxseg < cfg->mss_max_bytes;
+	uint16_t mss_max = tcp_mss_max(cfg, &c->entry.key.remote);
+	bool lower = c->maxseg && c->maxseg < mss_max;
 	struct tcp_options opt = {
 		.has_mss = syn,
-		.mss = lower ? c->maxseg : (uint16_t)cfg->mss_max_bytes,
+		.mss = lower ? c->maxseg : mss_max,
 		.has_wscale = syn && (fresh ? cfg->window_scale : tcp_conn_has(c, TCP_F_WSCALE)),
 		.wscale = c->rcv_wscale,
 		.has_ts = fresh ? cfg->timestamps : tcp_conn_has(c, TCP_F_TS),

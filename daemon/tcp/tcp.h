@@ -224,7 +224,8 @@ enum tcp_ecn_mode {
 struct mtcp_cc_plugin;
 
 struct tcp_config {
-	uint32_t mss_max_bytes;       /* from the port's MTU: MTU - 40 */
+	uint32_t mss_max_bytes;	      /* IPv4, from the port's MTU: MTU - 40 */
+	uint32_t mss6_max_bytes;      /* IPv6: MTU - 60; never above mss_max_bytes */
 	uint32_t mss_min_bytes;       /* lower clamp of a peer's MSS: 48 */
 	uint32_t tso_max_bytes;       /* largest payload of one tcp_out; 0: one MSS */
 	uint32_t rto_min_us;          /* 200 ms */
@@ -252,6 +253,10 @@ struct tcp_config {
 	bool sack;
 };
 void tcp_config_default(struct tcp_config *cfg);
+
+/* The largest segment, options included, that we take from or send to an address of this family:
+ * what our MSS option says (RFC 9293 section 3.7.1; RFC 8200 section 8.3). */
+uint16_t tcp_mss_max(const struct tcp_config *cfg, const struct net_addr *peer);
 
 struct tcp_counters; /* tcp/counters.h, made from tcp/counters.def: name + a sentence each */
 

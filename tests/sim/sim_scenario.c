@@ -131,6 +131,7 @@ static void draw_host(struct scenario *s, struct sim_host_config *h, uint16_t mt
 {
 	h->mtu_bytes = mtu;
 	h->tcp.mss_max_bytes = mtu - 40u;
+	h->tcp.mss6_max_bytes = mtu - 60u;
 	h->tcp.tso_max_bytes = one_in(s, 2) ? 0 : (uint32_t)sim_rng_range(&s->rng, mtu, 65535);
 	h->tcp.timestamps = !one_in(s, 4);
 	h->tcp.cc_plugin = &erratic;

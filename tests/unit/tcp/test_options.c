@@ -180,6 +180,27 @@ static void test_options_encode_sack_beyond_space_keeps_first(void **state)
 	assert_int_equal(out.sack[2].start, 3);
 }
 
+static const struct net_addr peer4 = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1}};
+static const struct net_addr peer6 = {{0x20, 1, 0xd, 0xb8}};
+
+/* RFC 9293 section 3.7.1: 20 bytes of header more, and another default. */
+static void test_options_mss_of_ip6_is_smaller(void **state)
+{
+	struct tcp_options o = {0};
+	struct tcp_config cfg;
+
+	(void)state;
+	tcp_config_default(&cfg);
+	assert_int_equal(tcp_mss_max(&cfg, &peer4), 1460);
+	assert_int_equal(tcp_mss_max(&cfg, &peer6), 1440);
+	assert_int_equal(tcp_options_peer_mss(&cfg, &peer6, &o), 1220);
+	o.has_mss = true;
+	o.mss = 9000;
+	assert_int_equal(tcp_options_peer_mss(&cfg, &peer6, &o), 1440);
+	cfg.mss_max_bytes = cfg.mss6_max_bytes = 100000;
+	assert_int_equal(tcp_mss_max(&cfg, &peer6), UINT16_MAX);
+}
+
 static void test_options_peer_mss_any_value_clamped(void **state)
 {
 	struct tcp_config cfg;
@@ -192,11 +213,11 @@ static void test_options_peer_mss_any_value_clamped(void **state)
 
 	(void)state;
 	tcp_config_default(&cfg);
-	assert_int_equal(tcp_options_peer_mss(&cfg, &o), 536);
+	assert_int_equal(tcp_options_peer_mss(&cfg, &peer4, &o), 536);
 	o.has_mss = true;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		o.mss = cases[i].wire;
-		assert_int_equal(tcp_options_peer_mss(&cfg, &o), cases[i].use);
+		assert_int_equal(tcp_options_peer_mss(&cfg, &peer4, &o), cases[i].use);
 	}
 }
 
@@ -228,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_options_parse_wscale_255_clamped),
 		cmocka_unit_test(test_options_encode_random_sets_parse_back_equal),
 		cmocka_unit_test(test_options_encode_sack_beyond_space_keeps_first),
+		cmocka_unit_test(test_options_mss_of_ip6_is_smaller),
 		cmocka_unit_test(test_options_peer_mss_any_value_clamped),
 		cmocka_unit_test(test_options_rcv_wscale_just_covers_the_buffer),
 	};
