@@ -359,8 +359,9 @@ static int start_engines(struct daemon *d)
 	config_port_slice(&d->cfg, d->cfg.engine_count, &ec.port_last, &main_last);
 	ec.port_first = d->cfg.port_first;
 	ec.port_last--;
-	/* IPv4 and TCP headers without options: RFC 9293 section 3.7.1. */
+	/* IP and TCP headers without options: RFC 9293 section 3.7.1. */
 	ec.tcp.mss_max_bytes = nic_port_caps(d->port)->mtu_bytes - 40u;
+	ec.tcp.mss6_max_bytes = nic_port_caps(d->port)->mtu_bytes - 60u;
 	ec.tcp.tso_max_bytes = nic_port_caps(d->port)->tso_max_bytes;
 	if (getrandom(ec.secret, sizeof(ec.secret), 0) != (ssize_t)sizeof(ec.secret) ||
 		getrandom(ec.hash_key, sizeof(ec.hash_key), 0) != (ssize_t)sizeof(ec.hash_key))

@@ -216,16 +216,14 @@ enum show_result show_neigh(struct show *w, struct out *o)
 	struct net_neigh_info n;
 
 	for (uint32_t i = 0; i < SHOW_BATCH; i++) {
-		struct net_addr addr;
 		char mac[18];
 		json_t *obj;
 
 		if (!net_neigh_next(w->s->p.neigh, &w->table_cursor, &n))
 			return SHOW_DONE;
-		addr = net_addr_from_ip4(n.ip_be);
 		mac_text(n.mac.b, mac);
-		obj = json_pack("{s:o, s:s, s:s}", "address", show_addr(&addr), "mac", mac, "state",
-			net_neigh_state_name(n.state));
+		obj = json_pack("{s:o, s:s, s:s}", "address", show_addr(&n.addr), "mac", mac,
+			"state", net_neigh_state_name(n.state));
 		if (obj && n.used_us)
 			add_int(obj, "used_us", loop_now_us() - n.used_us);
 		if (obj)

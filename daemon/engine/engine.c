@@ -267,6 +267,7 @@ int engine_create(struct engine **out, const struct engine_config *cfg, uint64_t
 	if (!e)
 		return -ENOMEM;
 	e->cfg = *cfg;
+	engine_iface_refresh(e);
 	init_lists(e, now_us);
 	rc = init_arenas(e);
 	if (rc)
@@ -329,6 +330,7 @@ static void housekeeping(struct engine *e)
 	}
 	if (e->cfg.id == 0 && e->now_us >= e->neigh_tick_us) {
 		e->neigh_tick_us = e->now_us + NEIGH_TICK_US;
+		engine_nd_tick(e);
 		engine_neigh_tick(e);
 	}
 	if (e->orphans && e->now_us >= e->orphans_tick_us) {
@@ -343,6 +345,7 @@ unsigned int engine_turn(struct engine *e, uint64_t now_us)
 
 	if (now_us > e->now_us)
 		e->now_us = now_us;
+	engine_iface_refresh(e);
 	work = command_run(e);
 	work += engine_rx(e);
 	work += handover_run(e);

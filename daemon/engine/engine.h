@@ -10,8 +10,8 @@
  * as done. Notes, which the engine starts, travel the same way. Nothing else is shared but
  * the neighbour table (lock-free for readers) and counters (one writer, read relaxed).
  *
- * Files: engine.c the turn; rx.c frames in; tx.c frames out; flow.c connections and compact
- * entries from birth to death; listener.c; sock.c the daemon's socket objects and their
+ * Files: engine.c the turn; rx.c and rx6.c frames in; tx.c frames out; flow.c connections and
+ * compact entries from birth to death; listener.c; sock.c the daemon's socket objects and their
  * published state; gate.c the trust boundary to clients; rxq.c receive chunks; txq.c send
  * descriptors; command.c messages; handover.c frames for another engine's flows; bell.c and
  * ringer.c doorbells.
@@ -35,6 +35,7 @@
 struct engine;
 struct net_iface;	/* net/route.h: addresses, gateway, MTU */
 struct net_neigh_table; /* net/neigh.h: shared by all engines */
+struct net_nd_host;	/* net/nd_host.h: shared by all engines */
 
 struct engine_limits {
 	uint32_t conns_max; /* per engine */
@@ -57,6 +58,7 @@ struct engine_config {
 	struct nic_port *port;
 	const struct net_iface *iface;
 	struct net_neigh_table *neigh;
+	struct net_nd_host *nd; /* publishes the interface; NULL: `iface` it is and stays */
 	struct tcp_config tcp;
 	struct engine_limits limits;
 	/* All engines, by id, and how to wake one; NULL where there is only this one. */
@@ -140,7 +142,8 @@ struct engine_segment_desc {
 struct engine_listen_desc {
 	uint32_t session;
 	struct proto_handle handle; /* chosen by the main thread, same on every engine */
-	struct net_addr addr;	    /* all zero: any */
+	struct net_addr addr;	    /* all zero: any; ::ffff:0.0.0.0: any of IPv4 */
+	bool v6only;		    /* all zero means any of IPv6 */
 	uint16_t port;
 	uint32_t backlog;
 	uint32_t cookie;

@@ -284,25 +284,22 @@ static uint16_t choose_port(struct engine *e, struct net_tuple *key)
 static int connect_key(struct engine *e, const struct session *s, const struct proto_connect *req,
 	struct net_tuple *key)
 {
-	static const struct net_addr any;
-	struct net_route route;
+	struct net_hop hop;
 	int rc;
 
 	memcpy(key->remote.b, req->raddr, sizeof(key->remote.b));
 	memcpy(key->local.b, req->laddr, sizeof(key->local.b));
 	key->rport = req->rport;
 	key->lport = req->lport;
-	if (!net_addr_is_ip4(&key->remote))
-		return -EAFNOSUPPORT;
 	if (!key->rport)
 		return -EADDRNOTAVAIL;
-	rc = net_route_lookup(e->cfg.iface, net_addr_to_ip4(&key->remote), &route);
+	rc = net_route_find(e->cfg.iface, &key->remote, &hop);
 	if (rc)
 		return rc;
-	if (net_addr_equal(&key->local, &any))
-		key->local = net_addr_from_ip4(route.src_be);
-	else if (!net_addr_is_ip4(&key->local) ||
-		 !net_iface_is_local(e->cfg.iface, net_addr_to_ip4(&key->local)))
+	if (net_addr_is_any(&key->local) || net_addr_is_any4(&key->local))
+		key->local = hop.src;
+	else if (net_addr_is_ip4(&key->local) != net_addr_is_ip4(&key->remote) ||
+		 !net_iface_has(e->cfg.iface, &key->local))
 		return -EADDRNOTAVAIL;
 	if (!key->lport) {
 		if (choose_port(e, key))

@@ -323,6 +323,9 @@ struct engine {
 	struct chunk_pool pending_chunks; /* of connections not yet accepted */
 	uint8_t *pending_base;
 
+	struct net_iface iface; /* our copy of what cfg.nd publishes; cfg.iface points to it */
+	uint64_t iface_generation;
+
 	struct net_ratelimit icmp_limit;
 	uint64_t cookie_us; /* when a SYN was last answered by a cookie; 0: never */
 	uint16_t ip_id;
@@ -395,6 +398,24 @@ static inline struct cds_wfcq_node *queue_take(
 unsigned int engine_rx(struct engine *e);
 
 void rx_frame(struct engine *e, const struct nic_frame *f);
+
+/* A segment of either family, as the IP layer hands it up. */
+struct rx_l4 {
+	const uint8_t *data;
+	uint32_t len_bytes;
+	struct net_addr src;
+	struct net_addr dst;
+	uint8_t ecn; /* enum tcp_ecn_mark */
+};
+struct net_icmp;
+void rx_segment(struct engine *e, const struct rx_l4 *l4);
+void rx_icmp_error(struct engine *e, const struct net_icmp *icmp);
+
+/* rx6.c */
+void rx_ip6(struct engine *e, const struct net_packet *p);
+void engine_iface_refresh(struct engine *e);
+void engine_nd_tick(struct engine *e);
+void engine_nd_solicit(struct engine *e, const struct net_addr *target, const struct net_mac *dst);
 
 /* handover.c */
 uint16_t handover_owner(const struct engine *e, uint16_t lport);

@@ -25,13 +25,20 @@ static struct listener *find_exact(struct engine *e, const struct net_addr *addr
 	return NULL;
 }
 
-/* The listener for a segment's key: the one of that address, else the one of any address. */
+/* The listener for a segment's key: the one of that address, else the one of any address of its
+ * family, else the one of any address at all, unless that is for IPv6 only. */
 struct listener *listener_lookup(struct engine *e, const struct net_tuple *key)
 {
-	static const struct net_addr any;
+	static const struct net_addr any, any4 = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}};
 	struct listener *l = find_exact(e, &key->local, key->lport);
+	bool ip4 = net_addr_is_ip4(&key->local);
 
-	return l ? l : find_exact(e, &any, key->lport);
+	if (!l && ip4)
+		l = find_exact(e, &any4, key->lport);
+	if (l)
+		return l;
+	l = find_exact(e, &any, key->lport);
+	return l && l->desc.v6only && ip4 ? NULL : l;
 }
 
 struct listener *listener_by_handle(struct engine *e, struct proto_handle h)

@@ -1,4 +1,4 @@
-/* Frames in: from the port to ARP, ICMP or a flow.
+/* Frames in: from the port to ARP, ICMP or a flow. IPv6 goes on in rx6.c.
  *
  * Each layer validates its header once and hands a view to the next; whatever is wrong is
  * dropped there and counted under the layer's own reason.
@@ -62,9 +62,15 @@ static void rx_icmp(struct engine *e, const struct net_packet *p, const struct n
 		rx_echo(e, p, ip);
 		return;
 	}
+	rx_icmp_error(e, &icmp);
+}
+
+/* An error of either family about a segment of ours. */
+void rx_icmp_error(struct engine *e, const struct net_icmp *icmp)
+{
 	e->net_counters.icmp_errors_received++;
-	flow_icmp(e, &icmp.key, icmp.seq, icmp.error_errno,
-		icmp.kind == NET_ICMP_TOO_BIG ? icmp.mtu_bytes : 0);
+	flow_icmp(e, &icmp->key, icmp->seq, icmp->error_errno,
+		icmp->kind == NET_ICMP_TOO_BIG ? icmp->mtu_bytes : 0);
 }
 
 static void add_item(struct engine *e, struct rx_item *item)
@@ -75,27 +81,40 @@ static void add_item(struct engine *e, struct rx_item *item)
 	e->rx_count++;
 }
 
-static void rx_tcp(struct engine *e, const struct net_ip4 *ip)
+/* A TCP segment whose checksum is right: acted on with the rest of its burst. */
+void rx_segment(struct engine *e, const struct rx_l4 *l4)
 {
 	struct rx_item *item = &e->rx_items[e->rx_count];
 	struct tcp_segment *seg = &item->seg;
 	enum tcp_drop reason = TCP_DROP_NONE;
+
+	if (tcp_segment_parse(seg, l4->data, l4->len_bytes, &reason)) {
+		tcp_drop_count(&e->tcp_counters, reason);
+		return;
+	}
+	seg->ecn = l4->ecn;
+	seg->key.local = l4->dst;
+	seg->key.remote = l4->src;
+	seg->key.lport = (uint16_t)(l4->data[2] << 8 | l4->data[3]);
+	seg->key.rport = (uint16_t)(l4->data[0] << 8 | l4->data[1]);
+	add_item(e, item);
+}
+
+static void rx_tcp(struct engine *e, const struct net_ip4 *ip)
+{
 	enum net_drop why = net_ip4_tcp_check(ip);
 
 	if (why != NET_DROP_NONE) {
 		net_drop_count(&e->net_counters, why);
 		return;
 	}
-	if (tcp_segment_parse(seg, ip->l4, ip->l4_len_bytes, &reason)) {
-		tcp_drop_count(&e->tcp_counters, reason);
-		return;
-	}
-	seg->ecn = ip->tos & 3;
-	seg->key.local = net_addr_from_ip4(ip->dst_be);
-	seg->key.remote = net_addr_from_ip4(ip->src_be);
-	seg->key.lport = (uint16_t)(ip->l4[2] << 8 | ip->l4[3]);
-	seg->key.rport = (uint16_t)(ip->l4[0] << 8 | ip->l4[1]);
-	add_item(e, item);
+	rx_segment(e, &(struct rx_l4){
+			      .data = ip->l4,
+			      .len_bytes = ip->l4_len_bytes,
+			      .src = net_addr_from_ip4(ip->src_be),
+			      .dst = net_addr_from_ip4(ip->dst_be),
+			      .ecn = ip->tos & 3,
+		      });
 }
 
 static void rx_packet(struct engine *e, const struct nic_frame *f)
@@ -108,6 +127,10 @@ static void rx_packet(struct engine *e, const struct nic_frame *f)
 
 	if (why == NET_DROP_NONE && p.ethertype == NET_ETHERTYPE_ARP) {
 		rx_arp(e, &p);
+		return;
+	}
+	if (why == NET_DROP_NONE && p.ethertype == NET_ETHERTYPE_IP6) {
+		rx_ip6(e, &p);
 		return;
 	}
 	if (why == NET_DROP_NONE)

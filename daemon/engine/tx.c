@@ -9,7 +9,7 @@
 #include "internal.h"
 
 #include <net/arp.h>
-#include <net/ip4.h>
+#include <net/ip6.h>
 
 #include <errno.h>
 #include <string.h>
@@ -49,11 +49,16 @@ void engine_tx_frame(struct engine *e, const uint8_t *frame, size_t len)
 		e->counters.tx_no_buffer++;
 }
 
-static void send_arp_request(struct engine *e, uint32_t ip_be, const struct net_mac *dst)
+/* Asks for the MAC of addr, by ARP or ND; `dst` is the broadcast address or the MAC to confirm. */
+static void send_request(struct engine *e, const struct net_addr *addr, const struct net_mac *dst)
 {
 	uint8_t frame[NET_ARP_FRAME_LEN];
 
-	if (!net_arp_build_request(frame, e->cfg.iface, ip_be, dst))
+	if (!net_addr_is_ip4(addr)) {
+		engine_nd_solicit(e, addr, dst);
+		return;
+	}
+	if (!net_arp_build_request(frame, e->cfg.iface, net_addr_to_ip4(addr), dst))
 		return;
 	engine_tx_frame(e, frame, sizeof(frame));
 	e->net_counters.arp_requests_sent++;
@@ -65,7 +70,7 @@ void engine_neigh_tick(struct engine *e)
 	unsigned int n = net_neigh_tick(e->cfg.neigh, e->now_us, req, 64);
 
 	for (unsigned int i = 0; i < n; i++)
-		send_arp_request(e, req[i].ip_be, &req[i].dst);
+		send_request(e, &req[i].addr, &req[i].dst);
 }
 
 /* Tells the wire about our addresses, once, at the start. */
@@ -85,23 +90,23 @@ void engine_announce(struct engine *e)
 static enum net_neigh_result next_hop(
 	struct engine *e, const struct net_tuple *key, bool stranger, struct net_mac *mac)
 {
-	struct net_route route;
+	struct net_hop hop;
 	enum net_neigh_result r;
 	int rc;
 
-	if (net_route_lookup(e->cfg.iface, net_addr_to_ip4(&key->remote), &route)) {
+	if (net_route_find(e->cfg.iface, &key->remote, &hop)) {
 		e->net_counters.route_unreachable++;
 		return NET_NEIGH_FAILED;
 	}
-	r = net_neigh_lookup(e->cfg.neigh, route.next_hop_be, e->now_us, mac);
+	r = net_neigh_lookup(e->cfg.neigh, &hop.next_hop, e->now_us, mac);
 	if (r != NET_NEIGH_NEED_RESOLVE)
 		return r;
-	rc = stranger ? net_neigh_resolve_stranger(e->cfg.neigh, route.next_hop_be, e->now_us)
-		      : net_neigh_resolve(e->cfg.neigh, route.next_hop_be, e->now_us);
+	rc = stranger ? net_neigh_resolve_stranger(e->cfg.neigh, &hop.next_hop, e->now_us)
+		      : net_neigh_resolve(e->cfg.neigh, &hop.next_hop, e->now_us);
 	if (rc == -ENOBUFS)
 		e->net_counters.neigh_full++;
 	if (rc > 0)
-		send_arp_request(e, route.next_hop_be, &net_mac_broadcast);
+		send_request(e, &hop.next_hop, &net_mac_broadcast);
 	return rc < 0 ? NET_NEIGH_FAILED : NET_NEIGH_NEED_RESOLVE;
 }
 
@@ -128,24 +133,54 @@ static enum net_neigh_result remembered_hop(
 	return r;
 }
 
-/* Ethernet, IPv4 and TCP headers of one segment; returns their length. Checksums are left to
- * the port (nic.h). */
-static uint16_t build_headers(
-	struct engine *e, const struct tcp_out *out, const struct net_mac *dst, uint8_t *h)
+static void build_ip4(struct engine *e, const struct tcp_out *out, uint16_t l4_len, uint8_t *h)
 {
-	uint8_t *tcp = h + NET_ETH_HLEN + NET_IP4_HLEN;
-	uint16_t tcp_hlen = TCP_HLEN + out->opt_len;
 	struct net_ip4_out ip = {
 		.src_be = net_addr_to_ip4(&out->key.local),
 		.dst_be = net_addr_to_ip4(&out->key.remote),
-		.payload_len_bytes = (uint16_t)(tcp_hlen + out->len),
+		.payload_len_bytes = l4_len,
 		.id = e->ip_id++,
 		.proto = NET_PROTO_TCP,
 		.tos = out->ecn,
 	};
 
-	net_eth_build(h, dst, &e->cfg.iface->mac, NET_ETHERTYPE_IP4);
-	net_ip4_build_unsummed(h + NET_ETH_HLEN, &ip);
+	net_ip4_build_unsummed(h, &ip);
+}
+
+static void build_ip6(struct engine *e, const struct tcp_out *out, uint16_t l4_len, uint8_t *h)
+{
+	uint8_t hop_limit = e->cfg.iface->hop_limit6;
+	struct net_ip6_out ip = {
+		.src = &out->key.local,
+		.dst = &out->key.remote,
+		.payload_len_bytes = l4_len,
+		.proto = NET_PROTO_TCP,
+		.hop_limit = hop_limit ? hop_limit : NET_IP6_HOP_LIMIT,
+		.tclass = out->ecn,
+	};
+
+	net_ip6_build(h, &ip);
+}
+
+/* Ethernet, IP and TCP headers of one segment, the last at f->l4_offset. Checksums are left to
+ * the port (nic.h). */
+static void build_headers(struct engine *e, const struct tcp_out *out, const struct net_mac *dst,
+	uint8_t *h, struct nic_tx_frame *f)
+{
+	bool ip4 = net_addr_is_ip4(&out->key.remote);
+	uint16_t tcp_hlen = TCP_HLEN + out->opt_len;
+	uint16_t l4_len = (uint16_t)(tcp_hlen + out->len);
+	uint8_t *tcp;
+
+	f->l3_offset = NET_ETH_HLEN;
+	f->l4_offset = (uint16_t)(NET_ETH_HLEN + (ip4 ? NET_IP4_HLEN : NET_IP6_HLEN));
+	f->headers_len = f->l4_offset + tcp_hlen;
+	tcp = h + f->l4_offset;
+	net_eth_build(h, dst, &e->cfg.iface->mac, ip4 ? NET_ETHERTYPE_IP4 : NET_ETHERTYPE_IP6);
+	if (ip4)
+		build_ip4(e, out, l4_len, h + NET_ETH_HLEN);
+	else
+		build_ip6(e, out, l4_len, h + NET_ETH_HLEN);
 	put16(tcp, out->key.lport);
 	put16(tcp + 2, out->key.rport);
 	put32(tcp + 4, out->seq);
@@ -155,7 +190,6 @@ static uint16_t build_headers(
 	put16(tcp + 14, out->wnd);
 	put32(tcp + 16, 0);
 	memcpy(tcp + TCP_HLEN, out->opt, out->opt_len);
-	return (uint16_t)(NET_ETH_HLEN + NET_IP4_HLEN + tcp_hlen);
 }
 
 static void send_segment(
@@ -165,8 +199,6 @@ static void send_segment(
 	uint8_t headers[NIC_HEADERS_MAX];
 	struct nic_tx_frame f = {
 		.headers = headers,
-		.l3_offset = NET_ETH_HLEN,
-		.l4_offset = NET_ETH_HLEN + NET_IP4_HLEN,
 		.mss_bytes = out->len > out->mss_bytes ? out->mss_bytes : 0,
 		.payload_len = out->len,
 		.gather = gather,
@@ -179,7 +211,7 @@ static void send_segment(
 			return;
 		}
 	}
-	f.headers_len = build_headers(e, out, mac, headers);
+	build_headers(e, out, mac, headers, &f);
 	if (nic_tx(e->cfg.port, e->cfg.id, &f))
 		e->counters.tx_no_buffer++;
 	else

@@ -60,6 +60,32 @@ static inline bool net_addr_equal(const struct net_addr *a, const struct net_add
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
 }
 
+/* All zero: the unspecified address of IPv6, and nobody's name where an address is optional. */
+static inline bool net_addr_is_any(const struct net_addr *a)
+{
+	static const struct net_addr any;
+
+	return net_addr_equal(a, &any);
+}
+
+/* 0.0.0.0, mapped: any address of IPv4. */
+static inline bool net_addr_is_any4(const struct net_addr *a)
+{
+	return net_addr_is_ip4(a) && net_addr_to_ip4(a) == 0;
+}
+
+/* IPv6 multicast, ff00::/8 (RFC 4291 section 2.7). */
+static inline bool net_addr_is_group6(const struct net_addr *a)
+{
+	return a->b[0] == 0xff;
+}
+
+/* fe80::/10 (RFC 4291 section 2.5.6). */
+static inline bool net_addr_is_link_local6(const struct net_addr *a)
+{
+	return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+
 static inline bool net_mac_equal(const struct net_mac *a, const struct net_mac *b)
 {
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;

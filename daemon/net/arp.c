@@ -60,14 +60,14 @@ enum net_drop net_arp_input(struct net_neigh_table *t, const struct net_iface *i
 	const struct net_arp *arp, uint64_t now_us, bool *reply_due)
 {
 	bool for_us = net_iface_is_local(iface, arp->target_ip_be);
+	struct net_addr sender = net_addr_from_ip4(arp->sender_ip_be);
 
 	*reply_due = for_us && arp->op == NET_ARP_REQUEST;
 	if (arp->sender_ip_be == 0)
 		return for_us ? NET_DROP_NONE : NET_DROP_arp_not_ours;
 	if (!net_iface_on_link(iface, arp->sender_ip_be))
 		return NET_DROP_arp_off_link;
-	return net_neigh_update(
-		t, arp->sender_ip_be, &arp->sender_mac, source_of(arp, for_us), now_us);
+	return net_neigh_update(t, &sender, &arp->sender_mac, source_of(arp, for_us), now_us);
 }
 
 /* One end of the exchange; the padding is zeroed, nothing of ours leaks in it. */

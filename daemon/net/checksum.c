@@ -99,3 +99,14 @@ uint32_t net_checksum_copy(void *dst, const void *src, size_t len_bytes)
 {
 	return sum_bytes(0, dst, src, len_bytes);
 }
+
+uint32_t net_checksum_pseudo6(
+	const uint8_t *src16, const uint8_t *dst16, uint8_t proto, uint32_t len_bytes)
+{
+	uint8_t tail[8] = {(uint8_t)(len_bytes >> 24), (uint8_t)(len_bytes >> 16),
+		(uint8_t)(len_bytes >> 8), (uint8_t)len_bytes, 0, 0, 0, proto};
+	uint32_t sum = net_checksum_add(0, src16, 16);
+
+	sum = net_checksum_add(sum, dst16, 16);
+	return net_checksum_add(sum, tail, sizeof(tail));
+}

@@ -85,4 +85,8 @@ static inline uint32_t net_checksum_pseudo4(
 	return (uint32_t)((sum & 0xffffffff) + (sum >> 32));
 }
 
+/* The same for IPv6 (RFC 8200 section 8.1); `src16` and `dst16` as on the wire. */
+uint32_t net_checksum_pseudo6(
+	const uint8_t *src16, const uint8_t *dst16, uint8_t proto, uint32_t len_bytes);
+
 #endif

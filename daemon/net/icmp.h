@@ -15,9 +15,11 @@
 #include <stdint.h>
 
 enum net_icmp_kind {
-	NET_ICMP_ECHO,	  /* answer it */
-	NET_ICMP_ERROR,	  /* error_errno, for tcp_icmp_error() */
-	NET_ICMP_TOO_BIG, /* mtu_bytes, for tcp_icmp_too_big() */
+	NET_ICMP_ECHO,	    /* answer it */
+	NET_ICMP_ERROR,	    /* error_errno, for tcp_icmp_error() */
+	NET_ICMP_TOO_BIG,   /* mtu_bytes, for tcp_icmp_too_big() */
+	NET_ICMP_ND,	    /* of ICMPv6: nd.h goes on */
+	NET_ICMP_MLD_QUERY, /* of ICMPv6: report our groups */
 };
 
 struct net_icmp {
@@ -29,7 +31,8 @@ struct net_icmp {
 	struct net_tuple key;
 	uint32_t seq;
 	int error_errno;    /* positive; what Linux reports for type and code */
-	uint32_t mtu_bytes; /* TOO_BIG: at least NET_IP4_MTU_MIN, below the quoted packet */
+	uint32_t mtu_bytes; /* TOO_BIG: at least NET_IP4_MTU_MIN (NET_IP6_MTU_MIN), below the quoted
+			       packet */
 };
 
 /* Fills *icmp from a packet of protocol ICMP. Returns NET_DROP_NONE or the reason. */

@@ -83,24 +83,24 @@ static bool failed_lately(const struct neigh_entry *e, uint64_t now_us)
 /* A miss is confirmed under the lock: if a reader that a writer kept waiting took a neighbour
  * that is known for unknown, nothing would ever wake what it parked. */
 static struct neigh_slot *find_locked(
-	struct net_neigh_table *t, uint32_t ip_be, struct neigh_entry *e)
+	struct net_neigh_table *t, const struct net_addr *addr, struct neigh_entry *e)
 {
 	struct neigh_slot *s;
 
 	net_neigh_lock(t);
-	s = net_neigh_slot_find(t, ip_be, e);
+	s = net_neigh_slot_find(t, addr, e);
 	net_neigh_unlock(t);
 	return s;
 }
 
-enum net_neigh_result net_neigh_lookup(
-	struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us, struct net_mac *mac)
+enum net_neigh_result net_neigh_lookup(struct net_neigh_table *t, const struct net_addr *addr,
+	uint64_t now_us, struct net_mac *mac)
 {
 	struct neigh_entry e;
-	struct neigh_slot *s = net_neigh_slot_find(t, ip_be, &e);
+	struct neigh_slot *s = net_neigh_slot_find(t, addr, &e);
 
 	if (!s)
-		s = find_locked(t, ip_be, &e);
+		s = find_locked(t, addr, &e);
 	if (!s)
 		return NET_NEIGH_NEED_RESOLVE;
 	if (!neigh_usable(&e))
@@ -110,6 +110,13 @@ enum net_neigh_result net_neigh_lookup(
 	return NET_NEIGH_FOUND;
 }
 
+bool net_neigh_has_failed(struct net_neigh_table *t, const struct net_addr *addr, uint64_t now_us)
+{
+	struct neigh_entry e;
+
+	return net_neigh_slot_find(t, addr, &e) && failed_lately(&e, now_us);
+}
+
 /* Is the answer of net_neigh_resolve() already known from the entry? */
 static bool resolve_settled(const struct neigh_entry *e, uint64_t now_us, int *result)
 {
@@ -117,11 +124,11 @@ static bool resolve_settled(const struct neigh_entry *e, uint64_t now_us, int *r
 	return *result != 0 || e->state != NET_NEIGH_STATE_FAILED;
 }
 
-static int resolve_locked(
-	struct net_neigh_table *t, uint32_t ip_be, uint32_t incomplete_max, uint64_t now_us)
+static int resolve_locked(struct net_neigh_table *t, const struct net_addr *addr,
+	uint32_t incomplete_max, uint64_t now_us)
 {
 	struct neigh_entry e;
-	struct neigh_slot *s = net_neigh_slot_find(t, ip_be, &e);
+	struct neigh_slot *s = net_neigh_slot_find(t, addr, &e);
 	int result;
 
 	if (s && resolve_settled(&e, now_us, &result))
@@ -129,11 +136,11 @@ static int resolve_locked(
 	if (t->incomplete >= incomplete_max)
 		return -ENOBUFS;
 	if (!s)
-		s = net_neigh_slot_pick(t, ip_be, false, now_us);
+		s = net_neigh_slot_pick(t, addr, false, now_us);
 	if (!s)
 		return -ENOBUFS;
 	e = (struct neigh_entry){
-		.ip_be = ip_be,
+		.addr = *addr,
 		.state = NET_NEIGH_STATE_INCOMPLETE,
 		.requests = 1,
 		.since_us = now_us ? now_us : 1,
@@ -143,43 +150,70 @@ static int resolve_locked(
 	return 1;
 }
 
-static int resolve(
-	struct net_neigh_table *t, uint32_t ip_be, uint32_t incomplete_max, uint64_t now_us)
+static int resolve(struct net_neigh_table *t, const struct net_addr *addr, uint32_t incomplete_max,
+	uint64_t now_us)
 {
 	struct neigh_entry e;
 	int result;
 
-	if (ip_be == 0)
+	if (net_addr_is_any(addr))
 		return -EHOSTUNREACH;
-	if (net_neigh_slot_find(t, ip_be, &e) && resolve_settled(&e, now_us, &result))
+	if (net_neigh_slot_find(t, addr, &e) && resolve_settled(&e, now_us, &result))
 		return result;
 	net_neigh_lock(t);
-	result = resolve_locked(t, ip_be, incomplete_max, now_us);
+	result = resolve_locked(t, addr, incomplete_max, now_us);
 	net_neigh_unlock(t);
 	return result;
 }
 
-int net_neigh_resolve(struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us)
+int net_neigh_resolve(struct net_neigh_table *t, const struct net_addr *addr, uint64_t now_us)
 {
-	return resolve(t, ip_be, t->incomplete_max, now_us);
+	return resolve(t, addr, t->incomplete_max, now_us);
 }
 
-int net_neigh_resolve_stranger(struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us)
+int net_neigh_resolve_stranger(
+	struct net_neigh_table *t, const struct net_addr *addr, uint64_t now_us)
 {
-	return resolve(t, ip_be, t->incomplete_max / 2, now_us);
+	return resolve(t, addr, t->incomplete_max / 2, now_us);
 }
 
 /* -- learning -------------------------------------------------------------------------------- */
 
+/* Why news about an address that nobody asked for teaches nothing. */
+static enum net_drop unasked(const struct net_addr *addr, enum net_neigh_source source)
+{
+	bool reply = source == NET_NEIGH_FROM_REPLY || source == NET_NEIGH_FROM_WEAK_REPLY;
+
+	if (net_addr_is_ip4(addr))
+		return reply ? NET_DROP_arp_unsolicited : NET_DROP_arp_not_ours;
+	return reply ? NET_DROP_nd_unsolicited : NET_DROP_nd_not_ours;
+}
+
 /* Was there a request that this reply answers? */
 static bool is_solicited(const struct neigh_entry *e, enum net_neigh_source source)
 {
-	return source == NET_NEIGH_FROM_REPLY &&
+	return (source == NET_NEIGH_FROM_REPLY || source == NET_NEIGH_FROM_WEAK_REPLY) &&
 	       (e->state == NET_NEIGH_STATE_INCOMPLETE || e->state == NET_NEIGH_STATE_PROBE);
 }
 
+static bool is_weak(enum net_neigh_source source)
+{
+	return source == NET_NEIGH_FROM_WEAK_REPLY || source == NET_NEIGH_FROM_WEAK_OTHER;
+}
+
+/* Another MAC without Override: the one known stays, but is to be confirmed at the next use. */
+static enum net_drop doubt(struct neigh_entry *e, uint64_t now_us, bool *changed)
+{
+	if (e->state == NET_NEIGH_STATE_REACHABLE) {
+		e->state = NET_NEIGH_STATE_STALE;
+		e->since_us = now_us;
+		*changed = true;
+	}
+	return NET_DROP_neigh_weak;
+}
+
 /* What the news makes of an existing entry. Sets *changed. As in Linux with arp_accept=0: any
- * ARP packet may move an entry to another MAC, once a second; unlike there, only an answer to a
+ * packet may move an entry to another MAC, once a second; unlike there, only an answer to a
  * request confirms that the neighbour hears us (RFC 4861 section 7.2.5). */
 static enum net_drop learn(struct neigh_entry *e, const struct net_mac *mac,
 	enum net_neigh_source source, uint64_t now_us, bool *changed)
@@ -190,6 +224,8 @@ static enum net_drop learn(struct neigh_entry *e, const struct net_mac *mac,
 	*changed = false;
 	if (e->state == NET_NEIGH_STATE_STATIC)
 		return same ? NET_DROP_NONE : NET_DROP_neigh_static;
+	if (known && !same && is_weak(source))
+		return doubt(e, now_us, changed);
 	if (known && !same && neigh_age_us(now_us, e->changed_us) < NET_NEIGH_LOCK_US)
 		return NET_DROP_neigh_locked;
 	if (same && !is_solicited(e, source))
@@ -209,12 +245,12 @@ static enum net_drop learn(struct neigh_entry *e, const struct net_mac *mac,
 	return NET_DROP_NONE;
 }
 
-static enum net_drop make_learned(
-	struct net_neigh_table *t, uint32_t ip_be, const struct net_mac *mac, uint64_t now_us)
+static enum net_drop make_learned(struct net_neigh_table *t, const struct net_addr *addr,
+	const struct net_mac *mac, uint64_t now_us)
 {
-	struct neigh_slot *s = net_neigh_slot_pick(t, ip_be, true, now_us);
+	struct neigh_slot *s = net_neigh_slot_pick(t, addr, true, now_us);
 	struct neigh_entry e = {
-		.ip_be = ip_be,
+		.addr = *addr,
 		.mac = *mac,
 		.state = NET_NEIGH_STATE_STALE,
 		.learned = true,
@@ -228,56 +264,54 @@ static enum net_drop make_learned(
 	return NET_DROP_NONE;
 }
 
-static enum net_drop update_locked(struct net_neigh_table *t, uint32_t ip_be,
+static enum net_drop update_locked(struct net_neigh_table *t, const struct net_addr *addr,
 	const struct net_mac *mac, enum net_neigh_source source, uint64_t now_us)
 {
 	struct neigh_entry e;
-	struct neigh_slot *s = net_neigh_slot_find(t, ip_be, &e);
+	struct neigh_slot *s = net_neigh_slot_find(t, addr, &e);
 	enum net_drop why;
 	bool changed;
 
 	if (!s && source == NET_NEIGH_FROM_REQUEST)
-		return make_learned(t, ip_be, mac, now_us);
+		return make_learned(t, addr, mac, now_us);
 	if (!s)
-		return NET_DROP_arp_not_ours; /* it went since we looked */
+		return unasked(addr, source); /* it went since we looked */
 	why = learn(&e, mac, source, now_us, &changed);
 	if (changed)
 		net_neigh_slot_write(t, s, &e);
 	return why;
 }
 
-enum net_drop net_neigh_update(struct net_neigh_table *t, uint32_t ip_be, const struct net_mac *mac,
-	enum net_neigh_source source, uint64_t now_us)
+enum net_drop net_neigh_update(struct net_neigh_table *t, const struct net_addr *addr,
+	const struct net_mac *mac, enum net_neigh_source source, uint64_t now_us)
 {
 	struct neigh_entry e;
-	struct neigh_slot *s = net_neigh_slot_find(t, ip_be, &e);
+	struct neigh_slot *s = net_neigh_slot_find(t, addr, &e);
 	enum net_drop why = NET_DROP_NONE;
 	bool changed;
 
-	if (ip_be == 0)
+	if (net_addr_is_any(addr))
 		return NET_DROP_arp_bad_ip;
-	if (!s && source == NET_NEIGH_FROM_REPLY)
-		return NET_DROP_arp_unsolicited;
-	if (!s && source == NET_NEIGH_FROM_OTHER)
-		return NET_DROP_arp_not_ours;
+	if (!s && source != NET_NEIGH_FROM_REQUEST)
+		return unasked(addr, source);
 	if (s) {
 		why = learn(&e, mac, source, now_us, &changed);
 		if (!changed)
 			return why;
 	}
 	net_neigh_lock(t);
-	why = update_locked(t, ip_be, mac, source, now_us);
+	why = update_locked(t, addr, mac, source, now_us);
 	net_neigh_unlock(t);
 	return why;
 }
 
 /* -- the administrator ------------------------------------------------------------------------ */
 
-int net_neigh_set_static(
-	struct net_neigh_table *t, uint32_t ip_be, const struct net_mac *mac, uint64_t now_us)
+int net_neigh_set_static(struct net_neigh_table *t, const struct net_addr *addr,
+	const struct net_mac *mac, uint64_t now_us)
 {
 	struct neigh_entry old, e = {
-					.ip_be = ip_be,
+					.addr = *addr,
 					.mac = *mac,
 					.state = NET_NEIGH_STATE_STATIC,
 					.since_us = now_us,
@@ -285,26 +319,26 @@ int net_neigh_set_static(
 				};
 	struct neigh_slot *s;
 
-	if (ip_be == 0 || net_mac_is_group(mac) || net_mac_is_zero(mac))
+	if (net_addr_is_any(addr) || net_mac_is_group(mac) || net_mac_is_zero(mac))
 		return -EINVAL;
 	net_neigh_lock(t);
-	s = net_neigh_slot_find(t, ip_be, &old);
+	s = net_neigh_slot_find(t, addr, &old);
 	if (!s)
-		s = net_neigh_slot_pick(t, ip_be, false, now_us);
+		s = net_neigh_slot_pick(t, addr, false, now_us);
 	if (s)
 		net_neigh_slot_write(t, s, &e);
 	net_neigh_unlock(t);
 	return s ? 0 : -ENOBUFS;
 }
 
-int net_neigh_delete(struct net_neigh_table *t, uint32_t ip_be)
+int net_neigh_delete(struct net_neigh_table *t, const struct net_addr *addr)
 {
 	static const struct neigh_entry none;
 	struct neigh_entry e;
 	struct neigh_slot *s;
 
 	net_neigh_lock(t);
-	s = net_neigh_slot_find(t, ip_be, &e);
+	s = net_neigh_slot_find(t, addr, &e);
 	if (s)
 		net_neigh_slot_write(t, s, &none);
 	net_neigh_unlock(t);
@@ -387,7 +421,7 @@ static struct net_neigh_request request_for(const struct neigh_entry *e)
 	bool unicast = e->state == NET_NEIGH_STATE_PROBE && e->requests <= NET_NEIGH_REQUESTS_MAX;
 
 	return (struct net_neigh_request){
-		.ip_be = e->ip_be,
+		.addr = e->addr,
 		.dst = unicast ? e->mac : net_mac_broadcast,
 	};
 }
@@ -438,7 +472,7 @@ bool net_neigh_next(const struct net_neigh_table *t, uint32_t *cursor, struct ne
 		if (!net_neigh_slot_read(s, &e))
 			continue;
 		*info = (struct net_neigh_info){
-			.ip_be = e.ip_be,
+			.addr = e.addr,
 			.mac = e.mac,
 			.state = (enum net_neigh_state)e.state,
 			.used_us = neigh_used_us(s),

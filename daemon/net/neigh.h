@@ -1,8 +1,9 @@
-/* The neighbour table: which MAC address an on-link IPv4 address has.
+/* The neighbour table: which MAC address an on-link address has, IPv4 (by ARP) or IPv6 (by ND).
  *
  * One table serves all engines. Lookups take no lock; writers (ARP input, resolve, tick,
  * mtcpctl) are rare and serialised by a spinlock inside the table. Life of an entry, after
- * RFC 1122 section 2.3.2.1 and, for the states, RFC 4861 section 7.3.2:
+ * RFC 1122 section 2.3.2.1 and, for the states, RFC 4861 section 7.3.2 (a "request" is an ARP
+ * request or a neighbour solicitation, a "reply" an ARP reply or an advertisement):
  *
  *	(none) --resolve--> INCOMPLETE --reply--> REACHABLE --30 s--> STALE --used--> PROBE
  *	                        |                     ^                 ^               |
@@ -76,17 +77,21 @@ struct net_neigh_table *net_neigh_init(void *mem, uint32_t capacity, uint64_t ha
 
 /* Looks up, and notes the use. Any thread. A hit is lock-free and bounded; a miss is confirmed
  * under the lock. */
-enum net_neigh_result net_neigh_lookup(
-	struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us, struct net_mac *mac);
+enum net_neigh_result net_neigh_lookup(struct net_neigh_table *t, const struct net_addr *addr,
+	uint64_t now_us, struct net_mac *mac);
 
 /* Starts resolving. Any thread. Returns 1: the caller shall broadcast a request now (later
  * ones come from net_neigh_tick()); 0: under way, or usable by now. Errors: -ENOBUFS, no
  * room or too many incomplete entries; -EHOSTUNREACH, failed lately. */
-int net_neigh_resolve(struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us);
+int net_neigh_resolve(struct net_neigh_table *t, const struct net_addr *addr, uint64_t now_us);
 
 /* The same for what only answers a stranger: a SYN|ACK or a RST. Gives up (-ENOBUFS) earlier, so
  * that a flood from invented on-link addresses leaves room for connections of our own. */
-int net_neigh_resolve_stranger(struct net_neigh_table *t, uint32_t ip_be, uint64_t now_us);
+int net_neigh_resolve_stranger(
+	struct net_neigh_table *t, const struct net_addr *addr, uint64_t now_us);
+
+/* Did the neighbour not answer lately? Notes no use. Any thread. */
+bool net_neigh_has_failed(struct net_neigh_table *t, const struct net_addr *addr, uint64_t now_us);
 
 /* Changes whenever an entry becomes usable, changes its MAC, fails or goes. A MAC remembered
  * from a lookup is good as long as the generation read before that lookup stands, but look
@@ -95,28 +100,33 @@ uint64_t net_neigh_generation(const struct net_neigh_table *t);
 
 /* How we came to hear of a MAC. */
 enum net_neigh_source {
-	NET_NEIGH_FROM_REPLY,	/* an ARP reply sent to us */
+	NET_NEIGH_FROM_REPLY,	/* an ARP reply sent to us; a solicited advertisement */
 	NET_NEIGH_FROM_REQUEST, /* a request for an address of ours: may make an entry */
-	NET_NEIGH_FROM_OTHER,	/* gratuitous or overheard */
+	NET_NEIGH_FROM_OTHER,	/* gratuitous, overheard, unsolicited */
+	/* Advertisements without the Override flag (RFC 4861 section 7.2.5): another MAC than the
+	 * one known only casts doubt on it. */
+	NET_NEIGH_FROM_WEAK_REPLY,
+	NET_NEIGH_FROM_WEAK_OTHER,
 };
 
-/* A host said that ip has this MAC; both were validated. Any thread. Only a reply that was
- * asked for makes an entry REACHABLE. Returns NET_DROP_NONE, or NET_DROP_neigh_* or
- * NET_DROP_arp_unsolicited, arp_not_ours if nothing was learned from it. */
-enum net_drop net_neigh_update(struct net_neigh_table *t, uint32_t ip_be, const struct net_mac *mac,
-	enum net_neigh_source source, uint64_t now_us);
+/* A host said that addr has this MAC; both were validated. Any thread. Only a reply that was
+ * asked for makes an entry REACHABLE. Returns NET_DROP_NONE, or NET_DROP_neigh_*, or
+ * NET_DROP_arp_* (nd_* for IPv6) _unsolicited or _not_ours if nothing was learned from it. */
+enum net_drop net_neigh_update(struct net_neigh_table *t, const struct net_addr *addr,
+	const struct net_mac *mac, enum net_neigh_source source, uint64_t now_us);
 
 /* Sets an entry that no packet can change or evict. -ENOBUFS if there is no room. */
-int net_neigh_set_static(
-	struct net_neigh_table *t, uint32_t ip_be, const struct net_mac *mac, uint64_t now_us);
+int net_neigh_set_static(struct net_neigh_table *t, const struct net_addr *addr,
+	const struct net_mac *mac, uint64_t now_us);
 
 /* Removes an entry of any kind. -ENOENT if there is none. */
-int net_neigh_delete(struct net_neigh_table *t, uint32_t ip_be);
+int net_neigh_delete(struct net_neigh_table *t, const struct net_addr *addr);
 
-/* An ARP request that is due. */
+/* A request that is due, by ARP or ND. */
 struct net_neigh_request {
-	uint32_t ip_be;
-	struct net_mac dst; /* broadcast, or the MAC to be confirmed */
+	struct net_addr addr;
+	struct net_mac
+		dst; /* broadcast (for ND: the solicited-node group), or the MAC to be confirmed */
 };
 
 /* Lets time pass: expires, and fills `out` with the requests to send now; returns how many,
@@ -127,7 +137,7 @@ unsigned int net_neigh_tick(struct net_neigh_table *t, uint64_t now_us,
 
 /* What mtcpctl shows. Ages are in microseconds before now. */
 struct net_neigh_info {
-	uint32_t ip_be;
+	struct net_addr addr;
 	struct net_mac mac; /* zero when not known */
 	enum net_neigh_state state;
 	uint64_t used_us;    /* when last looked up; 0: never */

@@ -1,24 +1,18 @@
 #include "neigh_slots.h"
 
-#include <sched.h>
+#include <net/lock.h>
 
 /* -- lock ---------------------------------------------------------------------------------- */
 
-/* Held for one window's scan and one store at most. A holder that lost its core is given time
- * to run rather than waited for. */
+/* Held for one window's scan and one store at most. */
 void net_neigh_lock(struct net_neigh_table *t)
 {
-	unsigned int spins = 0;
-
-	/* pairs with the release in net_neigh_unlock() */
-	while (atomic_exchange_explicit(&t->lock, 1, memory_order_acquire) != 0)
-		if (++spins % 64 == 0)
-			sched_yield();
+	net_lock(&t->lock);
 }
 
 void net_neigh_unlock(struct net_neigh_table *t)
 {
-	atomic_store_explicit(&t->lock, 0, memory_order_release);
+	net_unlock(&t->lock);
 }
 
 /* -- packing ------------------------------------------------------------------------------- */
@@ -49,16 +43,19 @@ bool net_neigh_slot_read(const struct neigh_slot *s, struct neigh_entry *e)
 	for (unsigned int i = 0; i < NEIGH_READ_TRIES; i++) {
 		/* pairs with the final release in store() */
 		uint32_t seq = atomic_load_explicit(&s->seq, memory_order_acquire);
+		uint64_t addr[2];
 
 		if (seq & 1)
 			continue;
 		/* each pairs with the release of its field in store(): see the head */
-		e->ip_be = atomic_load_explicit(&s->ip_be, memory_order_acquire);
+		addr[0] = atomic_load_explicit(&s->addr[0], memory_order_acquire);
+		addr[1] = atomic_load_explicit(&s->addr[1], memory_order_acquire);
+		memcpy(e->addr.b, addr, sizeof(addr));
 		unpack(e, atomic_load_explicit(&s->word, memory_order_acquire));
 		e->since_us = atomic_load_explicit(&s->since_us, memory_order_acquire);
 		e->changed_us = atomic_load_explicit(&s->changed_us, memory_order_acquire);
 		if (atomic_load_explicit(&s->seq, memory_order_relaxed) == seq)
-			return e->ip_be != 0;
+			return (addr[0] | addr[1]) != 0;
 	}
 	return false;
 }
@@ -66,10 +63,13 @@ bool net_neigh_slot_read(const struct neigh_slot *s, struct neigh_entry *e)
 static void store(struct neigh_slot *s, const struct neigh_entry *e)
 {
 	uint32_t seq = atomic_load_explicit(&s->seq, memory_order_relaxed);
+	uint64_t addr[2];
 
+	memcpy(addr, e->addr.b, sizeof(addr));
 	assert((seq & 1) == 0);
 	atomic_store_explicit(&s->seq, seq + 1, memory_order_relaxed);
-	atomic_store_explicit(&s->ip_be, e->ip_be, memory_order_release);
+	atomic_store_explicit(&s->addr[0], addr[0], memory_order_release);
+	atomic_store_explicit(&s->addr[1], addr[1], memory_order_release);
 	atomic_store_explicit(&s->word, pack(e), memory_order_release);
 	atomic_store_explicit(&s->since_us, e->since_us, memory_order_release);
 	atomic_store_explicit(&s->changed_us, e->changed_us, memory_order_release);
@@ -91,11 +91,11 @@ static void account(struct net_neigh_table *t, const struct neigh_entry *e, uint
  * nobody's news: a flood cannot make engines look again. */
 static bool is_news(const struct neigh_entry *from, const struct neigh_entry *to, bool used)
 {
-	if (to->ip_be && to->state == NET_NEIGH_STATE_STATIC)
+	if (!net_addr_is_any(&to->addr) && to->state == NET_NEIGH_STATE_STATIC)
 		return true;
-	if (!from->ip_be || !used)
+	if (net_addr_is_any(&from->addr) || !used)
 		return false;
-	return from->ip_be != to->ip_be || neigh_usable(from) != neigh_usable(to) ||
+	return !net_addr_equal(&from->addr, &to->addr) || neigh_usable(from) != neigh_usable(to) ||
 	       !net_mac_equal(&from->mac, &to->mac) ||
 	       (to->state == NET_NEIGH_STATE_FAILED && from->state != to->state);
 }
@@ -109,13 +109,13 @@ void net_neigh_slot_write(
 	if (net_neigh_slot_read(s, &old))
 		account(t, &old, (uint32_t)-1);
 	news = is_news(&old, e, neigh_used_us(s) != 0);
-	if (old.ip_be != e->ip_be) {
+	if (!net_addr_equal(&old.addr, &e->addr)) {
 		bool wanted = e->state == NET_NEIGH_STATE_INCOMPLETE;
 
 		atomic_store_explicit(&s->used_us, wanted ? e->since_us : 0, memory_order_relaxed);
 	}
 	store(s, e);
-	if (e->ip_be)
+	if (!net_addr_is_any(&e->addr))
 		account(t, e, 1);
 	/* pairs with the acquire in net_neigh_generation(): who sees it finds the entry */
 	if (news)
@@ -124,14 +124,31 @@ void net_neigh_slot_write(
 
 /* -- searching ----------------------------------------------------------------------------- */
 
-/* The finaliser of MurmurHash3 over the keyed address. */
-static uint32_t hash(const struct net_neigh_table *t, uint32_t ip_be)
+/* The finaliser of MurmurHash3. */
+static uint64_t mix(uint64_t h)
 {
-	uint64_t h = ip_be ^ t->hash_key;
-
 	h = (h ^ h >> 33) * 0xff51afd7ed558ccdull;
 	h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53ull;
-	return (uint32_t)(h ^ h >> 33);
+	return h ^ h >> 33;
+}
+
+/* Both halves of the address pass the mixer on their own, the second after the keyed first:
+ * no two addresses can be chosen to cancel each other without the key. */
+static uint32_t hash(const struct net_neigh_table *t, const struct net_addr *addr)
+{
+	uint64_t half[2];
+
+	memcpy(half, addr->b, sizeof(half));
+	return (uint32_t)mix(mix(half[0] ^ t->hash_key) ^ half[1]);
+}
+
+static bool slot_has(const struct neigh_slot *s, const struct net_addr *addr)
+{
+	uint64_t half[2];
+
+	memcpy(half, addr->b, sizeof(half));
+	return atomic_load_explicit(&s->addr[1], memory_order_relaxed) == half[1] &&
+	       atomic_load_explicit(&s->addr[0], memory_order_relaxed) == half[0];
 }
 
 static struct neigh_slot *window_slot(struct net_neigh_table *t, uint32_t start, uint32_t i)
@@ -140,18 +157,18 @@ static struct neigh_slot *window_slot(struct net_neigh_table *t, uint32_t start,
 }
 
 struct neigh_slot *net_neigh_slot_find(
-	struct net_neigh_table *t, uint32_t ip_be, struct neigh_entry *e)
+	struct net_neigh_table *t, const struct net_addr *addr, struct neigh_entry *e)
 {
-	uint32_t start = hash(t, ip_be);
+	uint32_t start = hash(t, addr);
 
-	if (ip_be == 0)
+	if (net_addr_is_any(addr))
 		return NULL;
 	for (uint32_t i = 0; i < NEIGH_WINDOW; i++) {
 		struct neigh_slot *s = window_slot(t, start, i);
 
-		if (atomic_load_explicit(&s->ip_be, memory_order_relaxed) != ip_be)
+		if (!slot_has(s, addr))
 			continue;
-		if (net_neigh_slot_read(s, e) && e->ip_be == ip_be)
+		if (net_neigh_slot_read(s, e) && net_addr_equal(&e->addr, addr))
 			return s;
 	}
 	return NULL;
@@ -202,16 +219,17 @@ static struct neigh_slot *pick_victim(
 }
 
 struct neigh_slot *net_neigh_slot_pick(
-	struct net_neigh_table *t, uint32_t ip_be, bool learned, uint64_t now_us)
+	struct net_neigh_table *t, const struct net_addr *addr, bool learned, uint64_t now_us)
 {
 	bool room = t->count < t->capacity && !(learned && t->learned >= t->learned_max);
-	uint32_t start = hash(t, ip_be);
+	static const struct net_addr none;
+	uint32_t start = hash(t, addr);
 
-	assert(ip_be != 0);
+	assert(!net_addr_is_any(addr));
 	for (uint32_t i = 0; room && i < NEIGH_WINDOW; i++) {
 		struct neigh_slot *s = window_slot(t, start, i);
 
-		if (atomic_load_explicit(&s->ip_be, memory_order_relaxed) == 0)
+		if (slot_has(s, &none))
 			return s;
 	}
 	return pick_victim(t, start, learned ? WORTH_FAILED : WORTH_KEEPING, now_us);

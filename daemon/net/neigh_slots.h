@@ -27,9 +27,9 @@ enum {
 	NEIGH_EVICT_US = 60000000, /* a STALE entry unused that long may go when room is needed */
 };
 
-/* The value of an entry. ip_be 0: none. */
+/* The value of an entry. addr all zero: none. */
 struct neigh_entry {
-	uint32_t ip_be;
+	struct net_addr addr;
 	struct net_mac mac;
 	uint8_t state;	     /* enum net_neigh_state */
 	uint8_t requests;    /* sent in INCOMPLETE or PROBE */
@@ -40,7 +40,7 @@ struct neigh_entry {
 
 struct neigh_slot {
 	_Alignas(NET_NEIGH_ALIGN) _Atomic uint32_t seq;
-	_Atomic uint32_t ip_be;
+	_Atomic uint64_t addr[2]; /* as in memory */
 	_Atomic uint64_t word; /* mac, state, requests, learned */
 	_Atomic uint64_t since_us;
 	_Atomic uint64_t changed_us;
@@ -75,15 +75,15 @@ bool net_neigh_slot_read(const struct neigh_slot *s, struct neigh_entry *e);
 
 /* The slot of an address and its value, or NULL. */
 struct neigh_slot *net_neigh_slot_find(
-	struct net_neigh_table *t, uint32_t ip_be, struct neigh_entry *e);
+	struct net_neigh_table *t, const struct net_addr *addr, struct neigh_entry *e);
 
-/* A slot to put ip into; NULL if there is none. It may hold another entry, the least
+/* A slot to put addr into; NULL if there is none. It may hold another entry, the least
  * valuable of its window, which the write replaces. With `learned`, only unused learned
  * entries are given up, and no more than learned_max of them exist. Under the lock. */
 struct neigh_slot *net_neigh_slot_pick(
-	struct net_neigh_table *t, uint32_t ip_be, bool learned, uint64_t now_us);
+	struct net_neigh_table *t, const struct net_addr *addr, bool learned, uint64_t now_us);
 
-/* Stores a value; e->ip_be 0 frees the slot. Under the lock. */
+/* Stores a value; e->addr all zero frees the slot. Under the lock. */
 void net_neigh_slot_write(
 	struct net_neigh_table *t, struct neigh_slot *s, const struct neigh_entry *e);
 

@@ -9,7 +9,7 @@ static enum net_drop check_addresses(const struct net_packet *p, const struct ne
 {
 	if (net_mac_is_group(&p->src))
 		return NET_DROP_eth_bad_source;
-	if (p->broadcast || net_mac_equal(&p->dst, our_mac))
+	if (p->broadcast || p->multicast || net_mac_equal(&p->dst, our_mac))
 		return NET_DROP_NONE;
 	return net_mac_is_group(&p->dst) ? NET_DROP_eth_multicast : NET_DROP_eth_not_ours;
 }
@@ -18,6 +18,7 @@ static enum net_drop check_ethertype(uint16_t ethertype)
 {
 	switch (ethertype) {
 	case NET_ETHERTYPE_IP4:
+	case NET_ETHERTYPE_IP6:
 	case NET_ETHERTYPE_ARP:
 		return NET_DROP_NONE;
 	case NET_ETHERTYPE_VLAN:
@@ -44,6 +45,8 @@ enum net_drop net_packet_parse(struct net_packet *p, const uint8_t *frame, size_
 	p->ethertype = net_get16(frame + 12);
 	p->rx_flags = rx_flags;
 	p->broadcast = net_mac_equal(&p->dst, &net_mac_broadcast);
+	p->multicast =
+		p->ethertype == NET_ETHERTYPE_IP6 && p->dst.b[0] == 0x33 && p->dst.b[1] == 0x33;
 
 	why = check_addresses(p, our_mac);
 	if (why != NET_DROP_NONE)

@@ -2,12 +2,13 @@
  *
  * The frame is one contiguous byte range that belongs to the caller and outlives every view
  * on it. net_packet_parse() decides whether the frame is for us at all, and leaves a view
- * of what the link layer carried; ip4.h and arp.h go on from there. Nothing here copies
+ * of what the link layer carried; ip4.h, ip6.h and arp.h go on from there. Nothing here copies
  * payload. Padding behind a short packet is still part of l3 here: only the length field of
  * the network layer tells it.
  *
- * Accepted are untagged frames to our MAC or to broadcast, from a unicast source. A VLAN tag
- * is recognised and the frame dropped: no VLAN can be configured yet, and passing it as
+ * Accepted are untagged frames to our MAC or to broadcast, and IPv6 frames to a multicast MAC of
+ * RFC 2464 section 7 (whether we are a member is decided by ip6.h), from a unicast source. A VLAN
+ * tag is recognised and the frame dropped: no VLAN can be configured yet, and passing it as
  * untagged would let a host leap between VLANs.
  */
 #ifndef NET_PACKET_H
@@ -44,9 +45,10 @@ struct net_packet {
 	uint32_t l3_len_bytes; /* padding included */
 	struct net_mac dst;
 	struct net_mac src;
-	uint16_t ethertype; /* host order: ARP or IPv4 */
+	uint16_t ethertype; /* host order: ARP, IPv4 or IPv6 */
 	uint8_t rx_flags;   /* enum net_rx_flag */
 	bool broadcast;	    /* sent to ff:ff:ff:ff:ff:ff */
+	bool multicast;	    /* sent to 33:33:..., and of IPv6 */
 };
 
 extern const struct net_mac net_mac_broadcast;

@@ -114,3 +114,32 @@ int net_route_lookup(const struct net_iface *iface, uint32_t dst_be, struct net_
 	*route = (struct net_route){.next_hop_be = hop_be, .src_be = px->ip_be};
 	return 0;
 }
+
+int net_route_find(const struct net_iface *iface, const struct net_addr *dst, struct net_hop *hop)
+{
+	struct net_route route;
+	int rc;
+
+	if (!net_addr_is_ip4(dst))
+		return net_route_lookup6(iface, dst, hop);
+	rc = net_route_lookup(iface, net_addr_to_ip4(dst), &route);
+	if (rc)
+		return rc;
+	hop->next_hop = net_addr_from_ip4(route.next_hop_be);
+	hop->src = net_addr_from_ip4(route.src_be);
+	return 0;
+}
+
+bool net_iface_has(const struct net_iface *iface, const struct net_addr *addr)
+{
+	if (net_addr_is_ip4(addr))
+		return net_iface_is_local(iface, net_addr_to_ip4(addr));
+	return net_iface_is_local6(iface, addr);
+}
+
+uint32_t net_iface_mtu(const struct net_iface *iface, const struct net_addr *addr)
+{
+	if (!net_addr_is_ip4(addr) && iface->mtu6_bytes)
+		return iface->mtu6_bytes;
+	return iface->mtu_bytes;
+}

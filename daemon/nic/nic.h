@@ -20,7 +20,7 @@ enum {
 
 enum nic_checksum {
 	NIC_CHECKSUM_UNKNOWN, /* software must look */
-	NIC_CHECKSUM_GOOD,    /* the port has verified IP and TCP */
+	NIC_CHECKSUM_GOOD,    /* the port has verified IP (IPv4's header) and TCP */
 };
 
 /* A received frame, contiguous. Valid until nic_rx_release(). */
@@ -32,8 +32,8 @@ struct nic_frame {
 };
 
 /* A frame to send: headers, then the gathered payload. The payload is copied (or attached)
- * before nic_tx() returns. Header checksum fields are zero on entry; nic fills the IPv4 and
- * TCP checksums, by the port where it offers that, else in software while it copies. */
+ * before nic_tx() returns. Header checksum fields are zero on entry; nic fills the IPv4
+ * header and TCP checksums, by the port where it offers that, else in software while it copies. */
 struct nic_gather {
 	const uint8_t *data;
 	uint32_t len_bytes;

@@ -68,6 +68,8 @@ static int start(struct nic_port *port, const struct nic_port_config *cfg,
 		return err;
 	}
 	port->started = true;
+	/* IPv6 lives by multicast; a port that cannot be told so passes it anyway, or has none. */
+	(void)rte_eth_allmulticast_enable(port->id);
 	port->mbufs_ring = mbufs_in_rings(port);
 	if (port->rx_interrupt)
 		nic_wake_setup(port);

@@ -12,6 +12,12 @@
 #include <net/checksum.h>
 #include <string.h>
 
+/* IPv6 has no header checksum: nothing to sum. */
+static bool is_ip6(const uint8_t *frame, uint32_t len_bytes)
+{
+	return len_bytes >= 14 + 40 && frame[12] == 0x86 && frame[13] == 0xdd;
+}
+
 static bool ip4_header_is_good(const uint8_t *frame, uint32_t len_bytes)
 {
 	const uint8_t *ip = frame + 14;
@@ -36,7 +42,8 @@ static bool judge_checksum(const struct rte_mbuf *m, struct nic_frame *frame)
 	frame->checksum = NIC_CHECKSUM_UNKNOWN;
 	if (ip == RTE_MBUF_F_RX_IP_CKSUM_BAD || l4 == RTE_MBUF_F_RX_L4_CKSUM_BAD)
 		return false;
-	if (l4_good && (ip_good || ip4_header_is_good(frame->data, frame->len_bytes)))
+	if (l4_good && (ip_good || is_ip6(frame->data, frame->len_bytes) ||
+			       ip4_header_is_good(frame->data, frame->len_bytes)))
 		frame->checksum = NIC_CHECKSUM_GOOD;
 	return true;
 }

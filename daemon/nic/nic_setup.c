@@ -20,7 +20,8 @@ static const uint64_t tx_checksum_offloads =
 static const uint64_t tx_tso_offloads = RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 static const uint64_t rx_wanted_offloads =
 	RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
-static const uint64_t rss_wanted = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_IPV4;
+static const uint64_t rss_wanted = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_IPV4 |
+				   RTE_ETH_RSS_NONFRAG_IPV6_TCP | RTE_ETH_RSS_IPV6;
 
 /* Whole pages for jumbo frames: net_af_packet makes its ring of slots of this size. */
 uint32_t nic_data_room(uint16_t mtu_bytes)

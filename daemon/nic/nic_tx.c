@@ -4,7 +4,7 @@
  * copied unless the port sums. A payload longer than mss_bytes is cut by the port (TSO), with
  * the mbufs chained, or here, frame by frame with the headers adjusted as RFC 9293 wants: the
  * sequence number moves on, FIN and PSH belong to the last frame, CWR to the first, and
- * every frame has an IPv4 identification of its own.
+ * every IPv4 frame has an identification of its own.
  *
  * Built frames are kept in the queue until the port takes them. What it does not take stays
  * for the next flush, unless it has taken nothing for NIC_TX_STALL_US: then they are dropped, so
@@ -21,6 +21,7 @@
 enum {
 	TCP_HEADER_MIN = 20,
 	IP4_HEADER_MIN = 20,
+	IP6_HEADER = 40,
 	TCP_FLAG_FIN = 0x01,
 	TCP_FLAG_PSH = 0x08,
 	TCP_FLAG_CWR = 0x80,
@@ -55,6 +56,12 @@ static uint16_t get16(const uint8_t *at)
 static uint32_t get32(const uint8_t *at)
 {
 	return (uint32_t)get16(at) << 16 | get16(at + 2);
+}
+
+/* By the version field of the IP header that the engine has built. */
+static bool is_ip6(const struct nic_tx_frame *f)
+{
+	return f->headers[f->l3_offset] >> 4 == 6;
 }
 
 /* Copies len bytes of payload to `to`. The list holds that many: nic_tx() checked. */
@@ -111,8 +118,9 @@ static void request_offload(
 {
 	m->l2_len = f->l3_offset;
 	m->l3_len = (uint16_t)(f->l4_offset - f->l3_offset) & 0x1ff;
-	m->ol_flags |= RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_TCP_CKSUM;
-	if (port->tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM)
+	m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+	m->ol_flags |= is_ip6(f) ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4;
+	if (!is_ip6(f) && port->tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM)
 		m->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
 	if (f->mss_bytes == 0 || f->payload_len <= f->mss_bytes)
 		return;
@@ -125,12 +133,14 @@ static uint32_t pseudo_sum(const uint8_t *ip, uint32_t l4_len)
 {
 	uint32_t src_be, dst_be;
 
+	if (ip[0] >> 4 == 6)
+		return net_checksum_pseudo6(ip + 8, ip + 24, 6, l4_len);
 	memcpy(&src_be, ip + 12, 4);
 	memcpy(&dst_be, ip + 16, 4);
 	return net_checksum_pseudo4(src_be, dst_be, 6, l4_len);
 }
 
-/* Fills the IPv4 and TCP checksums that the port does not. `l4_len`: TCP header and payload;
+/* Fills the IPv4 header and TCP checksums that the port does not. `l4_len`: TCP header and payload;
  * `payload_sum`: of the payload, when summed. */
 static void fill_checksums(const struct nic_port *port, uint8_t *headers,
 	const struct nic_tx_frame *f, uint32_t l4_len, uint32_t payload_sum)
@@ -154,6 +164,8 @@ static void fill_checksums(const struct nic_port *port, uint8_t *headers,
 		if (port->tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM)
 			return;
 	}
+	if (is_ip6(f)) /* has no header checksum */
+		return;
 	check = net_checksum_fold(ip[0] == 0x45 ? net_checksum_add_ip4(0, ip)
 						: net_checksum_add(0, ip, (ip[0] & 15u) * 4));
 	memcpy(ip + 10, &check, 2);
@@ -198,6 +210,7 @@ static bool frame_is_sound(const struct nic_port *port, const struct nic_tx_fram
 {
 	uint32_t longest = port->caps.mtu_bytes + NIC_ETH_OVERHEAD;
 	bool cut = f->mss_bytes != 0 && f->payload_len > f->mss_bytes;
+	uint16_t ip_header;
 
 	if (f->headers_len == 0 || f->headers_len > NIC_HEADERS_MAX || !gather_is_sound(f))
 		return false;
@@ -205,11 +218,14 @@ static bool frame_is_sound(const struct nic_port *port, const struct nic_tx_fram
 		return false;
 	if (f->l3_offset == 0)
 		return f->l4_offset == 0 && !cut;
-	if (f->l3_offset + IP4_HEADER_MIN > f->headers_len)
+	if (f->l3_offset >= f->headers_len)
+		return false;
+	ip_header = is_ip6(f) ? IP6_HEADER : IP4_HEADER_MIN;
+	if (f->l3_offset + ip_header > f->headers_len)
 		return false;
 	if (f->l4_offset == 0)
 		return !cut;
-	return f->l4_offset >= f->l3_offset + IP4_HEADER_MIN &&
+	return f->l4_offset >= f->l3_offset + ip_header &&
 	       f->l4_offset + TCP_HEADER_MIN <= f->headers_len;
 }
 
@@ -235,8 +251,12 @@ static void adjust_headers(
 	uint8_t *ip = headers + f->l3_offset, *tcp = headers + f->l4_offset;
 
 	memcpy(headers, f->headers, f->headers_len);
-	put16(ip + 2, (uint16_t)(f->headers_len - f->l3_offset + len));
-	put16(ip + 4, (uint16_t)(get16(ip + 4) + number));
+	if (is_ip6(f)) {
+		put16(ip + 4, (uint16_t)(f->headers_len - f->l3_offset - IP6_HEADER + len));
+	} else {
+		put16(ip + 2, (uint16_t)(f->headers_len - f->l3_offset + len));
+		put16(ip + 4, (uint16_t)(get16(ip + 4) + number));
+	}
 	put32(tcp + 4, get32(tcp + 4) + off);
 	if (off > 0)
 		tcp[13] &= (uint8_t)~TCP_FLAG_CWR;

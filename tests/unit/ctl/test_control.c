@@ -297,6 +297,7 @@ static void test_control_counters_are_summed_and_explained(void **state)
 
 static void test_control_other_commands_tell_what_there_is(void **state)
 {
+	const struct net_addr neighbour = net_addr_from_ip4(inet_addr("192.0.2.1"));
 	const struct net_mac mac = {{2, 0, 0, 0, 0, 9}};
 	union proto_msg m = client_msg(PROTO_MSG_LISTEN);
 	json_t *items, *last;
@@ -309,8 +310,7 @@ static void test_control_other_commands_tell_what_there_is(void **state)
 	m.name.port = 8080;
 	m.name.backlog = 9;
 	assert_int_equal(client_request(client, &m, &r), 0);
-	assert_int_equal(
-		net_neigh_set_static(fx.neigh, inet_addr("192.0.2.1"), &mac, loop_now_us()), 0);
+	assert_int_equal(net_neigh_set_static(fx.neigh, &neighbour, &mac, loop_now_us()), 0);
 
 	items = ctl_ask(fd, "{\"cmd\": \"listen\"}\n", &last);
 	assert_int_equal(json_array_size(items), FAKE_ENGINES);

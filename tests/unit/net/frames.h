@@ -89,6 +89,63 @@ static inline size_t put_ip4(uint8_t *f, uint8_t proto, size_t len)
 	return 34;
 }
 
+/* -- IPv6: we are fe80::1 and 2001:db8::1/64, the peer is 2001:db8::2 or fe80::2 -------------- */
+
+static const struct net_addr our_ip6 = {{0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+static const struct net_addr peer_ip6 = {{0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}};
+static const struct net_addr our_ll6 = {{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+static const struct net_addr peer_ll6 = {{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}};
+static const struct net_addr no_ip6;
+
+static inline struct net_iface test_iface6(void)
+{
+	struct net_iface iface = test_iface();
+
+	assert_int_equal(net_iface_add6(&iface, &our_ip6, 64, NET_ADDR6_PREFERRED), 0);
+	assert_int_equal(net_iface_add6(&iface, &our_ll6, 64, NET_ADDR6_PREFERRED), 0);
+	return iface;
+}
+
+/* Ethernet and IPv6 headers for `len` bytes; returns where these go. */
+static inline size_t put_ip6(uint8_t *f, const struct net_addr *src, const struct net_addr *dst,
+	uint8_t next, size_t len)
+{
+	struct net_mac mac = our_mac;
+	uint8_t *ip;
+
+	if (dst->b[0] == 0xff) {
+		mac.b[0] = mac.b[1] = 0x33;
+		memcpy(mac.b + 2, dst->b + 12, 4);
+	}
+	ip = f + put_eth(f, &mac, 0x86dd);
+	memset(ip, 0, 8);
+	ip[0] = 0x60;
+	put16(ip + 4, (unsigned int)len);
+	ip[6] = next;
+	ip[7] = 64;
+	memcpy(ip + 8, src->b, 16);
+	memcpy(ip + 24, dst->b, 16);
+	return 54;
+}
+
+/* The plain sum over pseudo header and message; 0 in the end if the checksum is right. */
+static inline uint16_t naive_checksum6(
+	const uint8_t *ip, uint8_t proto, const uint8_t *msg, size_t len)
+{
+	uint32_t sum = (uint32_t)len + proto;
+
+	for (size_t i = 8; i < 40; i += 2)
+		sum += (uint32_t)ip[i] << 8 | ip[i + 1];
+	return naive_checksum((sum & 0xffff) + (sum >> 16), msg, len);
+}
+
+/* Sets the checksum of an ICMPv6 message right behind the IPv6 header. */
+static inline void fix_icmp6(uint8_t *f, size_t len)
+{
+	put16(f + 56, 0);
+	put16(f + 56, naive_checksum6(f + 14, 58, f + 54, len));
+}
+
 /* An ARP packet to the given Ethernet destination; returns the frame's length. */
 static inline size_t put_arp(uint8_t *f, const struct net_mac *dst, unsigned int op,
 	const struct net_mac *mac, uint32_t sender_be, uint32_t target_be)

@@ -55,8 +55,9 @@ static enum net_drop input(uint64_t now_us, bool *reply_due)
 static enum net_neigh_result lookup(uint32_t ip_be, uint64_t now_us)
 {
 	struct net_mac mac;
+	struct net_addr addr = net_addr_from_ip4(ip_be);
 
-	return net_neigh_lookup(table, ip_be, now_us, &mac);
+	return net_neigh_lookup(table, &addr, now_us, &mac);
 }
 
 static void test_arp_truncated_at_every_length_dropped(void **state)
@@ -188,12 +189,13 @@ static void test_arp_resolve_request_and_reply_round_trip(void **state)
 {
 	struct net_iface iface = test_iface();
 	uint32_t peer = ip4(10, 0, 0, 2);
+	struct net_addr peer_addr = net_addr_from_ip4(peer);
 	uint8_t request[NET_ARP_FRAME_LEN];
 	uint8_t want[64] = {0};
 	struct net_mac mac;
 
 	(void)state;
-	assert_int_equal(net_neigh_resolve(table, peer, SEC), 1);
+	assert_int_equal(net_neigh_resolve(table, &peer_addr, SEC), 1);
 	assert_true(net_arp_build_request(request, &iface, peer, &net_mac_broadcast));
 	put_arp(want, &net_mac_broadcast, 1, &our_mac, ip4(10, 0, 0, 1), peer);
 	memcpy(want + 6, our_mac.b, 6);
@@ -201,7 +203,7 @@ static void test_arp_resolve_request_and_reply_round_trip(void **state)
 
 	put_arp(frame, &our_mac, 2, &peer_mac, peer, ip4(10, 0, 0, 1));
 	assert_int_equal(input(SEC + 50, NULL), NET_DROP_NONE);
-	assert_int_equal(net_neigh_lookup(table, peer, SEC + 60, &mac), NET_NEIGH_FOUND);
+	assert_int_equal(net_neigh_lookup(table, &peer_addr, SEC + 60, &mac), NET_NEIGH_FOUND);
 	assert_memory_equal(mac.b, peer_mac.b, 6);
 }
 
@@ -236,6 +238,7 @@ static void test_arp_gratuitous_moves_known_neighbour(void **state)
 {
 	static const struct net_mac standby = {{2, 0, 0, 0, 0, 3}};
 	uint32_t peer = ip4(10, 0, 0, 2);
+	struct net_addr peer_addr = net_addr_from_ip4(peer);
 	struct net_mac mac;
 
 	(void)state;
@@ -244,7 +247,7 @@ static void test_arp_gratuitous_moves_known_neighbour(void **state)
 	put_arp(frame, &net_mac_broadcast, 1, &standby, peer, peer);
 	assert_int_equal(input(SEC + 10, NULL), NET_DROP_neigh_locked);
 	assert_int_equal(input(3 * SEC, NULL), NET_DROP_NONE);
-	assert_int_equal(net_neigh_lookup(table, peer, 3 * SEC, &mac), NET_NEIGH_FOUND);
+	assert_int_equal(net_neigh_lookup(table, &peer_addr, 3 * SEC, &mac), NET_NEIGH_FOUND);
 	assert_memory_equal(mac.b, standby.b, 6);
 }
 

@@ -12,6 +12,8 @@ enum {
 	OUT_MAX = 64,
 };
 
+static const struct net_addr none;
+static bool over_ip6; /* every test runs for both families */
 static struct net_neigh_table *table;
 static struct net_neigh_request out[OUT_MAX];
 
@@ -44,9 +46,17 @@ static int teardown(void **state)
 	return 0;
 }
 
-static uint32_t host(uint32_t n)
+/* The n-th host's address; good until the calling thread has asked for four more. */
+static const struct net_addr *host(uint32_t n)
 {
-	return ip4(10, (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n);
+	static _Thread_local struct net_addr ring[4];
+	static _Thread_local unsigned int turn;
+	struct net_addr *a = &ring[turn++ % 4];
+
+	*a = net_addr_from_ip4(ip4(10, (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n));
+	if (over_ip6)
+		memcpy(a->b, (const uint8_t[]){0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 2, 0, 0, 0xff}, 12);
+	return a;
 }
 
 static struct net_mac mac_of(uint32_t n)
@@ -82,7 +92,7 @@ static enum net_neigh_state state_of(uint32_t n)
 	uint32_t cursor = 0;
 
 	while (net_neigh_next(table, &cursor, &info))
-		if (info.ip_be == host(n))
+		if (net_addr_equal(&info.addr, host(n)))
 			return info.state;
 	return NET_NEIGH_STATE_FREE;
 }
@@ -135,11 +145,11 @@ static void test_neigh_zero_address_never_resolves(void **state)
 	struct net_mac mac = mac_of(1);
 
 	(void)state;
-	assert_int_equal(net_neigh_lookup(table, 0, SEC, &mac), NET_NEIGH_NEED_RESOLVE);
-	assert_int_equal(net_neigh_resolve(table, 0, SEC), -EHOSTUNREACH);
-	assert_int_equal(
-		net_neigh_update(table, 0, &mac, NET_NEIGH_FROM_REQUEST, SEC), NET_DROP_arp_bad_ip);
-	assert_int_equal(net_neigh_set_static(table, 0, &mac, SEC), -EINVAL);
+	assert_int_equal(net_neigh_lookup(table, &none, SEC, &mac), NET_NEIGH_NEED_RESOLVE);
+	assert_int_equal(net_neigh_resolve(table, &none, SEC), -EHOSTUNREACH);
+	assert_int_equal(net_neigh_update(table, &none, &mac, NET_NEIGH_FROM_REQUEST, SEC),
+		NET_DROP_arp_bad_ip);
+	assert_int_equal(net_neigh_set_static(table, &none, &mac, SEC), -EINVAL);
 	assert_int_equal(usage().count, 0);
 }
 
@@ -154,7 +164,7 @@ static void test_neigh_silence_fails_after_three_requests(void **state)
 	for (int i = 0; i < 2; i++) {
 		t += SEC;
 		assert_int_equal(tick(t), 1);
-		assert_int_equal(out[0].ip_be, host(5));
+		assert_true(net_addr_equal(&out[0].addr, host(5)));
 		assert_true(net_mac_is_group(&out[0].dst));
 		assert_int_equal(tick(t + 1), 0);
 	}
@@ -330,7 +340,7 @@ static void test_neigh_tick_with_little_room_forgets_none(void **state)
 		assert_true(got <= 7);
 		total += got;
 		for (unsigned int i = 0; i < got; i++)
-			seen[((const uint8_t *)&out[i].ip_be)[3]] = true;
+			seen[out[i].addr.b[15]] = true;
 	}
 	assert_int_equal(total, 100);
 	for (uint32_t n = 1; n <= 100; n++)
@@ -475,12 +485,33 @@ static void test_neigh_long_flood_keeps_used_entry_confirmed(void **state)
 		assert_int_equal(look(1, t), NET_NEIGH_FOUND);
 		if (tick(t) == 0)
 			continue;
-		assert_int_equal(out[0].ip_be, host(1));
+		assert_true(net_addr_equal(&out[0].addr, host(1)));
 		assert_int_equal(hear(1, NET_NEIGH_FROM_REPLY, t), NET_DROP_NONE);
 		probes++;
 	}
 	assert_in_range(probes, 17, 20);
 	assert_true(usage().learned <= usage().learned_max);
+}
+
+/* RFC 4861 section 7.2.5: without Override another MAC is not taken, but the one known is
+ * doubted. */
+static void test_neigh_without_override_only_doubts(void **state)
+{
+	const struct net_mac other = mac_of(77);
+
+	(void)state;
+	make_reachable(5, SEC);
+	assert_int_equal(
+		net_neigh_update(table, host(5), &other, NET_NEIGH_FROM_WEAK_OTHER, 5 * SEC),
+		NET_DROP_neigh_weak);
+	assert_int_equal(state_of(5), NET_NEIGH_STATE_STALE);
+	assert_int_equal(look(5, 5 * SEC), NET_NEIGH_FOUND);
+	assert_int_equal(tick(5 * SEC + 1), 1);
+	assert_int_equal(state_of(5), NET_NEIGH_STATE_PROBE);
+	assert_int_equal(hear(5, NET_NEIGH_FROM_WEAK_REPLY, 5 * SEC + 2), NET_DROP_NONE);
+	assert_int_equal(state_of(5), NET_NEIGH_STATE_REACHABLE);
+	assert_int_equal(hear(6, NET_NEIGH_FROM_WEAK_REPLY, SEC),
+		over_ip6 ? NET_DROP_nd_unsolicited : NET_DROP_arp_unsolicited);
 }
 
 static void test_neigh_next_shows_each_once(void **state)
@@ -493,7 +524,7 @@ static void test_neigh_next_shows_each_once(void **state)
 		assert_int_equal(hear(n, NET_NEIGH_FROM_REQUEST, SEC + n), NET_DROP_NONE);
 	look(7, 5 * SEC);
 	while (net_neigh_next(table, &cursor, &info)) {
-		uint32_t n = ((const uint8_t *)&info.ip_be)[3];
+		uint32_t n = info.addr.b[15];
 		struct net_mac mac = mac_of(n);
 
 		sum += n;
@@ -629,10 +660,14 @@ int main(void)
 		NEIGH_TEST(test_neigh_strangers_leave_half_of_incomplete),
 		NEIGH_TEST(test_neigh_learned_leaves_its_share_when_confirmed),
 		NEIGH_TEST(test_neigh_long_flood_keeps_used_entry_confirmed),
+		NEIGH_TEST(test_neigh_without_override_only_doubts),
 		NEIGH_TEST(test_neigh_next_shows_each_once),
 		cmocka_unit_test_setup_teardown(
 			test_neigh_threads_see_whole_entries, setup_small, teardown),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("IPv4", tests, NULL, NULL);
+
+	over_ip6 = true;
+	return failed + cmocka_run_group_tests_name("IPv6", tests, NULL, NULL);
 }

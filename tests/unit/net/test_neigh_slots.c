@@ -36,7 +36,7 @@ static int teardown(void **state)
 static struct neigh_entry entry_of(uint32_t n)
 {
 	struct neigh_entry e = {
-		.ip_be = n,
+		.addr = {{0x20, 1}},
 		.state = (uint8_t)(1 + n % (NET_NEIGH_STATE_COUNT - 1)),
 		.requests = n % 100,
 		.learned = n & 1,
@@ -44,14 +44,16 @@ static struct neigh_entry entry_of(uint32_t n)
 		.changed_us = (uint64_t)n << 32,
 	};
 
+	memcpy(e.addr.b + 4, &n, sizeof(n));
+	memcpy(e.addr.b + 12, &n, sizeof(n));
 	memcpy(e.mac.b, &n, sizeof(n));
 	return e;
 }
 
 static bool same(const struct neigh_entry *a, const struct neigh_entry *b)
 {
-	return a->ip_be == b->ip_be && net_mac_equal(&a->mac, &b->mac) && a->state == b->state &&
-	       a->requests == b->requests && a->learned == b->learned &&
+	return net_addr_equal(&a->addr, &b->addr) && net_mac_equal(&a->mac, &b->mac) &&
+	       a->state == b->state && a->requests == b->requests && a->learned == b->learned &&
 	       a->since_us == b->since_us && a->changed_us == b->changed_us;
 }
 
@@ -67,10 +69,12 @@ static void *reader(void *arg)
 	(void)arg;
 	while (!atomic_load(&writer_done)) {
 		struct neigh_entry got, want;
+		uint32_t n;
 
 		if (!net_neigh_slot_read(&table->slot[3], &got))
 			continue;
-		want = entry_of(got.ip_be);
+		memcpy(&n, got.addr.b + 4, sizeof(n));
+		want = entry_of(n);
 		atomic_fetch_add_explicit(
 			same(&got, &want) ? &whole : &torn, 1, memory_order_relaxed);
 	}

@@ -86,7 +86,7 @@ static void test_packet_vlan_and_unknown_types_dropped(void **state)
 	assert_int_equal(parse(f, sizeof(f), &p), NET_DROP_eth_vlan);
 	put_eth(f, &our_mac, 0x88a8);
 	assert_int_equal(parse(f, sizeof(f), &p), NET_DROP_eth_vlan);
-	put_eth(f, &our_mac, 0x86dd);
+	put_eth(f, &our_mac, 0x86de);
 	assert_int_equal(parse(f, sizeof(f), &p), NET_DROP_eth_unknown_type);
 	put_eth(f, &our_mac, 46); /* an IEEE 802.3 length */
 	assert_int_equal(parse(f, sizeof(f), &p), NET_DROP_eth_unknown_type);

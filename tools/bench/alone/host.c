@@ -103,6 +103,7 @@ static void open_port(struct host *h)
 static void set_address(struct host *h)
 {
 	const struct net_mac peer = {{2, 0, 0, 0, 0, 2}};
+	const struct net_addr peer_ip = net_addr_from_ip4(inet_addr("10.0.0.2"));
 	size_t size = (net_neigh_size(NEIGHBOURS) + NET_NEIGH_ALIGN - 1) / NET_NEIGH_ALIGN *
 		      NET_NEIGH_ALIGN;
 	void *mem = aligned_alloc(NET_NEIGH_ALIGN, size);
@@ -113,7 +114,7 @@ static void set_address(struct host *h)
 		net_iface_set_gateway(&h->iface, inet_addr("10.0.0.2")))
 		alone_fail("no address");
 	h->neigh = net_neigh_init(mem, NEIGHBOURS, 1);
-	if (!h->neigh || net_neigh_set_static(h->neigh, inet_addr("10.0.0.2"), &peer, clock_us()))
+	if (!h->neigh || net_neigh_set_static(h->neigh, &peer_ip, &peer, clock_us()))
 		alone_fail("no neighbour");
 }
 
