@@ -305,6 +305,7 @@ struct sock {
 	bool nonblock : 1, cloexec : 1;
 	bool answering : 1; /* CONNECT was pushed; its answer has not been taken (sock_settle()) */
 	bool bound : 1, reuseaddr : 1, reuseport : 1, keepalive : 1, nodelay : 1, cork : 1;
+	bool ip6 : 1, v6only : 1; /* AF_INET6; IPV6_V6ONLY */
 	uint32_t users; /* calls that sleep with `lock` dropped */
 	union {
 		_Atomic uint32_t tx_blocks;  /* of a connection */
@@ -462,8 +463,13 @@ void epoll_wait_end(struct epoll *ep, struct wait_entry *e);
 void epoll_put(struct sock *s); /* ends a use of an instance */
 int epoll_close(int epd);
 
-int addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, uint8_t addr[16], uint16_t *port);
-void addr_to_sockaddr(const uint8_t addr[16], uint16_t port, struct sockaddr *sa, socklen_t *len);
+bool addr_is_ip4(const uint8_t addr[16]);
+bool addr_is_any(const uint8_t addr[16]);
+void addr_any(bool ip6, uint8_t addr[16]);
+int addr_from_sockaddr(
+	bool ip6, const struct sockaddr *sa, socklen_t len, uint8_t addr[16], uint16_t *port);
+void addr_to_sockaddr(
+	bool ip6, const uint8_t addr[16], uint16_t port, struct sockaddr *sa, socklen_t *len);
 
 static inline int ret_errno(int err) /* 0 or -errno to 0 or -1 */
 {

@@ -10,7 +10,7 @@ int mtcp_socket(int domain, int type, int protocol)
 	struct sock *s;
 	int err, kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	if (domain != AF_INET)
+	if (domain != AF_INET && domain != AF_INET6)
 		return ret_errno(-EAFNOSUPPORT);
 	if (kind != SOCK_STREAM)
 		return ret_errno(-ESOCKTNOSUPPORT);
@@ -24,6 +24,7 @@ int mtcp_socket(int domain, int type, int protocol)
 		return ret_errno(err);
 	s->nonblock = type & SOCK_NONBLOCK;
 	s->cloexec = type & SOCK_CLOEXEC;
+	s->ip6 = domain == AF_INET6;
 	s->ctx = (uint8_t)(ses.contexts ? w->ctx % ses.contexts : 0);
 	s->kind = KIND_TCP;
 	return (int)s->idx;

@@ -19,26 +19,29 @@ int mtcpi_attach_fd(int fd);
 /* Attached to a live daemon. */
 bool mtcpi_attached(void);
 
-/* What mtcpd has to do with an address; MTCPI_ADDR_NONE also when not attached. Loopback,
- * multicast, broadcast and 0.0.0.0 are never served. */
+/* What mtcpd has to do with an address, IPv6 or mapped; MTCPI_ADDR_NONE also when not attached.
+ * Loopback, multicast, broadcast and the wildcards are never served. */
 enum mtcpi_addr {
 	MTCPI_ADDR_NONE,
 	MTCPI_ADDR_LOCAL,  /* one of the daemon's own */
 	MTCPI_ADDR_ONLINK, /* within the prefix of one of its own */
 	MTCPI_ADDR_ROUTED, /* reached through its default route */
 };
-enum mtcpi_addr mtcpi_classify(struct in_addr addr);
-static inline bool mtcpi_local_addr(struct in_addr addr)
+enum mtcpi_addr mtcpi_classify(const struct in6_addr *addr);
+static inline bool mtcpi_local_addr(const struct in6_addr *addr)
 {
 	return mtcpi_classify(addr) == MTCPI_ADDR_LOCAL;
 }
-static inline bool mtcpi_routes(struct in_addr addr)
+static inline bool mtcpi_routes(const struct in6_addr *addr)
 {
 	return mtcpi_classify(addr) != MTCPI_ADDR_NONE;
 }
 
 /* The number of the congestion control of that name (TCP_CONGESTION); -ENOENT, -EINVAL if empty. */
 int mtcpi_congestion_find(const void *val, socklen_t len);
+
+/* Has mtcpd any address of IPv6? False also when not attached. */
+bool mtcpi_serves_ip6(void);
 
 /* POLL* bits that are up now, completion rings taken in first. POLLNVAL: no such descriptor. A
  * socket that is not writable is marked so that the next change wakes. Epoll: POLLIN if it has

@@ -47,13 +47,14 @@ MTCP_API int mtcp_attach(const char *path);
  * thread may be inside a call on a socket. Implied by exit(). Epoll instances stay. 0 always. */
 MTCP_API int mtcp_detach(void);
 
-/* AF_INET, SOCK_STREAM with SOCK_NONBLOCK and SOCK_CLOEXEC, protocol 0 or IPPROTO_TCP. Besides
- * socket(2): EMFILE when the session has as many sockets as the daemon allows it, and the errors
- * of mtcp_attach(). */
+/* AF_INET or AF_INET6, SOCK_STREAM with SOCK_NONBLOCK and SOCK_CLOEXEC, protocol 0 or IPPROTO_TCP.
+ * Besides socket(2): EMFILE when the session has as many sockets as the daemon allows it, and the
+ * errors of mtcp_attach(). */
 MTCP_API int mtcp_socket(int domain, int type, int protocol);
 
-/* The address must be one of the daemon's or INADDR_ANY: EADDRNOTAVAIL else. EACCES: port below
- * the unprivileged ones. */
+/* The address must be one of the daemon's or a wildcard: EADDRNOTAVAIL else. In6addr_any takes
+ * connections of both families, unless IPV6_V6ONLY was set. EACCES: port below the unprivileged
+ * ones. */
 MTCP_API int mtcp_bind(int sd, const struct sockaddr *addr, socklen_t len);
 MTCP_API int mtcp_listen(int sd, int backlog);
 MTCP_API int mtcp_accept(int sd, struct sockaddr *addr, socklen_t *len);

@@ -9,11 +9,12 @@ static int bind_locked(struct sock *s, const uint8_t addr[16], uint16_t port)
 {
 	struct proto_msg_name m = {
 		.port = port,
-		.flags = s->reuseaddr ? PROTO_NAME_REUSEADDR : 0,
+		.flags = (s->reuseaddr ? PROTO_NAME_REUSEADDR : 0) |
+			 (s->v6only ? PROTO_NAME_V6ONLY : 0),
 	};
 	int err;
 
-	if (s->bound || s->state != STATE_NEW)
+	if (s->bound || s->state != STATE_NEW || (s->v6only && addr_is_ip4(addr)))
 		return -EINVAL;
 	memcpy(m.addr, addr, 16);
 	err = control_name(&m, PROTO_MSG_BIND);
@@ -46,7 +47,7 @@ int mtcp_bind(int sd, const struct sockaddr *sa, socklen_t len)
 
 	if (err)
 		return ret_errno(err);
-	err = addr_from_sockaddr(sa, len, addr, &port);
+	err = addr_from_sockaddr(s->ip6, sa, len, addr, &port);
 	if (!err)
 		err = bind_locked(s, addr, port);
 	sock_put(s);
@@ -158,12 +159,13 @@ void listener_close(struct sock *s)
 
 int mtcp_listen(int sd, int backlog)
 {
-	static const uint8_t any[16];
+	uint8_t any[16];
 	struct sock *s;
 	int err = sock_get(sd, &s);
 
 	if (err)
 		return ret_errno(err);
+	addr_any(s->ip6, any);
 	if (s->state == STATE_LISTEN)
 		err = 0; /* a new backlog is a hint that we do not pass on */
 	else if (s->state != STATE_NEW)

@@ -153,14 +153,14 @@ static bool attempt_over(struct sock *s)
 
 static int connect_check(struct sock *s, const uint8_t addr[16])
 {
-	static const uint8_t any[16];
-
 	if (s->state == STATE_LISTEN)
 		return -EISCONN;
 	if (s->state == STATE_CONNECTED)
 		return -EISCONN;
-	if (s->state == STATE_NEW && !memcmp(addr, any, 16))
-		return -ECONNREFUSED; /* 0.0.0.0 is loopback to Linux */
+	if (s->state == STATE_NEW && addr_is_any(addr))
+		return -ECONNREFUSED; /* 0.0.0.0 and :: are loopback to Linux */
+	if (s->v6only && addr_is_ip4(addr))
+		return -ENETUNREACH;
 	return 0;
 }
 
@@ -203,11 +203,15 @@ int mtcp_connect(int sd, const struct sockaddr *sa, socklen_t len)
 	uint8_t addr[16];
 	uint16_t port;
 	struct sock *s;
-	int err = addr_from_sockaddr(sa, len, addr, &port);
+	int err = sock_get(sd, &s);
 
+	if (err)
+		return ret_errno(err);
+	err = addr_from_sockaddr(s->ip6, sa, len, addr, &port);
 	if (!err)
-		err = sock_get(sd, &s);
-	return ret_errno(err ? err : connect_locked(s, addr, port));
+		return ret_errno(connect_locked(s, addr, port));
+	sock_put(s);
+	return ret_errno(err);
 }
 
 /* -- accept -------------------------------------------------------------------------------- */
@@ -259,6 +263,8 @@ static int make_pending(
 		return err;
 	s->ctx = (uint8_t)ctx;
 	s->engine = (uint8_t)engine;
+	s->ip6 = l->ip6;
+	s->v6only = l->v6only;
 	s->nodelay = l->nodelay;
 	s->keepalive = l->keepalive;
 	err = inherit_rare(l, s);
@@ -445,7 +451,7 @@ int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 	s->kind = KIND_TCP;
 	push_options(s);
 	if (sa && len)
-		addr_to_sockaddr(s->raddr, s->rport, sa, len);
+		addr_to_sockaddr(s->ip6, s->raddr, s->rport, sa, len);
 	err = (int)s->idx;
 	sock_put(s);
 	return err;

@@ -50,13 +50,26 @@ static int get_type(struct sock *s)
 }
 static int get_domain(struct sock *s)
 {
-	(void)s;
-	return AF_INET;
+	return s->ip6 ? AF_INET6 : AF_INET;
 }
 static int get_protocol(struct sock *s)
 {
 	(void)s;
 	return IPPROTO_TCP;
+}
+static int get_v6only(struct sock *s)
+{
+	return s->v6only;
+}
+/* Linux: no more once the socket is bound. */
+static int set_v6only(struct sock *s, int value)
+{
+	if (!s->ip6)
+		return -ENOPROTOOPT;
+	if (s->bound || s->state != STATE_NEW)
+		return -EINVAL;
+	s->v6only = value != 0;
+	return 0;
 }
 static int get_acceptconn(struct sock *s)
 {
@@ -176,6 +189,7 @@ static const struct int_option {
 	{SOL_SOCKET, SO_SNDBUF, get_sndbuf, set_sndbuf},
 	{SOL_SOCKET, SO_RCVBUF, get_rcvbuf, set_rcvbuf},
 	{SOL_SOCKET, SO_RCVLOWAT, get_one, set_one},
+	{IPPROTO_IPV6, IPV6_V6ONLY, get_v6only, set_v6only},
 	{IPPROTO_TCP, TCP_NODELAY, get_nodelay, set_nodelay},
 	{IPPROTO_TCP, TCP_CORK, get_cork, set_cork},
 };
@@ -375,7 +389,7 @@ static int get_locked(struct sock *s, int level, int name, void *val, socklen_t 
 	}
 	if (level == IPPROTO_TCP && name == TCP_CONGESTION)
 		return give(val, len, congestion_name(s), PROTO_CONGESTION_NAME_BYTES);
-	if (!o && number < 0) {
+	if ((!o && number < 0) || (level == IPPROTO_IPV6 && !s->ip6)) {
 		count(&counters.sockopt_unknown);
 		return -ENOPROTOOPT;
 	}
@@ -412,7 +426,7 @@ int mtcp_getsockname(int sd, struct sockaddr *sa, socklen_t *len)
 
 	if (err)
 		return ret_errno(err);
-	addr_to_sockaddr(s->laddr, s->lport, sa, len);
+	addr_to_sockaddr(s->ip6, s->laddr, s->lport, sa, len);
 	sock_put(s);
 	return 0;
 }
@@ -428,7 +442,7 @@ int mtcp_getpeername(int sd, struct sockaddr *sa, socklen_t *len)
 		atomic_load(&s->ev.flags) & PROTO_FLOW_CLOSED)
 		err = -ENOTCONN;
 	else
-		addr_to_sockaddr(s->raddr, s->rport, sa, len);
+		addr_to_sockaddr(s->ip6, s->raddr, s->rport, sa, len);
 	sock_put(s);
 	return ret_errno(err);
 }

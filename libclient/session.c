@@ -388,27 +388,45 @@ static bool prefix_matches(const struct proto_local_addr *a, const uint8_t addr[
 	return !rest || !((a->addr[bytes] ^ addr[bytes]) >> (8 - rest));
 }
 
-enum mtcpi_addr mtcpi_classify(struct in_addr addr)
+/* Loopback, multicast, broadcast and the wildcards are no addresses of the wire. */
+static bool on_no_wire(const struct in6_addr *addr)
 {
-	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = addr};
-	uint32_t ip = ntohl(addr.s_addr);
-	enum mtcpi_addr found;
-	uint8_t key[16];
-	uint16_t port;
+	uint32_t ip = ntohl(addr->s6_addr32[3]);
 
-	if (!session_live() || ip >> 24 == 127 || ip >> 24 == 0 || ip >> 28 >= 0xe)
+	if (!IN6_IS_ADDR_V4MAPPED(addr))
+		return IN6_IS_ADDR_UNSPECIFIED(addr) || IN6_IS_ADDR_LOOPBACK(addr) ||
+		       IN6_IS_ADDR_MULTICAST(addr);
+	return ip >> 24 == 127 || ip >> 24 == 0 || ip >> 28 >= 0xe;
+}
+
+enum mtcpi_addr mtcpi_classify(const struct in6_addr *addr)
+{
+	uint32_t route = IN6_IS_ADDR_V4MAPPED(addr)    ? PROTO_DEFAULT_ROUTE_IP4
+			 : IN6_IS_ADDR_LINKLOCAL(addr) ? 0
+						       : PROTO_DEFAULT_ROUTE_IP6;
+	const uint8_t *key = addr->s6_addr;
+	enum mtcpi_addr found;
+
+	if (!session_live() || on_no_wire(addr))
 		return MTCPI_ADDR_NONE;
-	addr_from_sockaddr((struct sockaddr *)&sin, sizeof(sin), key, &port);
-	found = ses.info.has_default_route ? MTCPI_ADDR_ROUTED : MTCPI_ADDR_NONE;
+	found = ses.info.default_routes & route ? MTCPI_ADDR_ROUTED : MTCPI_ADDR_NONE;
 	for (uint32_t i = 0; i < ses.info.addr_count; i++) {
 		const struct proto_local_addr *a = &ses.info.addr[i];
 
-		if (prefix_matches(a, key, 128))
+		if (!(a->flags & PROTO_ADDR_PREFIX) && prefix_matches(a, key, 128))
 			return MTCPI_ADDR_LOCAL;
 		if (prefix_matches(a, key, a->prefix_bits))
 			found = MTCPI_ADDR_ONLINK;
 	}
 	return found;
+}
+
+bool mtcpi_serves_ip6(void)
+{
+	for (uint32_t i = 0; session_live() && i < ses.info.addr_count; i++)
+		if (!addr_is_ip4(ses.info.addr[i].addr))
+			return true;
+	return false;
 }
 
 void mtcp_stats(struct mtcp_stats *out)

@@ -126,6 +126,7 @@ static void sock_init(struct sock *s)
 {
 	s->nonblock = s->cloexec = s->answering = s->is_epoll = false;
 	s->bound = s->reuseaddr = s->reuseport = s->keepalive = s->nodelay = s->cork = false;
+	s->ip6 = s->v6only = false;
 	s->users = 0;
 	s->session_generation = ses.generation;
 	s->ctx = s->engine = 0;

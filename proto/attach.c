@@ -16,7 +16,7 @@ static_assert(sizeof(struct proto_msg_attach) == 56, "version 1");
 static_assert(sizeof(struct proto_msg_name) == 64, "version 1");
 static_assert(sizeof(struct proto_msg_grow) == 24, "version 1");
 static_assert(sizeof(struct proto_msg_segment) == 32, "version 1");
-static_assert(sizeof(struct proto_msg_attached) == 16 + 64 + 16 * 24 + 8 + 8 * 16, "version 3");
+static_assert(sizeof(struct proto_msg_attached) == 16 + 64 + 40 * 24 + 8 + 8 * 16, "version 3");
 
 size_t proto_msg_request_size(uint16_t type)
 {
@@ -59,7 +59,7 @@ static bool attach_is_good(const struct proto_msg_attach *m)
 
 static bool name_request_is_good(const struct proto_msg_name *m)
 {
-	const uint32_t known = PROTO_NAME_REUSEADDR;
+	const uint32_t known = PROTO_NAME_REUSEADDR | PROTO_NAME_V6ONLY;
 
 	if (m->flags & ~known || m->reserved16 || m->defer_accept_s > PROTO_DEFER_ACCEPT_MAX_S)
 		return false;

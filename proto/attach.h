@@ -45,14 +45,21 @@ struct proto_msg_attach {
 };
 
 enum {
-	PROTO_ADDRS_MAX = 16,
+	PROTO_ADDRS_MAX = 40, /* addresses of both families, and prefixes */
 	PROTO_CONGESTION_MAX = 8,
 	PROTO_CONGESTION_NAME_BYTES = 16, /* TCP_CA_NAME_MAX of Linux, the NUL counted */
 };
 struct proto_local_addr {
 	uint8_t addr[16];
-	uint32_t prefix_bits; /* of 128 */
-	uint32_t reserved;
+	uint32_t prefix_bits; /* of 128: what is on link with it */
+	uint32_t flags;	      /* enum proto_addr_flag */
+};
+enum proto_addr_flag {
+	PROTO_ADDR_PREFIX = 1 << 0, /* only what is on link: no address of the daemon's */
+};
+enum proto_default_route {
+	PROTO_DEFAULT_ROUTE_IP4 = 1 << 0,
+	PROTO_DEFAULT_ROUTE_IP6 = 1 << 1,
 };
 
 /* Descriptors, in this order: down, up, a doorbell's read end per context (shm_doorbell_pipe), an
@@ -69,7 +76,7 @@ struct proto_msg_attached {
 	uint32_t sndbuf_bytes;	 /* defaults */
 	uint32_t rcvbuf_bytes;
 	uint32_t sockets_max;
-	uint32_t has_default_route;
+	uint32_t default_routes; /* enum proto_default_route */
 	uint32_t addr_count;
 	uint32_t mtu_bytes;
 	struct proto_local_addr addr[PROTO_ADDRS_MAX];
@@ -82,13 +89,13 @@ struct proto_msg_attached {
 /* BIND, UNBIND, LISTEN, UNLISTEN and their answers. */
 struct proto_msg_name {
 	struct proto_msg_header h;
-	uint8_t addr[16]; /* all zero: any */
+	uint8_t addr[16]; /* all zero: any; ::ffff:0.0.0.0: any of IPv4 */
 	uint16_t port;	  /* BIND: 0 for any */
 	uint16_t reserved16;
 	uint32_t cookie;  /* LISTEN: comes back in PROTO_EV_LISTEN */
 	uint32_t backlog; /* LISTEN */
 	uint32_t context; /* LISTEN: which context hears of waiting connections */
-	uint32_t flags;	  /* PROTO_NAME_REUSEADDR */
+	uint32_t flags;	  /* enum proto_name_flag */
 	uint32_t defer_accept_s; /* LISTEN: how long a connection waits for its first data before it
 				  * is told of, at most PROTO_DEFER_ACCEPT_MAX_S */
 	struct proto_handle listener; /* LISTEN answer; UNLISTEN */
@@ -98,6 +105,7 @@ enum {
 };
 enum proto_name_flag {
 	PROTO_NAME_REUSEADDR = 1 << 0,
+	PROTO_NAME_V6ONLY = 1 << 1, /* BIND: all zero means any of IPv6 */
 };
 
 struct proto_msg_grow {

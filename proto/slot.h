@@ -58,7 +58,7 @@ enum proto_op {
 };
 
 struct proto_connect {
-	uint8_t laddr[16]; /* all zero: the daemon chooses */
+	uint8_t laddr[16]; /* all zero, or that of IPv4: the daemon chooses */
 	uint8_t raddr[16];
 	uint16_t lport; /* 0: the daemon chooses; else bound by this session (PROTO_MSG_BIND), and
 			 * sent to engine `lport mod engines`, which is where answers are handed */

@@ -201,40 +201,46 @@ static unsigned int load_directory(
 	return errors;
 }
 
+static int add_address(struct net_iface *iface, const struct config_addr *a)
+{
+	if (net_addr_is_ip4(&a->addr))
+		return net_iface_add(iface, net_addr_to_ip4(&a->addr), a->prefix_len);
+	return net_iface_add6(iface, &a->addr, a->prefix_len, NET_ADDR6_PREFERRED);
+}
+
 int config_iface(const struct config *c, struct net_iface *iface)
 {
-	static const struct net_addr none;
-	int err;
+	int err = 0;
 
 	memset(iface, 0, sizeof(*iface));
 	iface->mtu_bytes = c->port.mtu_bytes;
-	for (uint32_t i = 0; i < c->addr_count; i++) {
-		err = net_iface_add(
-			iface, net_addr_to_ip4(&c->addrs[i].addr), c->addrs[i].prefix_len);
-		if (err < 0)
-			return err;
-	}
-	if (net_addr_equal(&c->gateway, &none))
-		return 0;
-	return net_iface_set_gateway(iface, net_addr_to_ip4(&c->gateway));
+	for (uint32_t i = 0; err == 0 && i < c->addr_count; i++)
+		err = add_address(iface, &c->addrs[i]);
+	if (err == 0 && !net_addr_is_any(&c->gateway))
+		err = net_iface_set_gateway(iface, net_addr_to_ip4(&c->gateway));
+	if (err == 0 && !net_addr_is_any(&c->gateway6))
+		err = net_iface_set_gateway6(iface, &c->gateway6);
+	return err;
 }
 
 static void check_addresses(struct reader *r)
 {
 	struct net_iface iface;
 
-	if (r->cfg->addr_count == 0) {
-		complain(r, 0, "[port] address is required");
+	if (r->cfg->addr_count == 0 && !r->cfg->slaac) {
+		complain(r, 0, "[port] address is required, or slaac");
 		return;
 	}
 	switch (config_iface(r->cfg, &iface)) {
 	case 0:
+		if ((iface.addr6_count || r->cfg->slaac) && iface.mtu_bytes < NET_IP6_MTU_MIN)
+			complain(r, 0, "[port] mtu: IPv6 takes at least %d", NET_IP6_MTU_MIN);
 		break;
 	case -EEXIST:
 		complain(r, 0, "[port] address: one is given twice");
 		break;
 	case -ENETUNREACH:
-		complain(r, 0, "[port] gateway: inside no prefix of [port] address");
+		complain(r, 0, "[port] gateway: inside no prefix of [port] address, nor link-local");
 		break;
 	default:
 		complain(r, 0, "[port] address, gateway: not unicast addresses of hosts");

@@ -32,7 +32,7 @@ enum config_hugepages {
 
 struct config_addr {
 	struct net_addr addr;
-	uint8_t prefix_len; /* of the IPv4 address: 1..32 */
+	uint8_t prefix_len; /* 1..32, of an IPv6 address 1..128 */
 };
 
 struct config_limits {
@@ -69,7 +69,10 @@ struct config {
 	struct nic_port_config port; /* port.queues = engine_count */
 	struct config_addr addrs[CONFIG_ADDRS_MAX];
 	uint32_t addr_count;
-	struct net_addr gateway; /* all zero: none */
+	struct net_addr gateway;  /* of IPv4; all zero: none */
+	struct net_addr gateway6; /* of IPv6; the same */
+	bool slaac;
+	bool dad;
 	/* [engine] */
 	int32_t cores[CONFIG_ENGINES_MAX]; /* CPU of each engine; -1: any */
 	uint32_t engine_count;

@@ -21,6 +21,7 @@
 #include <ctl/server.h>
 #include <engine/engine.h>
 #include <engine/ringer.h>
+#include <net/nd_host.h>
 #include <net/neigh.h>
 #include <net/route.h>
 #include <nic/eal.h>
@@ -58,6 +59,7 @@ struct daemon {
 	struct nic_port *port;
 	struct net_iface iface;
 	struct net_neigh_table *neigh;
+	struct net_nd_host *nd;
 	_Atomic uint32_t port_owner[PORTS];
 	struct ringer *ringer;
 	struct engine *engines[CONFIG_ENGINES_MAX];
@@ -153,6 +155,7 @@ static void stop_all(struct daemon *d)
 	nic_port_close(d->port);
 	if (d->eal_started)
 		eal_stop();
+	free(d->nd);
 	free(d->neigh);
 	loop_destroy(d->loop);
 	if (d->posted_fd >= 0)
@@ -291,6 +294,7 @@ static int start_tables(struct daemon *d)
 {
 	size_t size = net_neigh_size(d->cfg.limits.neighbours);
 	uint64_t key;
+	void *nd;
 
 	if (getrandom(&key, sizeof(key), 0) != (ssize_t)sizeof(key))
 		return -EIO;
@@ -299,6 +303,18 @@ static int start_tables(struct daemon *d)
 	if (d->neigh == NULL)
 		return -ENOMEM;
 	d->neigh = net_neigh_init(d->neigh, d->cfg.limits.neighbours, key);
+	size = (net_nd_host_size() + NET_NEIGH_ALIGN - 1) / NET_NEIGH_ALIGN * NET_NEIGH_ALIGN;
+	nd = aligned_alloc(NET_NEIGH_ALIGN, size);
+	if (nd == NULL)
+		return -ENOMEM;
+	d->nd = net_nd_host_init(nd,
+		&(struct net_nd_config){
+			.iface = &d->iface,
+			.neigh = d->neigh,
+			.slaac = d->cfg.slaac,
+			.probe = d->cfg.dad,
+		},
+		loop_now_us());
 	return 0;
 }
 
@@ -344,6 +360,7 @@ static int start_engines(struct daemon *d)
 		.port = d->port,
 		.iface = &d->iface,
 		.neigh = d->neigh,
+		.nd = d->nd,
 		.tcp = d->cfg.tcp,
 		.limits = engine_share(d),
 		.port_owner = d->port_owner,
@@ -451,6 +468,7 @@ static int start_server(struct daemon *d)
 		.port = d->port,
 		.iface = &d->iface,
 		.neigh = d->neigh,
+		.nd = d->nd,
 		.port_owner = d->port_owner,
 		.version = d->version,
 	};

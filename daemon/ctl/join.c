@@ -14,18 +14,39 @@
 #include <string.h>
 #include <unistd.h>
 
+static_assert((int)PROTO_ADDRS_MAX >= (int)NET_IFACE_ADDRS_MAX + (int)NET_IFACE_ADDRS6_MAX +
+					     (int)NET_IFACE_PREFIXES6_MAX,
+	"all fit");
+
+static void add_address(
+	struct proto_msg_attached *a, const struct net_addr *addr, uint32_t bits, uint32_t flags)
+{
+	struct proto_local_addr *to = &a->addr[a->addr_count++];
+
+	memcpy(to->addr, addr->b, sizeof(addr->b));
+	to->prefix_bits = bits;
+	to->flags = flags;
+}
+
 static void fill_addresses(struct proto_msg_attached *a, const struct net_iface *iface)
 {
-	static_assert((int)PROTO_ADDRS_MAX == (int)NET_IFACE_ADDRS_MAX, "all fit");
 	a->mtu_bytes = iface->mtu_bytes;
-	a->has_default_route = iface->gateway_be != 0;
-	a->addr_count = iface->addr_count;
+	a->default_routes = (iface->gateway_be ? PROTO_DEFAULT_ROUTE_IP4 : 0) |
+			    (net_addr_is_any(&iface->gateway6) ? 0 : PROTO_DEFAULT_ROUTE_IP6);
 	for (uint32_t i = 0; i < iface->addr_count; i++) {
 		struct net_addr addr = net_addr_from_ip4(iface->addr[i].ip_be);
 
-		memcpy(a->addr[i].addr, addr.b, sizeof(addr.b));
-		a->addr[i].prefix_bits = 96 + iface->addr[i].prefix_len;
+		add_address(a, &addr, 96u + iface->addr[i].prefix_len, 0);
 	}
+	for (uint32_t i = 0; i < iface->addr6_count; i++) {
+		const struct net_prefix6 *px = &iface->addr6[i];
+
+		add_address(a, &px->addr, px->prefix_len,
+			net_iface_is_local6(iface, &px->addr) ? 0 : PROTO_ADDR_PREFIX);
+	}
+	for (uint32_t i = 0; i < iface->prefix6_count; i++)
+		add_address(a, &iface->prefix6[i].addr, iface->prefix6[i].prefix_len,
+			PROTO_ADDR_PREFIX);
 }
 
 static void fill_congestion(struct proto_msg_attached *a, const struct tcp_config *cfg)
@@ -43,6 +64,7 @@ static void fill_congestion(struct proto_msg_attached *a, const struct tcp_confi
 static void fill_attached(const struct ctl_session *c, struct proto_msg_attached *a)
 {
 	const struct config_limits *limits = &c->server->p.cfg->limits;
+	struct net_iface iface;
 
 	*a = (struct proto_msg_attached){
 		.h = {.magic = PROTO_MAGIC,
@@ -60,7 +82,8 @@ static void fill_attached(const struct ctl_session *c, struct proto_msg_attached
 		.rcvbuf_bytes = limits->rcvbuf_bytes,
 		.sockets_max = limits->connections_per_session,
 	};
-	fill_addresses(a, c->server->p.iface);
+	server_iface(c->server, &iface);
+	fill_addresses(a, &iface);
 	fill_congestion(a, &c->server->p.cfg->tcp);
 }
 

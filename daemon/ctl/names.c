@@ -2,6 +2,8 @@
  * Indices in lists are stored plus one, so that zeroed memory is an empty list. */
 #include <ctl/names.h>
 
+#include <proto/attach.h>
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +12,7 @@ struct name {
 	struct net_addr addr;
 	uint16_t port;
 	bool reuseaddr;
+	bool v6only; /* of any address: not of IPv4's */
 	bool by_listen;	       /* nobody bound it: it ends with the listener */
 	uint32_t session;      /* 0: the entry is free */
 	uint32_t session_next; /* 1 + index, also the free list */
@@ -71,14 +74,22 @@ static int grow(struct names *n)
 
 static bool is_any(const struct net_addr *a)
 {
-	static const struct net_addr any;
-
-	return net_addr_equal(a, &any);
+	return net_addr_is_any(a) || net_addr_is_any4(a);
 }
 
-static bool overlaps(const struct net_addr *a, const struct net_addr *b)
+/* Bit 0: takes connections over IPv4; bit 1: over IPv6. */
+static unsigned int families(const struct net_addr *a, bool v6only)
 {
-	return is_any(a) || is_any(b) || net_addr_equal(a, b);
+	if (net_addr_is_ip4(a))
+		return 1;
+	return net_addr_is_any(a) && !v6only ? 3 : 2;
+}
+
+static bool overlaps(const struct net_addr *a, bool a_v6only, const struct name *b)
+{
+	if (!(families(a, a_v6only) & families(&b->addr, b->v6only)))
+		return false;
+	return is_any(a) || is_any(&b->addr) || net_addr_equal(a, &b->addr);
 }
 
 static uint32_t owner(const struct names *n, uint16_t port)
@@ -87,25 +98,31 @@ static uint32_t owner(const struct names *n, uint16_t port)
 }
 
 static bool bind_conflicts(const struct names *n, uint32_t session, const struct net_addr *addr,
-	uint16_t port, bool reuse)
+	uint16_t port, uint32_t flags)
 {
+	bool v6only = flags & PROTO_NAME_V6ONLY, reuse = flags & PROTO_NAME_REUSEADDR;
+
 	if (owner(n, port) != 0 && owner(n, port) != session)
 		return true;
 	for (uint32_t i = n->port_head[port]; i; i = n->name[i - 1].port_next) {
 		const struct name *o = &n->name[i - 1];
 
-		if (overlaps(addr, &o->addr) && !(reuse && o->reuseaddr && !o->listener))
+		if (overlaps(addr, v6only, o) && !(reuse && o->reuseaddr && !o->listener))
 			return true;
 	}
 	return false;
 }
 
-static bool listen_conflicts(const struct names *n, const struct net_addr *addr, uint16_t port)
+/* `own`: the name that is to listen, as 1 + index; 0: not bound yet. */
+static bool listen_conflicts(
+	const struct names *n, const struct net_addr *addr, uint16_t port, uint32_t own)
 {
+	bool v6only = own && n->name[own - 1].v6only;
+
 	for (uint32_t i = n->port_head[port]; i; i = n->name[i - 1].port_next) {
 		const struct name *o = &n->name[i - 1];
 
-		if (o->listener && overlaps(addr, &o->addr))
+		if (o->listener && overlaps(addr, v6only, o))
 			return true;
 	}
 	return false;
@@ -200,19 +217,20 @@ static void name_free(struct names *n, struct names_holder *h, uint32_t link)
 }
 
 int names_bind(struct names *n, struct names_holder *h, const struct net_addr *addr, uint16_t *port,
-	bool reuseaddr)
+	uint32_t flags)
 {
 	struct name *m;
 	int r;
 
 	if (*port == 0)
 		*port = choose_port(n);
-	if (*port == 0 || bind_conflicts(n, h->session, addr, *port, reuseaddr))
+	if (*port == 0 || bind_conflicts(n, h->session, addr, *port, flags))
 		return -EADDRINUSE;
 	r = name_add(n, h, addr, *port, &m);
 	if (r < 0)
 		return r;
-	m->reuseaddr = reuseaddr;
+	m->reuseaddr = flags & PROTO_NAME_REUSEADDR;
+	m->v6only = flags & PROTO_NAME_V6ONLY;
 	return 0;
 }
 
@@ -263,14 +281,14 @@ int names_listen(struct names *n, struct names_holder *h, const struct net_addr 
 
 	if (h->listeners >= n->cfg.listeners_per_session)
 		return -ENOBUFS;
-	if (*port && listen_conflicts(n, addr, *port))
+	link = *port ? find(n, h, addr, *port, false) : 0;
+	if (*port && listen_conflicts(n, addr, *port, link))
 		return -EADDRINUSE;
 	slot = listener_slot(n);
 	if (!slot)
 		return -ENOBUFS;
-	link = *port ? find(n, h, addr, *port, false) : 0;
 	if (!link) {
-		r = names_bind(n, h, addr, port, false);
+		r = names_bind(n, h, addr, port, 0);
 		if (r < 0)
 			return r;
 		by_listen = true;
@@ -284,6 +302,13 @@ int names_listen(struct names *n, struct names_holder *h, const struct net_addr 
 	h->listeners++;
 	*handle = (struct proto_handle){.idx = slot - 1, .gen = n->next_gen};
 	return 0;
+}
+
+bool names_v6only(const struct names *n, struct proto_handle handle)
+{
+	const struct listener *l = &n->listener[handle.idx % NAMES_LISTENERS_MAX];
+
+	return l->name && l->gen == handle.gen && n->name[l->name - 1].v6only;
 }
 
 int names_unlisten(struct names *n, struct names_holder *h, struct proto_handle handle)

@@ -48,12 +48,14 @@ struct names;
 int names_create(struct names **n, const struct names_config *cfg); /* 0 or -ENOMEM */
 void names_destroy(struct names *n);				    /* NULL is fine */
 
-/* Reserves *port (0: chosen, and returned) at addr (all zero: any). The caller has checked
- * that the address is ours and that the session may have the port.
+/* Reserves *port (0: chosen, and returned) at addr: one of ours, 0.0.0.0 mapped (any of IPv4), or
+ * all zero (any, with PROTO_NAME_V6ONLY any of IPv6: the two families' names are then apart).
+ * `flags`: enum proto_name_flag. The caller has checked that the address is ours and that the
+ * session may have the port.
  * 0; -EADDRINUSE (also: no port left to choose); -ENOBUFS, the session or all have too many
  * names; -ENOMEM. */
 int names_bind(struct names *n, struct names_holder *h, const struct net_addr *addr, uint16_t *port,
-	bool reuseaddr);
+	uint32_t flags);
 
 /* 0; -ENOENT, this session has no such name; -EBUSY, it listens. */
 int names_unbind(
@@ -63,6 +65,9 @@ int names_unbind(
  * Errors as names_bind(). */
 int names_listen(struct names *n, struct names_holder *h, const struct net_addr *addr,
 	uint16_t *port, struct proto_handle *handle);
+
+/* Is the listener's name for IPv6 only? False if there is no such listener. */
+bool names_v6only(const struct names *n, struct proto_handle handle);
 
 /* 0, or -ENOENT: no such listener, or another session's. */
 int names_unlisten(struct names *n, struct names_holder *h, struct proto_handle handle);

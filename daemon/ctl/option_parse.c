@@ -153,13 +153,17 @@ static int parse_device(const struct option *o, char *field, const char *text)
 	return parse_text(o, field, text);
 }
 
-static int parse_ip4(const char *text, struct net_addr *addr)
+/* Of either family. IPv4-mapped notation is neither. */
+static int parse_ip(const char *text, struct net_addr *addr)
 {
 	struct in_addr ip;
 
-	if (inet_pton(AF_INET, text, &ip) != 1)
+	if (inet_pton(AF_INET, text, &ip) == 1) {
+		*addr = net_addr_from_ip4(ip.s_addr);
+		return 0;
+	}
+	if (inet_pton(AF_INET6, text, addr->b) != 1 || net_addr_is_ip4(addr))
 		return -EINVAL;
-	*addr = net_addr_from_ip4(ip.s_addr);
 	return 0;
 }
 
@@ -173,10 +177,12 @@ static int parse_prefix(char *item, struct config_addr *out)
 		return -EINVAL;
 	*slash = '\0';
 	bits_text = slash + 1;
-	if (!parse_u64(&bits_text, 32, &bits) || *bits_text != '\0' || bits == 0)
+	if (!parse_u64(&bits_text, 128, &bits) || *bits_text != '\0' || bits == 0)
 		return -EINVAL;
 	out->prefix_len = (uint8_t)bits;
-	return parse_ip4(item, &out->addr);
+	if (parse_ip(item, &out->addr) < 0)
+		return -EINVAL;
+	return net_addr_is_ip4(&out->addr) && bits > 32 ? -EINVAL : 0;
 }
 
 /* Cuts the next item of a comma-separated list out of *rest, without blanks around it. */
@@ -207,6 +213,27 @@ static int parse_addr_list(struct config *c, char *copy)
 	}
 	memcpy(c->addrs, addrs, count * sizeof(addrs[0]));
 	c->addr_count = count;
+	return 0;
+}
+
+/* At most one of each family. */
+static int parse_gateways(struct config *c, char *copy)
+{
+	struct net_addr gateway[2] = {0}; /* IPv4, IPv6 */
+	char *item;
+
+	while ((item = next_item(&copy)) != NULL) {
+		struct net_addr addr, *to;
+
+		if (parse_ip(item, &addr) < 0)
+			return -EINVAL;
+		to = &gateway[net_addr_is_ip4(&addr) ? 0 : 1];
+		if (!net_addr_is_any(to))
+			return -EINVAL;
+		*to = addr;
+	}
+	c->gateway = gateway[0];
+	c->gateway6 = gateway[1];
 	return 0;
 }
 
@@ -324,8 +351,8 @@ int option_parse(const struct option *o, struct config *c, const char *value)
 		return parse_bool(field, value);
 	case OPTION_CHOICE:
 		return parse_choice(o, field, value);
-	case OPTION_ADDR:
-		return parse_ip4(value, field);
+	case OPTION_GATEWAYS:
+		return parse_list(c, value, parse_gateways);
 	case OPTION_ADDR_LIST:
 		return parse_list(c, value, parse_addr_list);
 	case OPTION_MAC:
@@ -404,11 +431,11 @@ const char *option_accepted(const struct option *o, char *buf, size_t size)
 	case OPTION_CHOICE:
 		snprintf(buf, size, "%s", o->choices);
 		break;
-	case OPTION_ADDR:
-		snprintf(buf, size, "an IPv4 address");
+	case OPTION_GATEWAYS:
+		snprintf(buf, size, "an IPv4 address, an IPv6 address, or both, comma separated");
 		break;
 	case OPTION_ADDR_LIST:
-		snprintf(buf, size, "IPv4 addresses with prefix length, comma separated, 1 to %d",
+		snprintf(buf, size, "addresses with prefix length, comma separated, 1 to %d",
 			CONFIG_ADDRS_MAX);
 		break;
 	case OPTION_MAC:

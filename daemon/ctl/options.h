@@ -23,7 +23,7 @@ enum option_type {
 	OPTION_SIZE,	   /* the same, bytes with suffix K, M or G */
 	OPTION_BOOL,	   /* field: bool */
 	OPTION_CHOICE,	   /* field: uint32_t, the choice's number plus min */
-	OPTION_ADDR,	   /* field: struct net_addr */
+	OPTION_GATEWAYS,   /* field: config.gateway and gateway6 */
 	OPTION_ADDR_LIST,  /* field: config.addrs and addr_count */
 	OPTION_MAC,	   /* field: port.mac */
 	OPTION_CORES,	   /* field: config.cores and engine_count */

@@ -64,18 +64,13 @@ static struct ctl_session *op_end(struct server *s, const struct request_op *ro)
 /* Any: all zero, or IPv4's. Others must be ours. */
 static int check_addr(const struct server *s, const uint8_t addr[16], struct net_addr *out)
 {
-	static const struct net_addr any;
+	struct net_iface iface;
 
 	memcpy(out->b, addr, sizeof(out->b));
-	if (net_addr_equal(out, &any))
+	if (net_addr_is_any(out) || net_addr_is_any4(out))
 		return 0;
-	if (!net_addr_is_ip4(out))
-		return -EADDRNOTAVAIL;
-	if (net_addr_to_ip4(out) == 0) {
-		*out = any;
-		return 0;
-	}
-	return net_iface_is_local(s->p.iface, net_addr_to_ip4(out)) ? 0 : -EADDRNOTAVAIL;
+	server_iface(s, &iface);
+	return net_iface_has(&iface, out) ? 0 : -EADDRNOTAVAIL;
 }
 
 static int check_name(struct ctl_session *c, const struct proto_msg_name *m, struct net_addr *addr)
@@ -97,7 +92,7 @@ static int serve_bind(struct ctl_session *c, union proto_msg *m)
 
 	if (r == 0)
 		r = names_bind(c->server->names, &c->names, &addr, &m->name.port,
-			m->name.flags & PROTO_NAME_REUSEADDR);
+			m->name.flags);
 	if (r < 0)
 		c->server->counters.binds_refused++;
 	return r;
@@ -179,6 +174,7 @@ static struct engine_msg *listen_add(
 		.session = c->id,
 		.handle = m->listener,
 		.addr = *addr,
+		.v6only = names_v6only(c->server->names, m->listener),
 		.port = m->port,
 		.backlog = m->backlog ? m->backlog : 1,
 		.cookie = m->cookie,

@@ -7,6 +7,7 @@
 #include <ctl/msg.h>
 #include <ctl/request.h>
 #include <ctl/server_state.h>
+#include <net/nd_host.h>
 #include <ctl/show.h>
 #include <engine/engine.h>
 #include <shm/guard.h>
@@ -95,6 +96,14 @@ static void on_tick(void *arg, uint64_t now_us)
 	}
 	period_us = s->sessions.count ? SERVER_TICK_US : SERVER_IDLE_TICK_US;
 	loop_timer_set(s->p.loop, &s->tick, now_us + period_us, on_tick, s);
+}
+
+void server_iface(const struct server *s, struct net_iface *iface)
+{
+	if (s->p.nd)
+		net_nd_host_iface(s->p.nd, iface);
+	else
+		*iface = *s->p.iface;
 }
 
 void server_tick_soon(struct server *s)

@@ -23,6 +23,7 @@ struct engine_thread;
 struct nic_port;
 struct net_iface;
 struct net_neigh_table;
+struct net_nd_host;
 
 struct server;
 
@@ -34,7 +35,8 @@ struct server_params {
 	struct engine_thread *const *threads;
 	uint32_t engine_count;
 	struct nic_port *port;
-	const struct net_iface *iface;
+	const struct net_iface *iface; /* as configured */
+	struct net_nd_host *nd;	       /* what has become of it; NULL: the same */
 	struct net_neigh_table *neigh;
 	/* [65536], zero at start; the engines got the same array as engine_config.port_owner. */
 	_Atomic uint32_t *port_owner;

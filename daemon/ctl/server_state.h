@@ -14,6 +14,7 @@
 #include <ctl/uid.h>
 
 #include <errno.h>
+#include <net/route.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -43,6 +44,9 @@ struct server {
 
 /* Ticks at SERVER_TICK_US from now on; there is a session. */
 void server_tick_soon(struct server *s);
+
+/* A copy of the interface as it is now. */
+void server_iface(const struct server *s, struct net_iface *iface);
 
 /* Takes n descriptors of the budget. 0 or -EMFILE. */
 static inline int server_fds_take(struct server *s, uint32_t n)

@@ -145,10 +145,9 @@ enum show_result show_from_engines(
 
 json_t *show_addr(const struct net_addr *a)
 {
-	static const struct net_addr any;
 	char text[INET6_ADDRSTRLEN];
 
-	if (net_addr_equal(a, &any))
+	if (net_addr_is_any(a))
 		return json_string("*");
 	if (net_addr_is_ip4(a))
 		inet_ntop(AF_INET, a->b + 12, text, sizeof(text));

@@ -51,7 +51,7 @@ void show_item(struct show *w, struct out *o, json_t *obj);
 const char *show_filter_parse(struct show *w, const json_t *request);
 bool show_filter_match(const struct show_filter *f, const struct engine_flow_info *flow);
 
-json_t *show_addr(const struct net_addr *a); /* "10.0.0.1"; any: "*" */
+json_t *show_addr(const struct net_addr *a); /* "10.0.0.1", "::1"; any: "*", of IPv4: "0.0.0.0" */
 
 enum show_result show_flow(struct show *w, struct out *o);
 enum show_result show_listen(struct show *w, struct out *o);

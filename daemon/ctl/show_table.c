@@ -167,27 +167,48 @@ static void mac_text(const uint8_t mac[6], char text[18])
 		mac[5]);
 }
 
-static void add_addrs(json_t *obj, const struct config *cfg)
+/* "192.0.2.2/24", "fe80::1/64", "2001:db8::1/64 tentative". */
+static void add_addrs(json_t *obj, const struct net_iface *iface)
 {
 	json_t *list = json_array();
+	char ip[INET6_ADDRSTRLEN], text[INET6_ADDRSTRLEN + 20];
 
-	for (uint32_t i = 0; i < cfg->addr_count; i++) {
-		char ip[INET_ADDRSTRLEN], text[INET_ADDRSTRLEN + 4];
+	for (uint32_t i = 0; i < iface->addr_count; i++) {
+		inet_ntop(AF_INET, &iface->addr[i].ip_be, ip, sizeof(ip));
+		snprintf(text, sizeof(text), "%s/%u", ip, iface->addr[i].prefix_len);
+		json_array_append_new(list, json_string(text));
+	}
+	for (uint32_t i = 0; i < iface->addr6_count; i++) {
+		const struct net_prefix6 *px = &iface->addr6[i];
+		const char *state = net_addr6_state_name((enum net_addr6_state)px->state);
 
-		inet_ntop(AF_INET, cfg->addrs[i].addr.b + 12, ip, sizeof(ip));
-		snprintf(text, sizeof(text), "%s/%u", ip, cfg->addrs[i].prefix_len);
+		inet_ntop(AF_INET6, px->addr.b, ip, sizeof(ip));
+		snprintf(text, sizeof(text), "%s/%u%s%s", ip, px->prefix_len, *state ? " " : "",
+			state);
 		json_array_append_new(list, json_string(text));
 	}
 	json_object_set_new(obj, "addresses", list);
 }
 
+static void add_gateways(json_t *obj, const struct net_iface *iface)
+{
+	struct net_addr gateway = net_addr_from_ip4(iface->gateway_be);
+
+	if (iface->gateway_be)
+		json_object_set_new(obj, "gateway", show_addr(&gateway));
+	if (!net_addr_is_any(&iface->gateway6))
+		json_object_set_new(obj, "gateway6", show_addr(&iface->gateway6));
+}
+
 enum show_result show_port(struct show *w, struct out *o)
 {
 	const struct nic_caps *caps = nic_port_caps(w->s->p.port);
+	struct net_iface iface;
 	struct nic_stats st;
 	char mac[18];
 	json_t *obj;
 
+	server_iface(w->s, &iface);
 	nic_port_stats(w->s->p.port, &st);
 	mac_text(caps->mac, mac);
 	obj = json_pack("{s:s, s:s, s:i, s:I, s:b, s:b, s:b}", "port", nic_port_name(w->s->p.port),
@@ -195,7 +216,8 @@ enum show_result show_port(struct show *w, struct out *o)
 		(json_int_t)caps->tso_max_bytes, "rx_checksum", caps->rx_checksum, "tx_checksum",
 		caps->tx_checksum, "rss", caps->rss);
 	if (obj) {
-		add_addrs(obj, w->s->p.cfg);
+		add_addrs(obj, &iface);
+		add_gateways(obj, &iface);
 		for (size_t i = 0; i < sizeof(port_rows) / sizeof(*port_rows); i++)
 			add_int(obj, port_rows[i].name,
 				*(const uint64_t *)(const void *)((const char *)&st +

@@ -35,7 +35,7 @@ enum {
 
 enum pl_kind {
 	PL_FREE,
-	PL_PENDING, /* an AF_INET stream socket, nobody's yet; the kernel answers */
+	PL_PENDING, /* a stream socket of IPv4 or IPv6, nobody's yet; the kernel answers */
 	PL_NATIVE,  /* mtcpd's; the native descriptor is in the state */
 	PL_KERNEL,  /* decided: the kernel's */
 	PL_DEAD,    /* was native in the parent of this process */
@@ -50,6 +50,13 @@ struct pl_opt {
 	uint8_t value[PL_OPT_BYTES_MAX];
 };
 
+/* A name of either family. */
+union pl_name {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
 struct pl_file {
 	_Atomic uint64_t state; /* enum pl_kind above, native descriptor below */
 
@@ -57,7 +64,7 @@ struct pl_file {
 	uint32_t refs; /* numbers that lead here */
 	bool tentative;
 	int backlog;		  /* of a listener, else -1 */
-	struct sockaddr_in bound; /* sin_family 0: not bound */
+	union pl_name bound;	  /* sa.sa_family 0: not bound */
 	uint32_t opt_count;
 	struct pl_opt *opts; /* PL_OPTS_MAX of them, or NULL */
 	struct pl_file *next_free;

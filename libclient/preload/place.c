@@ -18,6 +18,7 @@ enum {
 	REVIVE_TRIES_MAX = 100,
 	REVIVE_PAUSE_NS = 10 * 1000 * 1000,
 	KERNEL_ADDR_TTL_S = 1,
+	SIN6_LEN_MIN = 24, /* without the scope: Linux takes it */
 };
 
 static bool fallback; /* MTCP_FALLBACK */
@@ -50,35 +51,53 @@ static void complain(int err)
 }
 
 /* Whether the kernel has this address; the last answer is kept for a second. pl_lock held. */
-static bool kernel_owns(struct in_addr addr)
+static bool kernel_owns(const struct in6_addr *addr)
 {
-	static struct in_addr last;
+	static struct in6_addr last;
 	static bool last_answer;
 	static time_t last_s = -1;
-	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = addr};
+	struct sockaddr_in6 sin6 = {.sin6_family = AF_INET6, .sin6_addr = *addr};
+	struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = addr->s6_addr32[3]};
+	bool ip4 = IN6_IS_ADDR_V4MAPPED(addr);
 	struct timespec now;
 	int probe;
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	if (last.s_addr == addr.s_addr && last_s >= 0 && now.tv_sec - last_s < KERNEL_ADDR_TTL_S)
+	if (IN6_ARE_ADDR_EQUAL(&last, addr) && last_s >= 0 &&
+		now.tv_sec - last_s < KERNEL_ADDR_TTL_S)
 		return last_answer;
-	probe = pl_real()->socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	probe = pl_real()->socket(ip4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (probe < 0)
 		return false;
-	last_answer = pl_real()->bind(probe, (struct sockaddr *)&sin, sizeof(sin)) == 0;
+	last_answer = ip4 ? pl_real()->bind(probe, (struct sockaddr *)&sin, sizeof(sin)) == 0
+			  : pl_real()->bind(probe, (struct sockaddr *)&sin6, sizeof(sin6)) == 0;
 	pl_real()->close(probe);
-	last = addr;
+	last = *addr;
 	last_s = now.tv_sec;
 	return last_answer;
 }
 
-enum pl_place pl_place_judge(struct in_addr addr, bool for_bind)
+static bool is_loopback_or_group(const struct in6_addr *addr)
 {
-	uint32_t a = ntohl(addr.s_addr);
-	bool any = a == INADDR_ANY;
+	uint32_t a = ntohl(addr->s6_addr32[3]);
+
+	if (!IN6_IS_ADDR_V4MAPPED(addr))
+		return IN6_IS_ADDR_LOOPBACK(addr) || IN6_IS_ADDR_MULTICAST(addr);
+	return a >> 24 == IN_LOOPBACKNET || IN_MULTICAST(a);
+}
+
+static bool is_any(const struct in6_addr *addr)
+{
+	return IN6_IS_ADDR_UNSPECIFIED(addr) ||
+	       (IN6_IS_ADDR_V4MAPPED(addr) && addr->s6_addr32[3] == 0);
+}
+
+enum pl_place pl_place_judge(const struct in6_addr *addr, bool for_bind)
+{
+	bool any = is_any(addr);
 	bool kernels;
 
-	if (a >> 24 == IN_LOOPBACKNET || IN_MULTICAST(a) || (any && !for_bind))
+	if (is_loopback_or_group(addr) || (any && !for_bind))
 		return PL_PLACE_KERNEL;
 	kernels = !any && kernel_owns(addr);
 	if (mtcp_attach(NULL) != 0) {
@@ -95,9 +114,27 @@ enum pl_place pl_place_judge(struct in_addr addr, bool for_bind)
 	return mtcpi_routes(addr) ? PL_PLACE_MTCPD : PL_PLACE_KERNEL;
 }
 
-static int native_socket(struct pl_file *f, bool nonblock)
+/* Of the placeholder, which was made with the family that the program wanted. */
+static int family_of(int fd)
 {
-	int sd = mtcp_socket(AF_INET, SOCK_STREAM | (nonblock ? SOCK_NONBLOCK : 0), 0);
+	int family = AF_INET;
+	socklen_t len = sizeof(family);
+
+	pl_real()->getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len);
+	return family;
+}
+
+static bool is_v6only(int fd)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	return !pl_real()->getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) && on;
+}
+
+static int native_socket(struct pl_file *f, int family, bool nonblock)
+{
+	int sd = mtcp_socket(family, SOCK_STREAM | (nonblock ? SOCK_NONBLOCK : 0), 0);
 
 	for (uint32_t i = 0; sd >= 0 && i < f->opt_count; i++) {
 		const struct pl_opt *o = &f->opts[i];
@@ -119,12 +156,17 @@ static int to_native(int fd, struct pl_file *f, bool tentative)
 			pl_epoll_file_gone(f);
 		return 0;
 	}
-	sd = native_socket(f, flags >= 0 && flags & O_NONBLOCK);
+	sd = native_socket(f, family_of(fd), flags >= 0 && flags & O_NONBLOCK);
 	if (sd < 0)
 		return -1;
 	pl_file_set(f, PL_NATIVE, sd);
 	pl_epoll_file_native(f, sd);
 	return 0;
+}
+
+static socklen_t name_len(const union pl_name *name)
+{
+	return name->sa.sa_family == AF_INET6 ? sizeof(name->in6) : sizeof(name->in);
 }
 
 static int to_kernel(int fd, struct pl_file *f)
@@ -140,8 +182,8 @@ static int to_kernel(int fd, struct pl_file *f)
 	pl_file_set(f, PL_KERNEL, -1);
 	if (sd >= 0)
 		mtcp_close(sd);
-	if (f->bound.sin_family == AF_INET)
-		return pl_real()->bind(fd, (struct sockaddr *)&f->bound, sizeof(f->bound));
+	if (f->bound.sa.sa_family)
+		return pl_real()->bind(fd, &f->bound.sa, name_len(&f->bound));
 	return 0;
 }
 
@@ -150,26 +192,59 @@ static bool undecided(struct pl_file *f)
 	return pl_file_kind(f) == PL_PENDING || (pl_file_kind(f) == PL_NATIVE && f->tentative);
 }
 
+/* The address that a socket of `family` is asked to go to, IPv4 mapped, and whether it names an
+ * interface of the kernel's. False: none that it could. */
+static bool take_name(
+	const struct sockaddr *sa, socklen_t len, int family, struct in6_addr *addr, bool *kernels)
+{
+	union pl_name name = {.in6 = {.sin6_family = AF_UNSPEC}};
+
+	if (!sa || len < sizeof(name.in))
+		return false;
+	memcpy(&name, sa, len < sizeof(name) ? len : sizeof(name));
+	*kernels = false;
+	if (name.sa.sa_family != family || (family == AF_INET6 && len < SIN6_LEN_MIN))
+		return false;
+	if (family == AF_INET6) {
+		*addr = name.in6.sin6_addr;
+		*kernels = name.in6.sin6_scope_id != 0;
+		return true;
+	}
+	*addr = (struct in6_addr)IN6ADDR_ANY_INIT;
+	addr->s6_addr[10] = addr->s6_addr[11] = 0xff;
+	addr->s6_addr32[3] = name.in.sin_addr.s_addr;
+	return true;
+}
+
+/* A wildcard for IPv6 alone is of no use to mtcpd without any. */
+static enum pl_place judge(int fd, const struct in6_addr *addr, bool for_bind)
+{
+	enum pl_place place = pl_place_judge(addr, for_bind);
+
+	if (place == PL_PLACE_MTCPD && IN6_IS_ADDR_UNSPECIFIED(addr) && is_v6only(fd) &&
+		!mtcpi_serves_ip6())
+		return PL_PLACE_KERNEL;
+	return place;
+}
+
 /* Decides f by an address. 0: go on with whoever has it now; -1: errno says. */
 static int decide(
 	int fd, struct pl_file *f, const struct sockaddr *sa, socklen_t len, bool for_bind)
 {
-	struct sockaddr_in sin;
+	struct in6_addr addr;
+	bool kernels;
 	int rc = 0;
 
-	if (!sa || len < sizeof(sin))
-		return 0;
-	memcpy(&sin, sa, sizeof(sin));
-	if (sin.sin_family != AF_INET)
+	if (!take_name(sa, len, family_of(fd), &addr, &kernels))
 		return 0;
 	pthread_mutex_lock(&pl_lock);
 	if (undecided(f)) {
-		switch (pl_place_judge(sin.sin_addr, for_bind)) {
+		switch (kernels ? PL_PLACE_KERNEL : judge(fd, &addr, for_bind)) {
 		case PL_PLACE_KERNEL:
 			rc = to_kernel(fd, f);
 			break;
 		case PL_PLACE_MTCPD:
-			rc = to_native(fd, f, for_bind && sin.sin_addr.s_addr == INADDR_ANY);
+			rc = to_native(fd, f, for_bind && is_any(&addr));
 			break;
 		case PL_PLACE_DOWN:
 			errno = ENETDOWN;
@@ -188,9 +263,9 @@ int pl_place_revive(struct pl_file *f)
 
 	pthread_mutex_lock(&pl_lock);
 	if (pl_file_kind(f) == PL_DEAD && f->backlog >= 0 && mtcp_attach(NULL) == 0)
-		sd = native_socket(f, false);
+		sd = native_socket(f, f->bound.sa.sa_family, false);
 	for (int i = 0; sd >= 0; i++) {
-		if (!mtcp_bind(sd, (struct sockaddr *)&f->bound, sizeof(f->bound)) &&
+		if (!mtcp_bind(sd, &f->bound.sa, name_len(&f->bound)) &&
 			!mtcp_listen(sd, f->backlog)) {
 			pl_file_set(f, PL_NATIVE, sd);
 			break;
@@ -212,7 +287,7 @@ PL_EXPORT int socket(int domain, int type, int protocol)
 	int fd = pl_real()->socket(domain, type, protocol);
 	struct pl_file *f;
 
-	if (fd < 0 || domain != AF_INET ||
+	if (fd < 0 || (domain != AF_INET && domain != AF_INET6) ||
 		(type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != SOCK_STREAM ||
 		(protocol != 0 && protocol != IPPROTO_TCP))
 		return fd;
@@ -225,20 +300,23 @@ PL_EXPORT int socket(int domain, int type, int protocol)
 }
 
 /* Remembers what a native socket is bound to: the address as asked for, the port as given. */
-static void bound_note(struct pl_file *f, int sd, struct in_addr addr)
+static void bound_note(struct pl_file *f, int sd, const union pl_name *asked)
 {
 	socklen_t len = sizeof(f->bound);
 
-	if (mtcp_getsockname(sd, (struct sockaddr *)&f->bound, &len) < 0)
+	if (mtcp_getsockname(sd, &f->bound.sa, &len) < 0)
 		memset(&f->bound, 0, sizeof(f->bound));
-	f->bound.sin_addr = addr;
+	else if (f->bound.sa.sa_family == AF_INET6)
+		f->bound.in6.sin6_addr = asked->in6.sin6_addr;
+	else
+		f->bound.in.sin_addr = asked->in.sin_addr;
 }
 
 PL_EXPORT int bind(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 {
 	const struct sockaddr *sa = addr.__sockaddr__;
 	struct pl_file *f = pl_fd_file(fd);
-	struct sockaddr_in sin;
+	union pl_name name = {.in6 = {.sin6_family = AF_UNSPEC}};
 	int sd;
 
 	if (f && decide(fd, f, sa, len, true) < 0)
@@ -248,20 +326,22 @@ PL_EXPORT int bind(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 		return pl_real()->bind(fd, sa, len);
 	if (mtcp_bind(sd, sa, len) < 0)
 		return -1;
-	memcpy(&sin, sa, sizeof(sin)); /* it was long enough for mtcp_bind() */
+	memcpy(&name, sa, len < sizeof(name) ? len : sizeof(name));
 	pthread_mutex_lock(&pl_lock);
-	bound_note(f, sd, sin.sin_addr);
+	bound_note(f, sd, &name);
 	pthread_mutex_unlock(&pl_lock);
 	return 0;
 }
 
 PL_EXPORT int listen(int fd, int backlog)
 {
-	struct sockaddr_in any = {.sin_family = AF_INET};
+	union pl_name any = {.in6 = {.sin6_family = AF_UNSPEC}};
 	struct pl_file *f = pl_fd_file(fd);
 	int sd;
 
-	if (f && decide(fd, f, (struct sockaddr *)&any, sizeof(any), true) < 0)
+	if (f)
+		any.sa.sa_family = (sa_family_t)family_of(fd);
+	if (f && decide(fd, f, &any.sa, name_len(&any), true) < 0)
 		return -1;
 	sd = pl_fd_native(fd);
 	if (sd < 0)
@@ -269,8 +349,8 @@ PL_EXPORT int listen(int fd, int backlog)
 	if (mtcp_listen(sd, backlog) < 0)
 		return -1;
 	pthread_mutex_lock(&pl_lock);
-	if (f->bound.sin_family != AF_INET)
-		bound_note(f, sd, any.sin_addr);
+	if (!f->bound.sa.sa_family)
+		bound_note(f, sd, &any);
 	f->backlog = backlog < 0 ? 0 : backlog;
 	f->tentative = false;
 	pl_epoll_file_gone(f);

@@ -1,16 +1,18 @@
 /* Who serves a socket: mtcpd or the kernel.
  *
- * A stream socket over IPv4 is nobody's until the program says where it is to go:
+ * A stream socket over IPv4 or IPv6 is nobody's until the program says where it is to go:
  *
  *   destination or own address           bind, listen           connect
  *   loopback                             kernel                 kernel
  *   one of mtcpd's addresses             mtcpd                  mtcpd
  *   one of this machine's kernel         kernel                 kernel, with MTCP_OWN=1 mtcpd
- *   0.0.0.0                              mtcpd, tentatively     kernel (it means loopback)
+ *   0.0.0.0, ::                          mtcpd, tentatively     kernel (it means loopback)
+ *   :: with IPV6_V6ONLY, no IPv6 here    kernel                 -
+ *   an address with a scope (%eth0)      kernel                 kernel
  *   anything mtcpd routes                kernel (EADDRNOTAVAIL) mtcpd
  *   all else (multicast, no route)       kernel                 kernel
  *
- * listen() on an unbound socket or on 0.0.0.0 is mtcpd's alone: the kernel does not listen too.
+ * listen() on an unbound socket or on a wildcard is mtcpd's alone: the kernel does not listen too.
  * A tentative socket that connects to a destination of the kernel's moves there with its port.
  *
  * The process attaches to the daemon at the first decision that needs it, never before, and
@@ -30,8 +32,9 @@ enum pl_place {
 	PL_PLACE_DOWN, /* mtcpd's, but there is no daemon */
 };
 
-/* Judges addr; for_bind: as an address of our own, else as a destination. May attach. */
-enum pl_place pl_place_judge(struct in_addr addr, bool for_bind);
+/* Judges addr, IPv6 or mapped; for_bind: as an address of our own, else as a destination. May
+ * attach. */
+enum pl_place pl_place_judge(const struct in6_addr *addr, bool for_bind);
 
 /* Sets up, in a forked child, a listener of the parent's: its native descriptor, or -1 if f is no
  * listener or its address stays taken (the parent still listens; tried for up to a second,

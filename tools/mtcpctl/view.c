@@ -15,19 +15,28 @@ const char *view_text(const json_t *item, const char *key)
 	return text ? text : "";
 }
 
+/* "[::1]" of an IPv6 address, so that a port can follow; others as they are. */
+static const char *bracketed(const char *addr, char text[64])
+{
+	if (!strchr(addr, ':'))
+		return addr;
+	snprintf(text, 64, "[%s]", addr);
+	return text;
+}
+
 /* The common columns: State Recv-Q Send-Q Local Peer Process. Addresses are aligned at their
- * colon, as ss does. */
+ * last colon, as ss does. */
 static void socket_line(FILE *out, const json_t *item, long long recv_q, long long send_q)
 {
 	const char *process = view_text(item, "process");
 	const char *remote = view_text(item, "remote");
-	char rport[8] = "*";
+	char rport[8] = "*", local_text[64], remote_text[64];
 
 	if (remote[0])
 		snprintf(rport, sizeof(rport), "%lld", view_int(item, "rport"));
 	fprintf(out, "%-10s %-6lld %-6lld %20s:%-6lld %20s:%-6s", view_text(item, "state"), recv_q,
-		send_q, view_text(item, "local"), view_int(item, "lport"), remote[0] ? remote : "*",
-		rport);
+		send_q, bracketed(view_text(item, "local"), local_text), view_int(item, "lport"),
+		remote[0] ? bracketed(remote, remote_text) : "*", rport);
 	if (view_int(item, "session"))
 		fprintf(out, " users:((\"%s\",pid=%lld,session=%lld))", process,
 			view_int(item, "pid"), view_int(item, "session"));

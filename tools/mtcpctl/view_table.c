@@ -63,7 +63,10 @@ static void port_addresses(FILE *out, const json_t *item)
 	const json_t *list = json_object_get(item, "addresses");
 
 	for (size_t i = 0; i < json_array_size(list); i++)
-		fprintf(out, " %s", json_string_value(json_array_get(list, i)));
+		fprintf(out, "%s %s", i ? "," : "", json_string_value(json_array_get(list, i)));
+	if (view_text(item, "gateway")[0] || view_text(item, "gateway6")[0])
+		fprintf(out, "\n    gateway %s %s", view_text(item, "gateway"),
+			view_text(item, "gateway6"));
 	fputc('\n', out);
 }
 

@@ -203,6 +203,39 @@ static void test_config_given_many_errors_reports_each_with_line(void **state)
 					  "bytes from 4K to 1G, suffix K, M or G"));
 }
 
+#define TWO_FAMILIES "[port]\ndevice = net_tap0,iface=x\naddress = 10.0.0.2/24, 2001:db8::2/64\n"
+
+static void test_config_given_both_families_fills_interface(void **state)
+{
+	struct scratch *s = *state;
+	struct net_addr own, gw;
+	struct net_iface iface;
+	struct config c;
+
+	inet_pton(AF_INET6, "2001:db8::2", own.b);
+	inet_pton(AF_INET6, "fe80::1", gw.b);
+	assert_int_equal(load(s, &c, TWO_FAMILIES "gateway = fe80::1, 10.0.0.1\nslaac = yes\n"), 0);
+	assert_int_equal(c.addr_count, 2);
+	assert_true(c.slaac && c.dad);
+	assert_int_equal(config_iface(&c, &iface), 0);
+	assert_true(net_iface_has(&iface, &own));
+	assert_true(net_addr_equal(&iface.gateway6, &gw));
+	assert_int_equal(iface.gateway_be, inet_addr("10.0.0.1"));
+}
+
+static void test_config_given_wrong_ip6_explains(void **state)
+{
+	struct scratch *s = *state;
+	struct config c;
+
+	assert_int_equal(load(s, &c, TWO_FAMILIES "gateway = 2001:db8:1::1\n"), 1);
+	assert_non_null(strstr(s->report, "gateway: inside no prefix"));
+	assert_int_equal(load(s, &c, TWO_FAMILIES "mtu = 1279\n"), 1);
+	assert_non_null(strstr(s->report, "IPv6 takes at least 1280"));
+	assert_int_equal(load(s, &c, "[port]\ndevice = net_tap0,iface=x\nslaac = yes\n"), 0);
+	assert_int_equal(c.addr_count, 0);
+}
+
 static void test_config_given_bad_values_refuses_each(void **state)
 {
 	static const struct {
@@ -217,7 +250,16 @@ static void test_config_given_bad_values_refuses_each(void **state)
 		{"port", "address", "10.0.0.2/0"},
 		{"port", "address", "10.0.0.2/24,"},
 		{"port", "address", "10.0.0.256/24"},
+		{"port", "address", "2001:db8::2"},
+		{"port", "address", "2001:db8::2/129"},
+		{"port", "address", "2001:db8::2/0"},
+		{"port", "address", "2001:db8:::2/64"},
+		{"port", "address", "::ffff:10.0.0.2/120"},
 		{"port", "gateway", "gw"},
+		{"port", "gateway", "10.0.0.1, 10.0.0.3"},
+		{"port", "gateway", "fe80::1, fe80::2"},
+		{"port", "gateway", "fe80::1,"},
+		{"port", "slaac", "maybe"},
 		{"port", "mac", "01:00:00:00:00:01"},
 		{"port", "mac", "2:0:0:0:0:1"},
 		{"port", "mtu", "0x5dc"},
@@ -383,6 +425,8 @@ int main(void)
 		TEST(test_config_given_all_types_stores_them),
 		TEST(test_config_given_many_errors_reports_each_with_line),
 		TEST(test_config_given_bad_values_refuses_each),
+		TEST(test_config_given_both_families_fills_interface),
+		TEST(test_config_given_wrong_ip6_explains),
 		TEST(test_config_given_pci_addresses_accepts_them),
 		TEST(test_config_given_drop_ins_overrides_in_order),
 		TEST(test_config_given_contradictions_reports_them),

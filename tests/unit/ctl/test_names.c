@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <ctl/names.h>
+#include <proto/attach.h>
 
 #include <errno.h>
 #include <stdlib.h>
@@ -101,6 +102,50 @@ static void test_names_listen_two_overlapping_is_in_use(void **state)
 	assert_int_equal(names_unlisten(names, &one, h2), 0);
 	assert_int_equal(owner[80], 11); /* bound as before */
 	assert_int_equal(one.names, 2);
+}
+
+static int bind6(struct names_holder *h, const struct net_addr *a, uint16_t port, uint32_t flags)
+{
+	return names_bind(names, h, a, &port, flags);
+}
+
+/* As bind(2) on Linux judges :: with and without IPV6_V6ONLY against 0.0.0.0 and addresses. */
+static void test_names_bind_families_are_apart_only_with_v6only(void **state)
+{
+	const struct net_addr any4 = net_addr_from_ip4(0), v6 = {{0x20, 1, 0xd, 0xb8}};
+	const uint32_t only = PROTO_NAME_V6ONLY;
+
+	(void)state;
+	assert_int_equal(bind6(&one, &any, 80, 0), 0);
+	assert_int_equal(bind6(&one, &any4, 80, 0), -EADDRINUSE);
+	assert_int_equal(bind6(&one, &a1, 80, 0), -EADDRINUSE);
+	assert_int_equal(bind6(&one, &v6, 80, 0), -EADDRINUSE);
+	assert_int_equal(bind6(&one, &any, 80, only), -EADDRINUSE);
+	assert_int_equal(bind6(&one, &any, 81, only), 0);
+	assert_int_equal(bind6(&one, &any4, 81, 0), 0);
+	assert_int_equal(bind6(&one, &a1, 81, 0), -EADDRINUSE);
+	assert_int_equal(bind6(&one, &v6, 81, 0), -EADDRINUSE);
+	assert_int_equal(bind6(&one, &v6, 82, 0), 0);
+	assert_int_equal(bind6(&one, &any4, 82, 0), 0);
+	assert_int_equal(bind6(&one, &any, 82, only), -EADDRINUSE);
+	assert_int_equal(bind6(&two, &any, 82, only), -EADDRINUSE); /* a port is one session's */
+}
+
+static void test_names_listen_both_families_on_one_port(void **state)
+{
+	const struct net_addr any4 = net_addr_from_ip4(0);
+	struct proto_handle h4, h6;
+	uint16_t port = 80;
+
+	(void)state;
+	assert_int_equal(bind6(&one, &any, 80, PROTO_NAME_V6ONLY), 0);
+	assert_int_equal(bind6(&one, &any4, 80, 0), 0);
+	assert_int_equal(names_listen(names, &one, &any4, &port, &h4), 0);
+	assert_int_equal(names_listen(names, &one, &any, &port, &h6), 0);
+	assert_true(names_v6only(names, h6));
+	assert_false(names_v6only(names, h4));
+	h6.gen++;
+	assert_false(names_v6only(names, h6));
 }
 
 static void test_names_listen_unbound_binds_until_unlisten(void **state)
@@ -208,6 +253,8 @@ int main(void)
 		T(test_names_bind_taken_by_another_session_is_in_use),
 		T(test_names_bind_same_session_follows_linux),
 		T(test_names_listen_two_overlapping_is_in_use),
+		T(test_names_bind_families_are_apart_only_with_v6only),
+		T(test_names_listen_both_families_on_one_port),
 		T(test_names_listen_unbound_binds_until_unlisten),
 		T(test_names_bind_any_port_chooses_until_slice_is_spent),
 		T(test_names_bounds_refuse_and_drop_returns_all),

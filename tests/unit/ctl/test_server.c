@@ -104,7 +104,7 @@ static int body_maps(void)
 	CHECK(12, atomic_load(&up->heartbeat_us) > beat);
 	CHECK(13, atomic_load(&up->condemned) == 0 && atomic_load(&up->epoch) != 0);
 	CHECK(14, r.m.attached.addr_count == 1 && r.m.attached.addr[0].prefix_bits == 120);
-	CHECK(15, r.m.attached.mtu_bytes == 1500 && r.m.attached.has_default_route == 0);
+	CHECK(15, r.m.attached.mtu_bytes == 1500 && r.m.attached.default_routes == 0);
 	return 0;
 }
 

@@ -664,7 +664,7 @@ static void fake_attach(struct fake *f, const union proto_msg *q)
 		.sndbuf_bytes = f->sndbuf_bytes,
 		.rcvbuf_bytes = f->rcvbuf_bytes,
 		.sockets_max = 1000,
-		.addr_count = 1,
+		.addr_count = 3,
 		.mtu_bytes = 1500,
 		.congestion_count = 2,
 		.congestion = 1,
@@ -674,6 +674,11 @@ static void fake_attach(struct fake *f, const union proto_msg *q)
 	a.contexts = f->contexts;
 	memcpy(a.addr[0].addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\x01", 16);
 	a.addr[0].prefix_bits = 96 + 24;
+	memcpy(a.addr[1].addr, "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01", 16);
+	a.addr[1].prefix_bits = 64;
+	memcpy(a.addr[2].addr, "\x20\x01\x0d\xb8\0\x02\0\0\0\0\0\0\0\0\0\0", 16);
+	a.addr[2].prefix_bits = 48;
+	a.addr[2].flags = PROTO_ADDR_PREFIX;
 	a.down_bytes = f->seg[SHM_DOWN][0].len_bytes;
 	a.up_bytes = f->seg[SHM_UP][0].len_bytes;
 	fds[n++] = shm_segment_export(&f->seg[SHM_DOWN][0]);
@@ -918,7 +923,7 @@ static void fake_kill(struct fake *f)
 }
 
 /* Waits until the daemon holds nothing of ours any more: no socket, no chunk. */
-static bool fake_is_clean(struct fake *f)
+static inline bool fake_is_clean(struct fake *f)
 {
 	for (int i = 0; i < 2000; i++) {
 		if (!f->socks_used && !f->chunks_used && !f->pieces_used)

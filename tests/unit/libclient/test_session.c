@@ -1,4 +1,5 @@
 /* Attach, options, memory limits, the daemon's death, fork. */
+#include <stdio.h>
 #include "fake_daemon.h"
 
 #include <netinet/tcp.h>
@@ -67,7 +68,7 @@ static void test_attach_given_nonsense_answer_expected_eproto(void **state)
 static void test_socket_given_wrong_kind_expected_linux_errors(void **state)
 {
 	(void)state;
-	assert_errno(mtcp_socket(AF_INET6, SOCK_STREAM, 0), EAFNOSUPPORT);
+	assert_errno(mtcp_socket(AF_UNIX, SOCK_STREAM, 0), EAFNOSUPPORT);
 	assert_errno(mtcp_socket(AF_INET, SOCK_DGRAM, 0), ESOCKTNOSUPPORT);
 	assert_errno(mtcp_socket(AF_INET, SOCK_STREAM, IPPROTO_UDP), EPROTONOSUPPORT);
 	assert_errno(mtcp_close(12345), EBADF);
@@ -433,13 +434,23 @@ static void test_classify_given_addresses_expected_only_served_ones(void **state
 		{"0.0.0.0", MTCPI_ADDR_NONE},
 		{"224.0.0.1", MTCPI_ADDR_NONE},
 		{"255.255.255.255", MTCPI_ADDR_NONE},
+		{"2001:db8::1", MTCPI_ADDR_LOCAL},
+		{"2001:db8::77", MTCPI_ADDR_ONLINK},
+		{"2001:db8:1::1", MTCPI_ADDR_NONE},
+		{"2001:db8:2::", MTCPI_ADDR_ONLINK}, /* a prefix's address is nobody's */
+		{"::1", MTCPI_ADDR_NONE},
+		{"::", MTCPI_ADDR_NONE},
+		{"ff02::1", MTCPI_ADDR_NONE},
 	};
-	struct in_addr a;
+	struct in6_addr a;
+	char mapped[64];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
-		inet_pton(AF_INET, row[i].ip, &a);
-		assert_int_equal(mtcpi_classify(a), row[i].expected);
+		snprintf(mapped, sizeof(mapped), strchr(row[i].ip, ':') ? "%s" : "::ffff:%s",
+			row[i].ip);
+		assert_int_equal(inet_pton(AF_INET6, mapped, &a), 1);
+		assert_int_equal(mtcpi_classify(&a), row[i].expected);
 	}
 }
 

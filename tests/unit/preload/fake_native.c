@@ -102,11 +102,16 @@ static void shown(struct sockaddr *sa)
 			htonl((ntohl(sin->sin_addr.s_addr) & 0xffff) | (uint32_t)SERVED_NET);
 }
 
-enum mtcpi_addr mtcpi_classify(struct in_addr addr)
+bool mtcpi_serves_ip6(void)
 {
-	uint32_t a = ntohl(addr.s_addr);
+	return false;
+}
 
-	if (generation <= 0 || a >> 8 != (uint32_t)SERVED_NET >> 8)
+enum mtcpi_addr mtcpi_classify(const struct in6_addr *addr)
+{
+	uint32_t a = ntohl(addr->s6_addr32[3]);
+
+	if (generation <= 0 || !IN6_IS_ADDR_V4MAPPED(addr) || a >> 8 != (uint32_t)SERVED_NET >> 8)
 		return MTCPI_ADDR_NONE;
 	return (a & 0xff) == 1 ? MTCPI_ADDR_LOCAL : MTCPI_ADDR_ONLINK;
 }
