@@ -199,6 +199,7 @@ static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accept
 	l = sock_at(s->pending_of);
 	lock_take(&l->ev_lock);
 	settle(l, s, m->pending);
+	atomic_store(&s->tx_blocks, 0); /* was pending_told */
 	listener_push(l, s);
 	count_acceptable(l);
 	sock_wake(l, POLLIN | POLLRDNORM | WAKE_RESULT);

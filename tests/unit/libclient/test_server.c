@@ -188,6 +188,23 @@ static void test_listener_given_closed_and_reopened_expected_works(void **state)
 	assert_true(fake_is_clean(fake));
 }
 
+/* What an ACCEPT remembers of its listener is nothing to the connection that comes of it. */
+static void test_accept_given_thousands_on_one_listener_expected_the_last_can_send(void **state)
+{
+	int l = fake_listening(8080, 0);
+
+	(void)state;
+	for (int i = 0; i < 4500; i++) { /* more than a socket may have blocks, on two engines */
+		int c = fake_connected(8080, 0), s = mtcp_accept(l, NULL, NULL);
+
+		assert_true(s >= 0);
+		assert_int_equal(mtcp_send(s, "x", 1, MSG_DONTWAIT), 1);
+		mtcp_close(c);
+		mtcp_close(s);
+	}
+	mtcp_close(l);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
@@ -199,6 +216,7 @@ int main(void)
 		T(test_accept_given_daemon_refuses_expected_emfile_then_recovers),
 		T(test_names_given_bind_expected_linux_results),
 		T(test_listener_given_closed_and_reopened_expected_works),
+		T(test_accept_given_thousands_on_one_listener_expected_the_last_can_send),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
