@@ -1,4 +1,4 @@
-/* Fuzzes what reads frames below TCP: Ethernet, ARP, IPv4, ICMP.
+/* Fuzzes what reads frames below TCP: Ethernet, ARP, IPv4, ICMP, IPv6, ICMPv6, ND.
  *
  * The input's first byte gives the port's checksum verdict; the rest is the frame, in a block of
  * exactly its size, so that a sanitizer sees a read past it. Since no mutation finds a
@@ -9,6 +9,7 @@
 #include <net/checksum.h>
 #include <net/icmp.h>
 #include <net/ip4.h>
+#include <net/nd_host.h>
 #include <net/packet.h>
 #include <net/route.h>
 
@@ -40,10 +41,12 @@ static struct net_iface make_iface(void)
 {
 	static const uint8_t ours[4] = {10, 0, 0, 1};
 	struct net_iface iface = {.mac = {{2, 0, 0, 0, 0, 1}}, .mtu_bytes = 1500};
+	static const struct net_addr own6 = {{0x20, 1, 0xd, 0xb8, [15] = 1}};
 	uint32_t ip_be;
 
 	memcpy(&ip_be, ours, sizeof(ip_be));
 	require(net_iface_add(&iface, ip_be, 24) == 0);
+	require(net_iface_add6(&iface, &own6, 64, NET_ADDR6_PREFERRED) == 0);
 	return iface;
 }
 
@@ -123,6 +126,85 @@ static void fuzz_ip4(
 	fuzz_icmp(p, &ip, iface);
 }
 
+/* What a host makes of any number of messages stays bounded, and our address stays ours. */
+static void fuzz_nd(
+	const struct net_packet *p, const struct net_ip6 *ip, const struct net_iface *iface)
+{
+	static struct net_neigh_table *table;
+	static struct net_nd_host *host;
+	static uint64_t now_us;
+	struct net_nd_todo todo[NET_ND_TODO_MAX];
+	uint8_t reply[NET_ND_FRAME_MAX];
+	struct net_nd_answer answer;
+	struct net_iface now;
+	struct net_nd nd;
+	bool due;
+
+	if (!host) {
+		table = net_neigh_init(
+			aligned_alloc(NET_NEIGH_ALIGN, net_neigh_size(CAPACITY)), CAPACITY, 7);
+		host = net_nd_host_init(aligned_alloc(64, (net_nd_host_size() + 63) / 64 * 64),
+			&(struct net_nd_config){.iface = iface, .neigh = table, .slaac = true}, 0);
+	}
+	if (net_nd_parse(&nd, p, ip, iface) != NET_DROP_NONE)
+		return;
+	require(ip->hop_limit == NET_ND_HOP_LIMIT && !net_mac_equal(&nd.eth_src, &iface->mac));
+	net_nd_host_input(host, &nd, now_us += 1000000, &answer, &due);
+	if (due)
+		require(net_nd_build_advert(reply, iface, &answer) <= sizeof(reply));
+	require(net_nd_host_tick(host, now_us, todo) <= NET_ND_TODO_MAX);
+	net_nd_host_iface(host, &now);
+	require(now.addr6_count <= NET_IFACE_ADDRS6_MAX &&
+		now.prefix6_count <= NET_IFACE_PREFIXES6_MAX);
+	require(net_iface_is_local6(&now, &iface->addr6[0].addr));
+	require(!now.mtu6_bytes ||
+		(now.mtu6_bytes >= NET_IP6_MTU_MIN && now.mtu6_bytes <= now.mtu_bytes));
+}
+
+static void fuzz_icmp6(
+	const struct net_packet *p, const struct net_ip6 *ip, const struct net_iface *iface)
+{
+	uint8_t reply[REPLY_CAP];
+	struct net_icmp icmp;
+	size_t len;
+
+	if (net_icmp6_parse(&icmp, ip, iface) != NET_DROP_NONE)
+		return;
+	if (icmp.kind == NET_ICMP_ND) {
+		fuzz_nd(p, ip, iface);
+	} else if (icmp.kind == NET_ICMP_ECHO) {
+		len = net_icmp6_build_echo_reply(reply, sizeof(reply), p, ip, iface);
+		require(len == 0 || len == NET_ETH_HLEN + NET_IP6_HLEN + ip->l4_len_bytes);
+	} else if (icmp.kind != NET_ICMP_MLD_QUERY) {
+		require(net_iface_is_local6(iface, &icmp.key.local) && icmp.error_errno > 0);
+		require(icmp.kind != NET_ICMP_TOO_BIG || icmp.mtu_bytes >= NET_IP6_MTU_MIN);
+	}
+}
+
+static void fuzz_ip6(
+	uint8_t *frame, const struct net_packet *p, const struct net_iface *iface, bool fix)
+{
+	struct net_ip6 ip;
+
+	if (net_ip6_parse(&ip, p, iface) != NET_DROP_NONE)
+		return;
+	require_inside(p, ip.l4, ip.l4_len_bytes);
+	require(!net_addr_is_ip4(&ip.src) && !net_iface_is_local6(iface, &ip.src));
+	require(ip.multicast || net_iface_is_local6(iface, &ip.dst));
+	if (ip.proto == NET_PROTO_TCP) {
+		require(!ip.multicast);
+		net_ip6_tcp_check(&ip);
+		return;
+	}
+	if (fix && ip.l4_len_bytes >= 4) {
+		uint8_t *msg = frame + (ip.l4 - p->frame);
+
+		memset(msg + 2, 0, 2);
+		net_icmp6_finish(msg, ip.l4_len_bytes, &ip.src, &ip.dst);
+	}
+	fuzz_icmp6(p, &ip, iface);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct net_iface iface = make_iface();
@@ -138,6 +220,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		require_inside(&p, p.l3, p.l3_len_bytes);
 		if (p.ethertype == NET_ETHERTYPE_ARP)
 			fuzz_arp(&p, &iface);
+		else if (p.ethertype == NET_ETHERTYPE_IP6)
+			fuzz_ip6(frame, &p, &iface, (data[0] & FIX_ICMP) != 0);
 		else
 			fuzz_ip4(frame, &p, &iface, (data[0] & FIX_ICMP) != 0);
 	}
