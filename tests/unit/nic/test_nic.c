@@ -234,6 +234,58 @@ static void test_tx_given_long_payload_cuts_it(void **state)
 	free(payload);
 }
 
+/* IPv6: another length field, no identification, no header checksum, another pseudo header. */
+static void test_tx_given_long_ip6_payload_cuts_it(void **state)
+{
+	enum { LEN = 5001, MSS = 1428, FRAMES = 4, IP6 = 40, HEADERS6 = ETH + IP6 + TCP };
+	struct nic_port *port = *state;
+	uint8_t payload[LEN], headers[HEADERS6] = {0}, *ip = headers + ETH;
+	struct nic_gather gather = {payload, LEN};
+	struct nic_tx_frame f = {.headers = headers,
+		.headers_len = HEADERS6,
+		.l3_offset = ETH,
+		.l4_offset = ETH + IP6,
+		.gather = &gather,
+		.gather_count = 1,
+		.payload_len = LEN,
+		.mss_bytes = MSS};
+	struct nic_frame frames[NIC_BURST_MAX];
+	uint32_t off = 0;
+
+	for (size_t i = 0; i < LEN; i++)
+		payload[i] = (uint8_t)random();
+	memcpy(headers, port->caps.mac, 6);
+	memcpy(headers + 6, port->caps.mac, 6);
+	headers[12] = 0x86;
+	headers[13] = 0xdd;
+	ip[0] = 0x60;
+	ip[6] = 6;
+	ip[7] = 64;
+	for (int i = 8; i < IP6; i++)
+		ip[i] = (uint8_t)(i * 31);
+	ip[IP6 + 12] = TCP / 4 << 4;
+	ip[IP6 + 13] = 0x10;
+	assert_int_equal(nic_tx(port, 0, &f), 0);
+	nic_tx_flush(port, 0);
+	assert_int_equal(nic_rx_burst(port, 0, frames, NIC_BURST_MAX), FRAMES);
+	for (int i = 0; i < FRAMES; i++) {
+		const uint8_t *p = frames[i].data;
+		uint32_t len = frames[i].len_bytes - HEADERS6;
+		uint32_t sum = naive_sum(p + ETH + 8, 32, 6 + TCP + len);
+
+		sum = naive_sum(p + ETH + IP6, TCP + len, sum);
+		sum = (sum & 0xffff) + (sum >> 16);
+		assert_int_equal((sum & 0xffff) + (sum >> 16), 0xffff);
+		assert_int_equal(p[ETH + 4] << 8 | p[ETH + 5], TCP + len);
+		assert_int_equal(p[ETH + IP6 + 6] << 8 | p[ETH + IP6 + 7], off);
+		assert_memory_equal(p + ETH + 6, ip + 6, 34);
+		assert_memory_equal(p + HEADERS6, payload + off, len);
+		off += len;
+	}
+	assert_int_equal(off, LEN);
+	nic_rx_release(port, 0, frames, FRAMES);
+}
+
 static void test_tx_given_tso_port_chains_and_asks_for_it(void **state)
 {
 	enum { LEN = 9000, MSS = 1448 };
@@ -654,6 +706,7 @@ int main(void)
 		cmocka_unit_test(test_device_given_strings_completes_and_names),
 		RING(test_tx_given_odd_gather_sums_and_copies),
 		RING(test_tx_given_long_payload_cuts_it),
+		RING(test_tx_given_long_ip6_payload_cuts_it),
 		RING(test_tx_given_tso_port_chains_and_asks_for_it),
 		RING(test_tx_given_unsound_frames_refuses_and_counts),
 		RING(test_tx_given_full_port_keeps_then_gives_up),
