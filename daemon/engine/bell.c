@@ -1,18 +1,21 @@
 /* When a doorbell is rung here, and when by the ringer.
  *
  * Every ring is timed. One that took long on the clock may merely have lost the core to the
- * client that it woke, so the next ones of that session are timed by the thread's own CPU time,
- * which costs a system call. If that was long too, each session of the same user is rung out of
- * line for BELL_SLOW_US, also those that attach later: a user pays for two slow rings a minute
- * with the engine's time at most, and with nothing else (ringer.h).
+ * client that it woke, so the next ones of that bell are timed by the thread's own CPU time,
+ * which costs a system call. That may still be long now and then where the machine is virtual, or
+ * somebody else keeps the kernel busy; if several are, each session of the same user is rung out of
+ * line for BELL_SLOW_US, also those that attach later: a user pays for a few slow rings a minute
+ * with the engine's time at most, and with nothing else (ringer.h). Suspicion is the bell's own:
+ * quick rings of another do not wear it off.
  */
 #include "internal.h"
 
 #include <time.h>
 
 enum {
-	BELL_LONG_US = 200, /* a ring takes 2 to 5 us */
+	BELL_LONG_US = RINGER_LONG_US,
 	BELL_SUSPECT_RINGS = 16,
+	BELL_STRIKES = 3, /* slow ones among them: it is no accident */
 	BELL_SLOW_US = 60 * 1000000,
 };
 
@@ -62,18 +65,19 @@ static void slow_down(struct engine *e, uint32_t uid)
 
 static void ring_here(struct engine *e, struct ring *r)
 {
-	struct session *s = r->session;
-	bool suspect = s->bell_suspect > 0;
+	bool suspect = r->bell_suspect > 0;
 	uint32_t us = shm_doorbell_pipe_ring_timed(
 		r->doorbell_fd, suspect ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC);
 
-	if (us < BELL_LONG_US) {
-		s->bell_suspect -= suspect;
-	} else if (!suspect) {
-		s->bell_suspect = BELL_SUSPECT_RINGS;
-	} else {
-		s->bell_suspect = 0;
-		slow_down(e, s->desc.uid);
+	r->bell_suspect -= suspect;
+	if (us < BELL_LONG_US)
+		return;
+	if (!suspect) {
+		r->bell_suspect = BELL_SUSPECT_RINGS;
+		r->bell_strikes = 0;
+	} else if (++r->bell_strikes == BELL_STRIKES) {
+		r->bell_suspect = 0;
+		slow_down(e, r->session->desc.uid);
 	}
 }
 

@@ -200,6 +200,8 @@ struct ring {
 	bool publishing;
 	bool pushed;   /* something was pushed since the last doorbell check */
 	uint32_t rung; /* the sleep of the client that was last rung for */
+	uint8_t bell_suspect; /* how many more of its rings are timed by CPU time (bell.c) */
+	uint8_t bell_strikes; /* how many of these were slow */
 	int doorbell_fd;
 };
 
@@ -231,7 +233,6 @@ struct session {
 	uint64_t up_bytes;
 	uint64_t slots, events, doorbells;
 	uint64_t bell_slow_until_us; /* until then the ringer rings (bell.c) */
-	uint32_t bell_suspect;	     /* how many more rings are timed by CPU time */
 };
 
 /* -- listeners (listener.c)

@@ -7,6 +7,10 @@
  * (bell.c). There the walk costs nobody but those users; each of them could as well make the
  * kernel do it with a pipe of his own.
  *
+ * Somebody may be taken for such a user who is not: while another keeps the kernel busy everybody's
+ * rings are long. So there are two lanes, each a thread: bells whose last ring here was quick never
+ * wait for those whose was not, nor for those that have not been rung here yet.
+ *
  * A bell owns the daemon's end of a doorbell. It is counted, since the ringer may still be at it
  * when the session is gone: a descriptor closed too early could be another file by then.
  */
@@ -22,6 +26,7 @@ struct bell {
 	struct cds_wfcq_node node;
 	_Atomic uint32_t refs;
 	_Atomic bool queued; /* for the ringer, which clears it before it rings */
+	_Atomic bool quick;  /* the ringer's last ring of it */
 	int fd;
 };
 
@@ -29,6 +34,10 @@ struct bell {
 struct bell *bell_new(int fd);
 /* Any thread. The last one closes fd. NULL is let pass. */
 void bell_unref(struct bell *b);
+
+enum {
+	RINGER_LONG_US = 200, /* a ring takes 2 to 5 us */
+};
 
 struct ringer;
 

@@ -109,6 +109,22 @@ static void test_ringer_given_a_queue_at_its_end_lets_go_of_it(void **state)
 	assert_true(fcntl(fd, F_GETFD) >= 0);
 }
 
+/* Who was quick does not wait for who has not been rung yet, or was slow. */
+static void test_ringer_given_a_quick_bell_rings_it_in_a_lane_of_its_own(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_false(atomic_load(&f->bell->quick));
+	for (int i = 0; i < 100 && !atomic_load(&f->bell->quick); i++) {
+		ringer_ring(f->ringer, f->bell);
+		await_ring(f);
+		usleep(1000);
+	}
+	assert_true(atomic_load(&f->bell->quick));
+	ringer_ring(f->ringer, f->bell);
+	await_ring(f);
+}
+
 /* -- the engine ----------------------------------------------------------------------------------
  */
 
@@ -178,7 +194,7 @@ static void test_bell_given_many_watchers_is_handed_over_for_that_user(void **st
 	watch_often(f->fds[0]);
 	bell_ring(&m->e, &m->r); /* suspect */
 	await_ring(f);
-	for (int i = 0; i < 5 && !m->e.counters.doorbells_slow; i++) {
+	for (int i = 0; i < 10 && !m->e.counters.doorbells_slow; i++) {
 		bell_ring(&m->e, &m->r);
 		await_ring(f);
 	}
@@ -207,6 +223,9 @@ int main(void)
 			test_bell_given_its_owner_gone_is_rung_and_then_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_ringer_given_a_queue_at_its_end_lets_go_of_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			test_ringer_given_a_quick_bell_rings_it_in_a_lane_of_its_own, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(
 			test_bell_given_nobody_who_slows_it_is_rung_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(
