@@ -39,7 +39,7 @@ static const struct malformed malformed[] = {
 	{"a result in a request",
 		{.name = {.h = {PROTO_MAGIC, PROTO_VERSION, PROTO_MSG_BIND, 0, 1}}},
 		sizeof(struct proto_msg_name)},
-	{"an unknown flag", {.name = {HEADER(PROTO_MSG_BIND), .flags = 2}},
+	{"an unknown flag", {.name = {HEADER(PROTO_MSG_BIND), .flags = 1u << 31}},
 		sizeof(struct proto_msg_name)},
 	{"context 2^32 - 1", {.name = {HEADER(PROTO_MSG_LISTEN), .context = UINT32_MAX}},
 		sizeof(struct proto_msg_name)},

@@ -109,6 +109,7 @@ hostile()
 	local try status allowed
 
 	for try in 1 2 3; do
+		[ -z "${2:-}" ] || sleep 0.6 # of one kind of line the log tells two a second
 		quiet
 		LOG_LINES=$(wc -l <"$T/d.log")
 		run_hostile "$1"
