@@ -190,9 +190,19 @@ static void audit_pool(const struct chunk_pool *p)
 	SIM_CHECK(p->chunks_used || n == p->slab_count, "an unused pool lacks slabs");
 }
 
+/* Whether s is dead with sockets still to close: then it counts as an orphan of its own. */
+static bool is_closing(const struct engine *e, const struct session *s)
+{
+	const struct session *c = e->closing;
+
+	while (c && c != s)
+		c = c->closing_next;
+	return c;
+}
+
 static uint32_t audit_session(const struct engine *e, const struct session *s)
 {
-	uint32_t n = 0, orphans = 0;
+	uint32_t n = 0, orphans = is_closing(e, s);
 
 	for (uint32_t i = s->socks_head; i != NONE;) {
 		const struct sock *sk = shm_arena_at(&e->socks, i);
