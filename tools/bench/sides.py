@@ -161,6 +161,8 @@ def configuration(runtime, device, address, cpu, settings):
     lines = ["[daemon]", "runtime_dir = " + runtime, "group = nogroup", "shutdown_timeout_s = 0",
              "[port]", "device = " + device, "address = %s/24" % address,
              "[engine]", "cores = %d" % cpu]
+    if not any(setting.startswith("tcp.congestion_control=") for setting in settings):
+        lines += ["[tcp]", "congestion_control = newreno"]  # as host.CONGESTION_CONTROL
     for setting in settings:
         key, _, value = setting.partition("=")
         section, _, key = key.partition(".")
