@@ -1,4 +1,4 @@
-/* One engine, its client and its peer on one thread: what bench-engine's files share.
+/* An engine, its client and its peer on one thread: what bench-engine's files share.
  *
  *	peer.c  <-- two rte_rings: net_ring -->  daemon/nic  daemon/engine  <-- shared rings -->
  *	libmtcp-client  <--  app.c
@@ -7,7 +7,8 @@
  * peer stands for the other end of the wire and is not counted. A step is: the peer (not
  * counted), a turn of the engine, then the program's answer to its events. So what the program
  * submits in one step the engine takes in the next, as it does across two cores, but nothing
- * waits, sleeps or enters the kernel.
+ * waits, sleeps or enters the kernel. With several engines each has a turn in a step; the peer
+ * spreads connections over their queues as the hash of a port would.
  *
  * What is counted is counted between meter_start() and meter_stop(): TSC cycles; under callgrind
  * instructions, which it collects in between and nowhere else. Stages (stage.c) are cut out by
@@ -23,6 +24,7 @@
 
 enum {
 	ALONE_PORT = 80,
+	ALONE_ENGINES_MAX = 8,
 	ALONE_RING_FRAMES = 4096,
 	ALONE_MBUFS = 8192,
 	ALONE_MESSAGE_BYTES_MAX = 65536,
@@ -38,7 +40,8 @@ enum alone_work {
 
 struct alone_config {
 	enum alone_work work;
-	uint32_t conns;		/* established before the measurement */
+	uint32_t conns; /* established before the measurement */
+	uint32_t engines;
 	uint32_t batch;		/* requests (connections being made) in flight */
 	uint32_t request_bytes; /* and of the response */
 	uint32_t fresh_max;	/* WORK_CONN: connections made at most */
@@ -57,20 +60,18 @@ void alone_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noret
 struct host;
 struct rte_ring;
 struct rte_mempool;
-struct engine_gauges;
 
 struct host *host_new(const struct alone_config *cfg);
-/* A turn at the present time, as the daemon's thread takes it. */
+/* A turn of every engine at the present time, as the daemon's threads take it. */
 unsigned int host_turn(struct host *h);
 /* What the main thread does now and then; not counted. */
 void host_messages(struct host *h);
 uint64_t host_now_us(const struct host *h); /* of the last turn */
-struct rte_ring *host_ring_to(struct host *h);
-struct rte_ring *host_ring_from(struct host *h);
+struct rte_ring *host_ring_to(struct host *h, uint32_t engine);
+struct rte_ring *host_ring_from(struct host *h, uint32_t engine);
 const uint8_t *host_mac(const struct host *h);
 const char *host_socket_path(const struct host *h);
 bool host_huge(const struct host *h);
-void host_gauges(const struct host *h, struct engine_gauges *out);
 /* The sum of all counters that name something dropped or refused; 0 in a sound run. */
 uint64_t host_drops(const struct host *h, const char **first);
 
@@ -78,7 +79,7 @@ uint64_t host_drops(const struct host *h, const char **first);
  * anything is measured. */
 struct control;
 struct engine;
-struct control *control_new(struct engine *e, const struct alone_config *cfg);
+struct control *control_new(struct engine *const *e, const struct alone_config *cfg);
 const char *control_path(const struct control *c);
 
 /* -- peer.c ------------------------------------------------------------------------------------ */

@@ -1,7 +1,7 @@
 /* The daemon's main thread, as far as one client needs it: its control socket.
  *
  * The client library attaches, binds and listens by blocking calls, so this is a thread of its own.
- * It posts to the engine what daemon/ctl would, answers at once, and sleeps in poll(): the engine
+ * It posts to the engines what daemon/ctl would, answers at once, and sleeps in poll(): an engine
  * takes its message in its next turn. The session's first segments are made large enough not to
  * grow, and requests to grow are refused as at the session's limit.
  */
@@ -31,14 +31,14 @@ enum {
 };
 
 struct control {
-	struct engine *engine;
+	struct engine *const *engines;
 	struct alone_config cfg;
 	char dir[64], path[96];
 	int listen_fd, fd;
 	pthread_t thread;
 	struct proto_layout layout;
 	struct shm_segment up, down;
-	int bell[2], event_fd;
+	int bell[2], event_fds[ALONE_ENGINES_MAX];
 	_Atomic bool condemned; /* by the SIGBUS guard, which is not installed here */
 	uint32_t next_gen;
 };
@@ -57,7 +57,7 @@ static void send_answer(const struct control *c, const void *m, size_t len, cons
 {
 	union {
 		struct cmsghdr align;
-		char bytes[CMSG_SPACE(4 * sizeof(int))];
+		char bytes[CMSG_SPACE((3 + ALONE_ENGINES_MAX) * sizeof(int))];
 	} control = {0};
 	struct iovec iov = {(void *)(uintptr_t)m, len};
 	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -82,22 +82,24 @@ static void make_session(struct control *c)
 	struct proto_up_header *up;
 	bool huge = c->cfg.huge;
 
-	if (proto_layout_init(&c->layout, 1, 1, RING_ORDER) ||
+	if (proto_layout_init(&c->layout, 1, c->cfg.engines, RING_ORDER) ||
 		shm_segment_create(&c->up, SHM_UP, c->layout.up_payload + SEGMENT_BYTES, huge) ||
 		shm_segment_create(
 			&c->down, SHM_DOWN, c->layout.down_payload + SEGMENT_BYTES, huge) ||
 		shm_doorbell_pipe(c->bell))
 		alone_fail("no shared memory");
-	c->event_fd = shm_doorbell_event();
+	for (uint32_t i = 0; i < c->cfg.engines; i++)
+		c->event_fds[i] = shm_doorbell_event();
 	up = (struct proto_up_header *)c->up.base;
 	up->version = PROTO_VERSION;
 	up->session = SESSION;
 }
 
-static void post_session(struct control *c)
+static void post_session(struct control *c, uint32_t engine)
 {
 	struct engine_msg *m = message(ENGINE_CMD_SESSION_ADD);
-	uint64_t payload = c->up.len_bytes - c->layout.up_payload;
+	uint64_t share =
+		((c->up.len_bytes - c->layout.up_payload) / c->cfg.engines) & ~UINT64_C(4095);
 
 	m->session = (struct engine_session_desc){
 		.session = SESSION,
@@ -109,14 +111,14 @@ static void post_session(struct control *c)
 		.down_base = c->down.base,
 		.up_bytes = c->up.len_bytes,
 		.down_bytes = c->down.len_bytes,
-		.up_part_first = c->layout.up_payload,
-		.up_part_bytes = payload & ~UINT64_C(4095),
+		.up_part_first = c->layout.up_payload + share * engine,
+		.up_part_bytes = share,
 		.down_max_bytes = c->down.len_bytes,
 		.up_max_bytes = c->up.len_bytes,
 		.condemned = &c->condemned,
 	};
 	m->session.doorbell_fds[0] = c->bell[1];
-	engine_post(c->engine, m);
+	engine_post(c->engines[engine], m);
 }
 
 static void on_attach(struct control *c, const union proto_msg *req)
@@ -125,7 +127,7 @@ static void on_attach(struct control *c, const union proto_msg *req)
 		.h = req->h,
 		.session = SESSION,
 		.contexts = 1,
-		.engines = 1,
+		.engines = c->cfg.engines,
 		.ring_order_log2 = RING_ORDER,
 		.sndbuf_bytes = 256 << 10,
 		.rcvbuf_bytes = 128 << 10,
@@ -133,10 +135,11 @@ static void on_attach(struct control *c, const union proto_msg *req)
 		.addr_count = 1,
 		.mtu_bytes = c->cfg.mtu_bytes,
 	};
-	int fds[4];
+	int fds[3 + ALONE_ENGINES_MAX];
 
 	make_session(c);
-	post_session(c);
+	for (uint32_t i = 0; i < c->cfg.engines; i++)
+		post_session(c, i);
 	a.down_bytes = c->down.len_bytes;
 	a.up_bytes = c->up.len_bytes;
 	a.down_max_bytes = c->down.len_bytes;
@@ -147,28 +150,31 @@ static void on_attach(struct control *c, const union proto_msg *req)
 	fds[0] = shm_segment_export(&c->down);
 	fds[1] = shm_segment_export(&c->up);
 	fds[2] = c->bell[0];
-	fds[3] = c->event_fd;
-	send_answer(c, &a, sizeof(a), fds, 4);
+	memcpy(fds + 3, c->event_fds, c->cfg.engines * sizeof(*fds));
+	send_answer(c, &a, sizeof(a), fds, 3 + (int)c->cfg.engines);
 	close(fds[0]);
 	close(fds[1]);
 }
 
 static void on_listen(struct control *c, const union proto_msg *req)
 {
-	struct engine_msg *m = message(ENGINE_CMD_LISTEN_ADD);
 	union proto_msg a = *req;
 
 	a.name.listener = (struct proto_handle){.idx = 0, .gen = ++c->next_gen};
-	m->listen = (struct engine_listen_desc){
-		.session = SESSION,
-		.handle = a.name.listener,
-		.port = req->name.port,
-		.backlog = BACKLOG,
-		.cookie = req->name.cookie,
-		.context = req->name.context,
-	};
-	memcpy(m->listen.addr.b, req->name.addr, sizeof(m->listen.addr.b));
-	engine_post(c->engine, m);
+	for (uint32_t i = 0; i < c->cfg.engines; i++) {
+		struct engine_msg *m = message(ENGINE_CMD_LISTEN_ADD);
+
+		m->listen = (struct engine_listen_desc){
+			.session = SESSION,
+			.handle = a.name.listener,
+			.port = req->name.port,
+			.backlog = BACKLOG,
+			.cookie = req->name.cookie,
+			.context = req->name.context,
+		};
+		memcpy(m->listen.addr.b, req->name.addr, sizeof(m->listen.addr.b));
+		engine_post(c->engines[i], m);
+	}
 	send_answer(c, &a.name, sizeof(a.name), NULL, 0);
 }
 
@@ -207,14 +213,14 @@ static void *run(void *arg)
 	return NULL;
 }
 
-struct control *control_new(struct engine *e, const struct alone_config *cfg)
+struct control *control_new(struct engine *const *engines, const struct alone_config *cfg)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	struct control *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		alone_fail("no memory");
-	c->engine = e;
+	c->engines = engines;
 	c->cfg = *cfg;
 	strcpy(c->dir, "/tmp/mtcpd-bench-engine.XXXXXX");
 	if (!mkdtemp(c->dir))

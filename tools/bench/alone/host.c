@@ -1,4 +1,4 @@
-/* The daemon without its threads: EAL, a port over two rings, one engine.
+/* The daemon without its threads: EAL, a port over rings, engines.
  *
  * rte_eth_from_rings() makes a port that sends into one ring and receives from another; daemon/nic
  * opens it by name like any other and does with it what it does with a port without offloads:
@@ -36,12 +36,12 @@ enum {
 
 struct host {
 	struct alone_config cfg;
-	struct rte_ring *to, *from; /* the engine */
+	struct rte_ring *to[ALONE_ENGINES_MAX], *from[ALONE_ENGINES_MAX]; /* the engines */
 	struct nic_port *port;
 	struct net_iface iface;
 	struct net_neigh_table *neigh;
 	_Atomic uint32_t *port_owner;
-	struct engine *engine;
+	struct engine *engines[ALONE_ENGINES_MAX];
 	struct control *control;
 	bool huge;
 	uint32_t slow;
@@ -70,6 +70,18 @@ static void log_nothing(int level, const char *line)
 	(void)line;
 }
 
+static struct rte_ring *make_ring(const char *direction, uint32_t engine)
+{
+	char name[32];
+	struct rte_ring *r;
+
+	snprintf(name, sizeof(name), "%s%u", direction, engine);
+	r = rte_ring_create(name, ALONE_RING_FRAMES, -1, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	if (!r)
+		alone_fail("no ring");
+	return r;
+}
+
 static void open_port(struct host *h)
 {
 	uint32_t frame = h->cfg.mtu_bytes > 2000 ? h->cfg.mtu_bytes + 4096u : FRAME_BYTES;
@@ -85,16 +97,18 @@ static void open_port(struct host *h)
 	struct nic_port_config port = {
 		.device = "net_ring_alone",
 		.mtu_bytes = h->cfg.mtu_bytes,
-		.queues = 1,
+		.queues = (uint16_t)h->cfg.engines,
 		.mbufs = ALONE_MBUFS,
 		.numa_node = -1,
 	};
 
 	if (eal_start(&eal, &h->huge))
 		alone_fail("DPDK does not start");
-	h->to = rte_ring_create("to", ALONE_RING_FRAMES, -1, RING_F_SP_ENQ | RING_F_SC_DEQ);
-	h->from = rte_ring_create("from", ALONE_RING_FRAMES, -1, RING_F_SP_ENQ | RING_F_SC_DEQ);
-	if (!h->to || !h->from || rte_eth_from_rings("alone", &h->to, 1, &h->from, 1, 0) < 0)
+	for (uint32_t i = 0; i < h->cfg.engines; i++) {
+		h->to[i] = make_ring("to", i);
+		h->from[i] = make_ring("from", i);
+	}
+	if (rte_eth_from_rings("alone", h->to, h->cfg.engines, h->from, h->cfg.engines, 0) < 0)
 		alone_fail("no port over rings");
 	if (nic_port_open(&h->port, &port))
 		alone_fail("the port does not open");
@@ -118,11 +132,20 @@ static void set_address(struct host *h)
 		alone_fail("no neighbour");
 }
 
-static void make_engine(struct host *h)
+static void wake_nobody(void *arg, uint16_t engine)
+{
+	(void)arg; /* all have their turn in the next step anyway */
+	(void)engine;
+}
+
+static void make_engine(struct host *h, uint16_t id)
 {
 	uint32_t conns = h->cfg.conns + h->cfg.fresh_max + 1024;
 	struct engine_config ec = {
-		.count = 1,
+		.id = id,
+		.count = (uint16_t)h->cfg.engines,
+		.peers = h->engines,
+		.wake = wake_nobody,
 		.numa_node = -1,
 		.port = h->port,
 		.iface = &h->iface,
@@ -155,7 +178,7 @@ static void make_engine(struct host *h)
 		ec.secret[i] = (uint8_t)(i * 37 + 11);
 	for (size_t i = 0; i < sizeof(ec.hash_key); i++)
 		ec.hash_key[i] = (uint8_t)(i * 59 + 3);
-	if (engine_create(&h->engine, &ec, clock_us()))
+	if (engine_create(&h->engines[id], &ec, clock_us()))
 		alone_fail("no engine");
 }
 
@@ -173,8 +196,9 @@ struct host *host_new(const struct alone_config *cfg)
 		alone_fail("no memory");
 	open_port(h);
 	set_address(h);
-	make_engine(h);
-	h->control = control_new(h->engine, cfg);
+	for (uint32_t i = 0; i < cfg->engines; i++)
+		make_engine(h, (uint16_t)i);
+	h->control = control_new(h->engines, cfg);
 	return h;
 }
 
@@ -182,6 +206,7 @@ unsigned int host_turn(struct host *h)
 {
 	uint64_t now_us = clock_us();
 	uint64_t passed_us = now_us - h->clock_us;
+	unsigned int work = 0;
 
 	/* A turn takes microseconds; if it seems to have taken far longer, somebody else had the
 	 * core, and the engine shall not think that its peers fell silent. */
@@ -191,7 +216,9 @@ unsigned int host_turn(struct host *h)
 	h->part_us += passed_us;
 	h->now_us += h->part_us / h->slow;
 	h->part_us %= h->slow;
-	return engine_turn(h->engine, h->now_us);
+	for (uint32_t i = 0; i < h->cfg.engines; i++)
+		work += engine_turn(h->engines[i], h->now_us);
+	return work;
 }
 
 uint64_t host_now_us(const struct host *h)
@@ -199,12 +226,12 @@ uint64_t host_now_us(const struct host *h)
 	return h->now_us;
 }
 
-void host_messages(struct host *h)
+static void take_messages(struct engine *e)
 {
 	struct engine_msg *m;
 
-	engine_posted(h->engine);
-	while ((m = engine_take(h->engine))) {
+	engine_posted(e);
+	while ((m = engine_take(e))) {
 		if (m->type == ENGINE_NOTE_CONDEMNED)
 			alone_fail("the engine condemned its client: %s",
 				proto_condemned_name(m->id.value));
@@ -214,14 +241,20 @@ void host_messages(struct host *h)
 	}
 }
 
-struct rte_ring *host_ring_to(struct host *h)
+void host_messages(struct host *h)
 {
-	return h->to;
+	for (uint32_t i = 0; i < h->cfg.engines; i++)
+		take_messages(h->engines[i]);
 }
 
-struct rte_ring *host_ring_from(struct host *h)
+struct rte_ring *host_ring_to(struct host *h, uint32_t engine)
 {
-	return h->from;
+	return h->to[engine];
+}
+
+struct rte_ring *host_ring_from(struct host *h, uint32_t engine)
+{
+	return h->from[engine];
 }
 
 const uint8_t *host_mac(const struct host *h)
@@ -239,43 +272,41 @@ bool host_huge(const struct host *h)
 	return h->huge;
 }
 
-void host_gauges(const struct host *h, struct engine_gauges *out)
-{
-	engine_gauges(h->engine, out);
-}
-
 /* What must not happen while we measure. Retransmissions would mean that time-outs ran out. */
 uint64_t host_drops(const struct host *h, const char **first)
 {
-	const struct engine_counters *e = engine_counters(h->engine);
-	const struct tcp_counters *t = engine_tcp_counters(h->engine);
 	struct nic_stats nic;
 	uint64_t sum = 0;
 
-	nic_port_stats(h->port, &nic);
-	const struct {
-		const char *name;
-		uint64_t n;
-	} row[] = {
-		{"tx_no_buffer", e->tx_no_buffer},
-		{"tx_no_neighbour", e->tx_no_neighbour},
-		{"tx_payload_missing", e->tx_payload_missing},
-		{"rx_chunks_empty", e->rx_chunks_empty},
-		{"accept_queue_full", e->accept_queue_full},
-		{"halves_full", e->halves_full},
-		{"conns_full", e->conns_full},
-		{"stale_handles", e->stale_handles},
-		{"retransmitted_segments", t->retransmitted_segs},
-		{"rx_no_mbuf", nic.rx_no_mbuf},
-		{"tx_no_mbuf", nic.tx_no_mbuf},
-		{"tx_queue_full", nic.tx_queue_full},
-	};
-
 	*first = NULL;
-	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
-		sum += row[i].n;
-		if (row[i].n && !*first)
-			*first = row[i].name;
+	nic_port_stats(h->port, &nic);
+	for (uint32_t i = 0; i < h->cfg.engines; i++) {
+		const struct engine_counters *e = engine_counters(h->engines[i]);
+		const struct tcp_counters *t = engine_tcp_counters(h->engines[i]);
+		const struct {
+			const char *name;
+			uint64_t n;
+		} row[] = {
+			{"tx_no_buffer", e->tx_no_buffer},
+			{"tx_no_neighbour", e->tx_no_neighbour},
+			{"tx_payload_missing", e->tx_payload_missing},
+			{"rx_chunks_empty", e->rx_chunks_empty},
+			{"accept_queue_full", e->accept_queue_full},
+			{"halves_full", e->halves_full},
+			{"conns_full", e->conns_full},
+			{"stale_handles", e->stale_handles},
+			{"handed_over", e->handed_over},
+			{"retransmitted_segments", t->retransmitted_segs},
+			{"rx_no_mbuf", i ? 0 : nic.rx_no_mbuf},
+			{"tx_no_mbuf", i ? 0 : nic.tx_no_mbuf},
+			{"tx_queue_full", i ? 0 : nic.tx_queue_full},
+		};
+
+		for (size_t k = 0; k < sizeof(row) / sizeof(row[0]); k++) {
+			sum += row[k].n;
+			if (row[k].n && !*first)
+				*first = row[k].name;
+		}
 	}
 	return sum;
 }

@@ -42,6 +42,7 @@ static void usage(FILE *to)
 		"usage: bench-engine [options]\n"
 		"  --work rpc|conn|in|out  request-responses, connections, a stream to or from us\n"
 		"  --conns N               connections established before (default 1000)\n"
+		"  --engines N             each with a share of the connections (1)\n"
 		"  --batch N               requests begun in one turn (32); twice as many in "
 		"flight\n"
 		"  --bytes N               of a request and of its response (64)\n"
@@ -83,6 +84,7 @@ static void parse(struct options *o, int argc, char **argv)
 	enum {
 		WORK,
 		CONNS,
+		ENGINES,
 		BATCH,
 		BYTES,
 		UNITS,
@@ -98,8 +100,8 @@ static void parse(struct options *o, int argc, char **argv)
 		HELP
 	};
 	static const struct option longs[] = {{"work", 1, NULL, WORK}, {"conns", 1, NULL, CONNS},
-		{"batch", 1, NULL, BATCH}, {"bytes", 1, NULL, BYTES}, {"units", 1, NULL, UNITS},
-		{"chunks", 1, NULL, CHUNKS}, {"mtu", 1, NULL, MTU},
+		{"engines", 1, NULL, ENGINES}, {"batch", 1, NULL, BATCH}, {"bytes", 1, NULL, BYTES},
+		{"units", 1, NULL, UNITS}, {"chunks", 1, NULL, CHUNKS}, {"mtu", 1, NULL, MTU},
 		{"no-timestamps", 0, NULL, NOTS}, {"pure-acks", 0, NULL, PURE},
 		{"edge", 0, NULL, EDGE}, {"no-huge", 0, NULL, NOHUGE}, {"stages", 0, NULL, STAGES},
 		{"cold", 0, NULL, COLD}, {"verbose", 0, NULL, VERBOSE}, {"help", 0, NULL, HELP},
@@ -114,6 +116,9 @@ static void parse(struct options *o, int argc, char **argv)
 			break;
 		case CONNS:
 			c->conns = (uint32_t)number(optarg, 0, 1 << 24);
+			break;
+		case ENGINES:
+			c->engines = (uint32_t)number(optarg, 1, ALONE_ENGINES_MAX);
 			break;
 		case BATCH:
 			c->batch = (uint32_t)number(optarg, 1, 512);
@@ -201,10 +206,11 @@ static void print(struct bench *b, const struct options *o)
 	const char *first;
 	uint64_t drops = host_drops(b->host, &first);
 
-	printf("{\"work\": \"%s\", \"conns\": %u, \"batch\": %u, \"bytes\": %u, \"mtu\": %u, "
+	printf("{\"work\": \"%s\", \"conns\": %u, \"engines\": %u, \"batch\": %u, \"bytes\": %u, "
+	       "\"mtu\": %u, "
 	       "\"pure_acks\": %s, \"huge\": %s, \"units\": %llu",
-		work_name[o->cfg.work], o->cfg.conns, o->cfg.batch, o->cfg.request_bytes,
-		o->cfg.mtu_bytes, o->cfg.pure_acks ? "true" : "false",
+		work_name[o->cfg.work], o->cfg.conns, o->cfg.engines, o->cfg.batch,
+		o->cfg.request_bytes, o->cfg.mtu_bytes, o->cfg.pure_acks ? "true" : "false",
 		host_huge(b->host) ? "true" : "false", (unsigned long long)b->units);
 	if (!o->cold) {
 		meter_summary(&b->meter, &median, &min, &max, &mean);
@@ -226,6 +232,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {.chunks = 401,
 		.cfg = {.conns = 1000,
+			.engines = 1,
 			.batch = 32,
 			.request_bytes = 64,
 			.mtu_bytes = 1500,

@@ -53,7 +53,6 @@ struct conn {
 struct peer {
 	struct alone_config cfg;
 	struct host *host;
-	struct rte_ring *to, *from;
 	struct rte_mempool *pool;
 	struct conn *conns;
 	uint32_t count, mss;
@@ -96,8 +95,6 @@ struct peer *peer_new(const struct alone_config *cfg, struct host *h)
 		alone_fail("no memory");
 	p->cfg = *cfg;
 	p->host = h;
-	p->to = host_ring_to(h);
-	p->from = host_ring_from(h);
 	p->mss = cfg->mtu_bytes - 40u - (cfg->timestamps ? TS_OPTION : 0);
 	p->count = cfg->conns + cfg->fresh_max;
 	p->conns = calloc(p->count, sizeof(*p->conns));
@@ -197,7 +194,7 @@ static void send_segment(struct peer *p, uint32_t conn, uint8_t flags, uint32_t 
 	m->pkt_len = m->data_len;
 	c->snd += len + ((flags & (F_SYN | F_FIN)) != 0);
 	p->counts.frames_out++;
-	if (rte_ring_enqueue(p->to, m))
+	if (rte_ring_enqueue(host_ring_to(p->host, conn % p->cfg.engines), m))
 		alone_fail("the ring to the engine is full");
 }
 
@@ -342,13 +339,13 @@ static void on_segment(struct peer *p, const struct segment *s)
 	}
 }
 
-bool peer_poll(struct peer *p)
+static unsigned int poll_ring(struct peer *p, struct rte_ring *from)
 {
 	struct rte_mbuf *m[BURST];
 	struct segment s;
 	unsigned int n, total = 0;
 
-	while ((n = rte_ring_dequeue_burst(p->from, (void **)m, BURST, NULL))) {
+	while ((n = rte_ring_dequeue_burst(from, (void **)m, BURST, NULL))) {
 		for (unsigned int i = 0; i < n; i++) {
 			if (m[i]->nb_segs != 1)
 				alone_fail("a frame of %u segments", m[i]->nb_segs);
@@ -358,6 +355,15 @@ bool peer_poll(struct peer *p)
 		rte_pktmbuf_free_bulk(m, n);
 		total += n;
 	}
+	return total;
+}
+
+bool peer_poll(struct peer *p)
+{
+	unsigned int total = 0;
+
+	for (uint32_t i = 0; i < p->cfg.engines; i++)
+		total += poll_ring(p, host_ring_from(p->host, i));
 	p->counts.frames_in += total;
 	if (!total && p->unacked_segs) {
 		p->unacked_segs = 0;
