@@ -73,6 +73,7 @@ enum tcp_conn_flag {
 	TCP_F_SACK = 1 << 16,	      /* SACK permitted, both ways */
 	TCP_F_REASM = 1 << 17,	      /* there is a reassembly block */
 	TCP_F_DSACK = 1 << 18,	      /* dsack_start_seq, dsack_end_seq are to be reported */
+	TCP_F_COOKIE = 1 << 19,	      /* made from a cookie, whose timestamp is not exact */
 	TCP_F_CC_BLOCK = 1 << 21,     /* the congestion control has a block of its own */
 	TCP_F_PACED = 1 << 22,	      /* pace.c */
 	TCP_F_PACE_HOLD = 1 << 23,    /* no new data before pace_at_us */

@@ -4,10 +4,21 @@
  *    | tick   | mss | MAC                   |
  *
  * tick: the low 5 bits of a counter of 64 s; mss: index of the table below; MAC: 24 bits of
- * SipHash-2-4 over the tuple, the peer's number, the whole counter and the index. A guess
- * hits with 2^-27.4, so that a flood of ACKs does not pay. What the SYN offered beside the
- * MSS is lost: no scaling, no timestamps, no SACK. A cookie lives for its own tick and two
- * more, 128 to 192 s.
+ * SipHash-2-4 over the tuple, the peer's number, the whole counter, the index and what follows.
+ * A guess hits with 2^-27.4, so that a flood of ACKs does not pay. A cookie lives for its own tick
+ * and two more, 128 to 192 s. Its key is another one every 64 ticks, made from the one that the
+ * engine was given, so that nobody collects more than 68 minutes' worth of any.
+ *
+ * The rest of what the SYN offered comes back to us in the echo of our timestamp, if the peer has
+ * timestamps: the SYN|ACK's is the latest one, not later than now, that ends in
+ *
+ *       5    4      3        0
+ *    | ECN | SACK | wscale     |     wscale 15: the SYN had none
+ *
+ * It is up to 63 ms behind the clock, never ahead, so that those that follow do not go back; its
+ * echo times no round trip. The MAC covers these bits: a box that rewrites timestamps, or a peer
+ * that makes its own, must not leave the two ends with different ideas of the scales. Without
+ * timestamps only the MSS is kept.
  *
  * An engine should ask tcp_cookie_input() only while it gave out cookies recently: each
  * ACK that meets no entry is one more chance to guess.
@@ -26,25 +37,46 @@ enum {
 	MSS_SHIFT = 24,
 	MSS_MASK = 7,
 	MAC_MASK = 0xffffff,
+	TICKS_PER_KEY = 64,
 };
+
+/* Low bits of the SYN|ACK's timestamp. */
+enum {
+	TS_WSCALE_MASK = 15,
+	TS_WSCALE_NONE = 15,
+	TS_SACK = 1 << 4,
+	TS_ECN = 1 << 5,
+	TS_MASK = 63,
+	TS_NONE = 64, /* for the MAC: no timestamps, and so none of it */
+};
+static_assert((int)TCP_WSCALE_MAX < (int)TS_WSCALE_NONE, "a value that no scale has");
 
 /* Least of all; the RFC's default; IPv6 minimum less headers; tunnels; PPPoE; Ethernet with and
  * without IPv6; jumbo. The first must be <= any cfg->mss_min_bytes. */
 static const uint16_t mss_table[MSS_MASK + 1] = {48, 536, 1220, 1360, 1440, 1452, 1460, 8960};
 
-static uint32_t make_cookie(const struct tcp_ctx *ctx, const struct net_tuple *key, uint32_t irs,
-	uint64_t tick, uint32_t mss_idx)
+/* What a cookie says beside its tick. */
+struct content {
+	uint32_t irs;
+	uint32_t mss_idx;
+	uint32_t ts_bits; /* TS_NONE, or the low bits of our timestamp */
+};
+
+static uint32_t make_cookie(const struct tcp_ctx *ctx, const struct net_tuple *key,
+	const struct content *content, uint64_t tick)
 {
 	struct {
 		struct net_tuple key;
-		uint32_t irs;
+		struct content content;
 		uint64_t tick;
-		uint64_t mss_idx;
-	} in = {*key, irs, tick, mss_idx};
+	} in = {*key, *content, tick};
 	static_assert(sizeof(in) == 56, "no padding is hashed");
-	uint32_t mac = tcp_siphash24(ctx->cookie_key, &in, sizeof(in)) & MAC_MASK;
+	uint8_t secret[16];
+	uint32_t mac;
 
-	return (uint32_t)(tick & TICK_MASK) << TICK_SHIFT | mss_idx << MSS_SHIFT | mac;
+	tcp_siphash_key(ctx->cookie_key, tick / TICKS_PER_KEY, secret);
+	mac = tcp_siphash24(secret, &in, sizeof(in)) & MAC_MASK;
+	return (uint32_t)(tick & TICK_MASK) << TICK_SHIFT | content->mss_idx << MSS_SHIFT | mac;
 }
 
 /* The largest entry that the peer can take. */
@@ -57,17 +89,52 @@ static uint32_t mss_index(uint16_t mss)
 	return i;
 }
 
-/* The SYN as the cookie remembers it. */
-static struct tcp_segment plain_syn(
-	const struct net_tuple *key, uint32_t irs, uint32_t wnd, uint16_t mss)
+static uint32_t ts_bits_of(const struct tcp_half *h)
 {
+	if (!(h->flags & TCP_HALF_TS))
+		return TS_NONE;
+	return (h->flags & TCP_HALF_WSCALE ? h->snd_wscale : TS_WSCALE_NONE) |
+	       (h->flags & TCP_HALF_SACK ? TS_SACK : 0) | (h->flags & TCP_HALF_ECN ? TS_ECN : 0);
+}
+
+uint32_t tcp_cookie_ts_val(const struct tcp_half *h, uint32_t ts_now)
+{
+	return ts_now - ((ts_now - ts_bits_of(h)) & TS_MASK);
+}
+
+/* The SYN as the cookie remembers it, from the segment that brings the cookie back. */
+static struct tcp_segment remembered_syn(
+	const struct tcp_segment *seg, const struct content *content)
+{
+	uint32_t bits = content->ts_bits;
+	bool has_ts = bits != TS_NONE;
+
 	return (struct tcp_segment){
-		.key = *key,
-		.seq = irs,
-		.wnd = wnd,
-		.flags = TCP_SYN,
-		.opt = {.has_mss = true, .mss = mss},
+		.key = seg->key,
+		.seq = content->irs,
+		.wnd = seg->wnd,
+		.flags = TCP_SYN | (has_ts && bits & TS_ECN ? TCP_ECE | TCP_CWR : 0),
+		.opt = {.has_mss = true,
+			.mss = mss_table[content->mss_idx],
+			.has_ts = has_ts,
+			.ts_val = seg->opt.ts_val,
+			.has_wscale = has_ts && (bits & TS_WSCALE_MASK) != TS_WSCALE_NONE,
+			.wscale = bits & TS_WSCALE_MASK,
+			.sack_permitted = has_ts && bits & TS_SACK},
 	};
+}
+
+/* What a SYN without timestamps offers is not remembered, and so not agreed upon. */
+static struct tcp_segment offered_syn(const struct tcp_ctx *ctx, const struct tcp_segment *seg)
+{
+	struct tcp_segment syn = *seg;
+
+	if (seg->opt.has_ts && ctx->cfg->timestamps)
+		return syn;
+	syn.opt.has_wscale = false;
+	syn.opt.sack_permitted = false;
+	syn.flags = TCP_SYN;
+	return syn;
 }
 
 uint32_t tcp_cookie_reply(
@@ -75,17 +142,19 @@ uint32_t tcp_cookie_reply(
 {
 	struct tcp_half h = {0};
 	struct tcp_segment syn;
-	uint32_t mss_idx;
+	struct content content = {.irs = seg->seq};
 
 	assert((seg->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN);
 	if (tcp_reply_is_land(seg)) {
 		ctx->counters->seg_land++;
 		return 0;
 	}
-	mss_idx = mss_index(tcp_options_peer_mss(ctx->cfg, &seg->key.remote, &seg->opt));
-	syn = plain_syn(&seg->key, seg->seq, seg->wnd, mss_table[mss_idx]);
-	tcp_half_init(ctx, &h, &syn,
-		make_cookie(ctx, &seg->key, seg->seq, now_us / TICK_US, mss_idx), now_us);
+	syn = offered_syn(ctx, seg);
+	tcp_half_init(ctx, &h, &syn, 0, now_us);
+	h.flags |= TCP_HALF_COOKIE;
+	content.mss_idx = mss_index(h.mss);
+	content.ts_bits = ts_bits_of(&h);
+	h.iss = make_cookie(ctx, &seg->key, &content, now_us / TICK_US);
 	tcp_half_synack(ctx, &h, now_us, reply);
 	ctx->counters->cookies_sent++;
 	return TCP_EV_REPLY;
@@ -95,15 +164,20 @@ uint32_t tcp_cookie_input(
 	struct tcp_ctx *ctx, struct tcp_half *h, const struct tcp_segment *seg, uint64_t now_us)
 {
 	uint32_t cookie = seg->ack - 1;
-	uint32_t irs = seg->seq - 1;
-	uint32_t mss_idx = cookie >> MSS_SHIFT & MSS_MASK;
 	uint64_t now_tick = now_us / TICK_US;
 	uint64_t age_ticks = (now_tick - (cookie >> TICK_SHIFT)) & TICK_MASK;
+	struct content content = {
+		.irs = seg->seq - 1,
+		.mss_idx = cookie >> MSS_SHIFT & MSS_MASK,
+		.ts_bits = TS_NONE,
+	};
 	struct tcp_segment syn;
 
 	if ((seg->flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_ACK)
 		return 0;
-	if (make_cookie(ctx, &seg->key, irs, now_tick - age_ticks, mss_idx) != cookie) {
+	if (seg->opt.has_ts && ctx->cfg->timestamps)
+		content.ts_bits = seg->opt.ts_ecr & TS_MASK;
+	if (make_cookie(ctx, &seg->key, &content, now_tick - age_ticks) != cookie) {
 		ctx->counters->cookie_invalid++;
 		return 0;
 	}
@@ -111,9 +185,11 @@ uint32_t tcp_cookie_input(
 		ctx->counters->cookie_expired++;
 		return 0;
 	}
-	syn = plain_syn(&seg->key, irs, seg->wnd, mss_table[mss_idx]);
+	syn = remembered_syn(seg, &content);
 	tcp_half_init(ctx, h, &syn, cookie, now_us);
 	h->flags |= TCP_HALF_COOKIE;
 	ctx->counters->cookies_accepted++;
+	if (content.ts_bits != TS_NONE)
+		ctx->counters->cookies_kept_options++;
 	return TCP_EV_PROMOTE;
 }

@@ -68,7 +68,9 @@ void tcp_half_init(const struct tcp_ctx *ctx, struct tcp_half *h, const struct t
 
 static uint32_t ts_now(const struct tcp_ctx *ctx, const struct tcp_half *h, uint64_t now_us)
 {
-	return tcp_ts_val(now_us, tcp_ts_offset(ctx, &h->entry.key));
+	uint32_t ts = tcp_ts_val(now_us, tcp_ts_offset(ctx, &h->entry.key));
+
+	return h->flags & TCP_HALF_COOKIE ? tcp_cookie_ts_val(h, ts) : ts;
 }
 
 void tcp_half_synack(

@@ -26,7 +26,7 @@
 enum tcp_half_flag {
 	TCP_HALF_TS = 1 << 0,	  /* timestamps on: the SYN had them, the SYN|ACK has them */
 	TCP_HALF_WSCALE = 1 << 1, /* scaling on, both ways; else both scales are 0 */
-	TCP_HALF_COOKIE = 1 << 2, /* recovered from a cookie: synack_us is unknown */
+	TCP_HALF_COOKIE = 1 << 2, /* lives in a cookie: synack_us is not known later */
 	TCP_HALF_SACK = 1 << 3,	  /* SACK permitted, both ways */
 	TCP_HALF_ECN = 1 << 5,	  /* the peer asks for ECN and gets it */
 	TCP_HALF_DEFERRED = 1 << 4, /* an ACK was ignored: what comes later times no round trip */
@@ -59,6 +59,10 @@ static_assert(sizeof(struct tcp_half) == 112, "no padding, at most two cache lin
 /* Builds the SYN|ACK that *h stands for. */
 void tcp_half_synack(const struct tcp_ctx *ctx, const struct tcp_half *h, uint64_t now_us,
 	struct tcp_out *reply);
+
+/* With TCP_HALF_COOKIE: the timestamp, at most ts_now, that makes the peer's echo say what *h
+ * agreed to (cookie.c). */
+uint32_t tcp_cookie_ts_val(const struct tcp_half *h, uint32_t ts_now);
 
 /* Fills *h from an acceptable SYN, with our number `iss`, for a reply at now_us: everything
  * but the engine's fields; the deadline is set, the wheel not told. Shared by the listener

@@ -15,7 +15,8 @@ static enum tcp_step ack_syn_received(struct tcp_rx *rx)
 		c->owe |= TCP_OWE_STRAY_RST;
 		return TCP_DONE;
 	}
-	tcp_rtt_acked(rx->ctx, c, rx->seg, rx->now_us);
+	if (!tcp_conn_has(c, TCP_F_COOKIE))
+		tcp_rtt_acked(rx->ctx, c, rx->seg, rx->now_us);
 	rx->events |= tcp_conn_establish(rx->ctx, c, rx->now_us);
 	c->snd_wnd = rx->seg->wnd << c->snd_wscale;
 	c->snd_wnd_max = c->snd_wnd;

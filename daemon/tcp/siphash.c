@@ -95,3 +95,13 @@ uint64_t tcp_siphash13(const uint8_t key[16], const void *data, size_t len_bytes
 {
 	return siphash(key, data, len_bytes, 1, 3);
 }
+
+void tcp_siphash_key(const uint8_t master[16], uint64_t number, uint8_t key[16])
+{
+	for (uint64_t half = 0; half < 2; half++) {
+		uint64_t in[2] = {number, half};
+		uint64_t out = tcp_siphash24(master, in, sizeof(in));
+
+		memcpy(key + 8 * half, &out, sizeof(out));
+	}
+}

@@ -12,6 +12,9 @@
 #include <stdint.h>
 
 uint64_t tcp_siphash24(const uint8_t key[16], const void *data, size_t len_bytes);
+/* The key of number `number` that follows from *master: the numbers of a clock make keys that
+ * rotate, and that all engines have in common without a word between them. */
+void tcp_siphash_key(const uint8_t master[16], uint64_t number, uint8_t key[16]);
 uint64_t tcp_siphash13(const uint8_t key[16], const void *data, size_t len_bytes);
 
 #endif

@@ -27,7 +27,8 @@ void tcp_promote(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half 
 	c->flags = TCP_F_PASSIVE | (h->flags & TCP_HALF_TS ? TCP_F_TS : 0) |
 		   (h->flags & TCP_HALF_WSCALE ? TCP_F_WSCALE : 0) |
 		   (h->flags & TCP_HALF_SACK ? TCP_F_SACK : 0) |
-		   (h->flags & TCP_HALF_ECN ? TCP_F_ECN : 0);
+		   (h->flags & TCP_HALF_ECN ? TCP_F_ECN : 0) |
+		   (h->flags & TCP_HALF_COOKIE ? TCP_F_COOKIE : 0);
 	if (h->flags & TCP_HALF_ECN)
 		ctx->counters->ecn_agreed++;
 	c->snd_wscale = h->snd_wscale;

@@ -202,8 +202,8 @@ static void test_flow_given_lost_cookie_ack_still_opens(void **state)
 /* The SYN of side 0's only connection once more. */
 static void repeat_syn(void)
 {
-	static const uint8_t ts[12] = {1, 1, 8, 10, 0, 0, 0, 1};
 	const struct tcp_conn *c = shm_arena_at(&engine_of(0)->conns, 0);
+	const uint8_t opt[16] = {4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, c->rcv_wscale};
 	const struct sim_tcp syn = {
 		.src_be = sim_ip_be(0),
 		.dst_be = sim_ip_be(1),
@@ -212,8 +212,8 @@ static void repeat_syn(void)
 		.seq = c->iss,
 		.flags = TCP_SYN,
 		.wnd = 60000,
-		.opt = ts,
-		.opt_len = sizeof(ts),
+		.opt = opt,
+		.opt_len = sizeof(opt),
 	};
 	uint8_t frame[SIM_FRAME_MAX];
 

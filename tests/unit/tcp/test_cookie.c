@@ -4,7 +4,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <tcp/conn.h>
 #include <tcp/half.h>
+#include <tcp/isn.h>
 
 #include "fixture.h"
 #include "rng.h"
@@ -14,9 +16,10 @@ enum {
 	TICK_US = 64 * S,
 };
 
+/* Without timestamps, so that nothing but the MSS is kept. */
 static struct tcp_segment syn_with_mss(uint16_t mss)
 {
-	struct tcp_segment syn = segment_with_ts(TCP_SYN, IRS, 0, 1);
+	struct tcp_segment syn = segment(TCP_SYN | TCP_ECE | TCP_CWR, IRS, 0);
 
 	syn.opt.has_mss = true;
 	syn.opt.mss = mss;
@@ -24,6 +27,38 @@ static struct tcp_segment syn_with_mss(uint16_t mss)
 	syn.opt.wscale = 7;
 	syn.opt.sack_permitted = true;
 	return syn;
+}
+
+enum {
+	NO_SCALE = 15,
+};
+
+static struct tcp_segment syn_with_ts(uint8_t wscale, bool sack, bool ecn)
+{
+	struct tcp_segment syn = syn_with_mss(1460);
+
+	syn.flags = TCP_SYN | (ecn ? TCP_ECE | TCP_CWR : 0);
+	syn.opt.has_ts = true;
+	syn.opt.ts_val = 5;
+	syn.opt.has_wscale = wscale != NO_SCALE;
+	syn.opt.wscale = wscale;
+	syn.opt.sack_permitted = sack;
+	return syn;
+}
+
+/* Sends that SYN and returns the ACK of a peer with timestamps. */
+static struct tcp_segment shake_ts(struct fixture *f, const struct tcp_segment *syn)
+{
+	struct tcp_options o;
+	struct tcp_segment ack;
+
+	assert_int_equal(tcp_cookie_reply(&f->ctx, syn, f->now_us, &f->reply), TCP_EV_REPLY);
+	o = reply_options(f);
+	assert_true(o.has_ts);
+	assert_int_equal(o.ts_ecr, 5);
+	ack = segment_with_ts(TCP_ACK, IRS + 1, f->reply.seq + 1, 6);
+	ack.opt.ts_ecr = o.ts_val;
+	return ack;
 }
 
 /* Sends a SYN and returns the ACK that a peer would send. */
@@ -172,6 +207,135 @@ static void test_cookie_land_not_answered(void **state)
 	assert_int_equal(f.counters.seg_land, 1);
 }
 
+/* What the SYN|ACK agreed to is what the promotion is told: scale, SACK and ECN in all their
+ * combinations, at any phase of the clock. */
+static void test_cookie_given_timestamps_keeps_scale_sack_and_ecn(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f);
+	f.cfg.ecn = TCP_ECN_PASSIVE;
+	for (int i = 0; i < 16 * 4 * 3; i++) {
+		uint8_t wscale = (uint8_t)(i % 16);
+		bool sack = i & 16, ecn = i & 32;
+		struct tcp_segment syn = syn_with_ts(wscale, sack, ecn);
+		struct tcp_segment ack;
+		struct tcp_options o;
+		struct tcp_half h = {0};
+
+		f.now_us += 23 * MS;
+		ack = shake_ts(&f, &syn);
+		o = reply_options(&f);
+		assert_int_equal(o.has_wscale, wscale != NO_SCALE);
+		assert_int_equal(o.sack_permitted, sack);
+		assert_int_equal(f.reply.flags & TCP_ECE, ecn ? TCP_ECE : 0);
+		assert_int_equal(input(&f, &h, &ack), TCP_EV_PROMOTE);
+		assert_int_equal(h.flags,
+			TCP_HALF_COOKIE | TCP_HALF_TS | (o.has_wscale ? TCP_HALF_WSCALE : 0) |
+				(sack ? TCP_HALF_SACK : 0) | (ecn ? TCP_HALF_ECN : 0));
+		assert_int_equal(h.snd_wscale, o.has_wscale ? wscale : 0);
+		assert_int_equal(h.rcv_wscale, o.wscale);
+		assert_int_equal(h.rcv_wnd, f.reply.wnd);
+		assert_int_equal(h.ts_recent, 6);
+		assert_int_equal(h.mss, 1460);
+	}
+	assert_int_equal(f.counters.cookies_kept_options, 16 * 4 * 3);
+}
+
+/* The low bits are taken from the past: what the connection says next is not older. */
+static void test_cookie_timestamp_never_ahead_and_at_most_63_ms_behind(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f);
+	for (int ms = 0; ms < 200; ms++, f.now_us += MS) {
+		struct tcp_segment syn = syn_with_ts((uint8_t)(ms % 16), ms & 1, false);
+		uint32_t now;
+
+		shake_ts(&f, &syn);
+		now = tcp_ts_val(f.now_us, tcp_ts_offset(&f.ctx, &syn.key));
+		assert_in_range(now - reply_options(&f).ts_val, 0, 63);
+	}
+}
+
+/* Rewritten on the way, or made up: the two ends would not agree on what was agreed. */
+static void test_cookie_given_altered_echo_refused(void **state)
+{
+	struct fixture f;
+	struct tcp_segment syn = syn_with_ts(7, true, false), good, bad;
+	struct tcp_half h = {0};
+
+	(void)state;
+	fixture_init(&f);
+	good = shake_ts(&f, &syn);
+	for (int bit = 0; bit < 6; bit++) {
+		bad = good;
+		bad.opt.ts_ecr ^= 1u << bit;
+		assert_int_equal(input(&f, &h, &bad), 0);
+	}
+	bad = good;
+	bad.opt.has_ts = false;
+	assert_int_equal(input(&f, &h, &bad), 0);
+	assert_int_equal(f.counters.cookie_invalid, 7);
+	assert_int_equal(input(&f, &h, &good), TCP_EV_PROMOTE);
+}
+
+static void test_cookie_given_timestamps_off_keeps_the_mss_alone(void **state)
+{
+	struct fixture f;
+	struct tcp_segment syn = syn_with_ts(7, true, false), ack;
+	struct tcp_half h = {0};
+
+	(void)state;
+	fixture_init(&f);
+	f.cfg.timestamps = false;
+	assert_int_equal(tcp_cookie_reply(&f.ctx, &syn, f.now_us, &f.reply), TCP_EV_REPLY);
+	assert_int_equal(f.reply.opt_len, 4);
+	ack = segment_with_ts(TCP_ACK, IRS + 1, f.reply.seq + 1, 6);
+	assert_int_equal(input(&f, &h, &ack), TCP_EV_PROMOTE);
+	assert_int_equal(h.flags, TCP_HALF_COOKIE);
+}
+
+/* The key is another one 64 ticks later; a cookie from before the change is good after it. */
+static void test_cookie_given_new_key_old_one_still_counts(void **state)
+{
+	struct fixture f;
+	struct tcp_half h = {0};
+	struct tcp_segment ack;
+	uint64_t change_us;
+
+	(void)state;
+	fixture_init(&f);
+	change_us = (f.now_us / (64 * (uint64_t)TICK_US) + 1) * 64 * TICK_US;
+	f.now_us = change_us - 1;
+	ack = shake(&f, 1460);
+	f.now_us = change_us + TICK_US;
+	assert_int_equal(input(&f, &h, &ack), TCP_EV_PROMOTE);
+}
+
+/* The echo lies by up to 63 ms, so it times nothing; the connection's clock goes on. */
+static void test_cookie_given_promotion_takes_no_sample_of_its_echo(void **state)
+{
+	struct fixture f;
+	struct tcp_segment syn = syn_with_ts(7, true, false), ack;
+	struct tcp_half h = {0};
+	struct tcp_conn c;
+
+	(void)state;
+	fixture_init(&f);
+	ack = shake_ts(&f, &syn);
+	f.now_us += 20 * MS;
+	assert_int_equal(input(&f, &h, &ack), TCP_EV_PROMOTE);
+	tcp_promote(&f.ctx, &c, &h, f.now_us);
+	assert_true(tcp_input(&f.ctx, &c, &ack, f.now_us) & TCP_EV_ESTABLISHED);
+	assert_int_equal(c.srtt_us, 0);
+	assert_int_equal(c.rto_us, f.cfg.rto_initial_us);
+	assert_int_equal(c.snd_wnd, 29200u << 7);
+	assert_true(tcp_seq_geq(tcp_ts_val(f.now_us, c.ts_offset), ack.opt.ts_ecr));
+}
+
 /* 2^-27.4 a guess: a million of them should not hit. */
 static void test_cookie_guesses_refused(void **state)
 {
@@ -198,6 +362,12 @@ int main(void)
 		cmocka_unit_test(test_cookie_input_only_an_ack_counts),
 		cmocka_unit_test(test_cookie_land_not_answered),
 		cmocka_unit_test(test_cookie_guesses_refused),
+		cmocka_unit_test(test_cookie_given_timestamps_keeps_scale_sack_and_ecn),
+		cmocka_unit_test(test_cookie_timestamp_never_ahead_and_at_most_63_ms_behind),
+		cmocka_unit_test(test_cookie_given_altered_echo_refused),
+		cmocka_unit_test(test_cookie_given_timestamps_off_keeps_the_mss_alone),
+		cmocka_unit_test(test_cookie_given_new_key_old_one_still_counts),
+		cmocka_unit_test(test_cookie_given_promotion_takes_no_sample_of_its_echo),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
