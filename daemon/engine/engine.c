@@ -375,7 +375,7 @@ uint64_t engine_next_us(const struct engine *e)
 		next = min_us(next, e->neigh_tick_us);
 	if (e->orphans)
 		next = min_us(next, e->orphans_tick_us);
-	if (e->neigh_waiters.head != NONE)
+	if (e->neigh_waiters.head != NONE || e->now_us < e->held_until_us)
 		next = min_us(next, e->now_us + NEIGH_WAIT_POLL_US);
 	if (e->closing)
 		next = min_us(next, e->closed_us + CLOSES_EVERY_US);

@@ -64,6 +64,9 @@ enum {
 	PUBLISH_RETRY_MIN_US = 200,
 	PUBLISH_RETRY_MAX_US = 50000,
 	SLOW_USERS_MAX = 64,
+	HELD_REPLIES_MAX = 64,
+	HELD_REPLIES_PER_NEIGH = 4,
+	HELD_REPLY_LIFE_US = 1000000, /* then its recipient asks again */
 };
 
 /* -- receive chunks (chunk.c, rxq.c) -------------------------------------------------------- */
@@ -286,6 +289,13 @@ struct hop {
 	struct net_mac mac;
 };
 
+/* An answer that waits for its neighbour to be resolved (tx.c). */
+struct held_reply {
+	struct tcp_out out;
+	struct net_addr via;
+	uint64_t until_us; /* a free place if that is over */
+};
+
 struct engine {
 	struct engine_config cfg;
 	uint64_t now_us;
@@ -304,6 +314,8 @@ struct engine {
 	struct conn_list neigh_waiters;
 	uint64_t neigh_generation;
 	struct hop hops[1 << HOPS_LOG2];
+	struct held_reply held[HELD_REPLIES_MAX];
+	uint64_t held_until_us; /* none is held after that */
 	uint64_t neigh_tick_us;
 	uint64_t orphans_tick_us;
 

@@ -5,6 +5,14 @@
  * being resolved waits in a list of its own until the neighbour table changes. A neighbour
  * that does not answer fails an active open; an established connection sends into the void
  * and lets its retransmission timer decide.
+ *
+ * An answer that belongs to no connection (SYN|ACK, RST) cannot be made again, so it is held
+ * itself until the neighbour is known, else whoever missed it would wait a second to repeat
+ * itself. A few are held, and few of those for one neighbour: with SYNs from invented addresses
+ * on link anybody can fill these places, and then it is as if there were none. The sender's MAC in
+ * the SYN's frame would be there at once, but is what an ARP spoofer writes there: believing it
+ * would let a host on the link divert answers meant for its neighbour without the neighbour's
+ * having a say, which the request gives it.
  */
 #include "internal.h"
 
@@ -87,26 +95,25 @@ void engine_announce(struct engine *e)
 /* The MAC of the next hop towards key->remote: FOUND, NEED_RESOLVE (under way), FAILED.
  * `stranger`: the answer is to somebody who is not our connection, and who shall not use up
  * the table's incomplete entries. */
-static enum net_neigh_result next_hop(
-	struct engine *e, const struct net_tuple *key, bool stranger, struct net_mac *mac)
+static enum net_neigh_result next_hop(struct engine *e, const struct net_tuple *key, bool stranger,
+	struct net_hop *hop, struct net_mac *mac)
 {
-	struct net_hop hop;
 	enum net_neigh_result r;
 	int rc;
 
-	if (net_route_find(e->cfg.iface, &key->remote, &hop)) {
+	if (net_route_find(e->cfg.iface, &key->remote, hop)) {
 		e->net_counters.route_unreachable++;
 		return NET_NEIGH_FAILED;
 	}
-	r = net_neigh_lookup(e->cfg.neigh, &hop.next_hop, e->now_us, mac);
+	r = net_neigh_lookup(e->cfg.neigh, &hop->next_hop, e->now_us, mac);
 	if (r != NET_NEIGH_NEED_RESOLVE)
 		return r;
-	rc = stranger ? net_neigh_resolve_stranger(e->cfg.neigh, &hop.next_hop, e->now_us)
-		      : net_neigh_resolve(e->cfg.neigh, &hop.next_hop, e->now_us);
+	rc = stranger ? net_neigh_resolve_stranger(e->cfg.neigh, &hop->next_hop, e->now_us)
+		      : net_neigh_resolve(e->cfg.neigh, &hop->next_hop, e->now_us);
 	if (rc == -ENOBUFS)
 		e->net_counters.neigh_full++;
 	if (rc > 0)
-		send_request(e, &hop.next_hop, &net_mac_broadcast);
+		send_request(e, &hop->next_hop, &net_mac_broadcast);
 	return rc < 0 ? NET_NEIGH_FAILED : NET_NEIGH_NEED_RESOLVE;
 }
 
@@ -118,13 +125,14 @@ static enum net_neigh_result remembered_hop(
 	uint32_t i = net_addr_to_ip4(&key->remote) * UINT32_C(2654435761) >> (32 - HOPS_LOG2);
 	struct hop *h = &e->hops[i];
 	enum net_neigh_result r;
+	struct net_hop hop;
 
 	if (h->generation == generation && e->now_us < h->until_us &&
 		net_addr_equal(&h->remote, &key->remote)) {
 		*mac = h->mac;
 		return NET_NEIGH_FOUND;
 	}
-	r = next_hop(e, key, false, mac);
+	r = next_hop(e, key, false, &hop, mac);
 	if (r == NET_NEIGH_FOUND)
 		*h = (struct hop){.remote = key->remote,
 			.generation = generation,
@@ -218,15 +226,75 @@ static void send_segment(
 		e->counters.tx_segments++;
 }
 
+/* A place for a reply to `via`: NULL if that neighbour or all of them have their share. */
+static struct held_reply *held_place(struct engine *e, const struct net_addr *via)
+{
+	struct held_reply *place = NULL;
+	unsigned int same = 0;
+
+	for (unsigned int i = 0; i < HELD_REPLIES_MAX; i++) {
+		struct held_reply *h = &e->held[i];
+
+		if (e->now_us >= h->until_us)
+			place = h;
+		else if (net_addr_equal(&h->via, via))
+			same++;
+	}
+	return same < HELD_REPLIES_PER_NEIGH ? place : NULL;
+}
+
+static void hold_reply(struct engine *e, const struct tcp_out *out, const struct net_addr *via)
+{
+	struct held_reply *h = held_place(e, via);
+
+	if (!h) {
+		e->counters.tx_no_neighbour++;
+		return;
+	}
+	*h = (struct held_reply){
+		.out = *out, .via = *via, .until_us = e->now_us + HELD_REPLY_LIFE_US};
+	e->held_until_us = h->until_us;
+	e->counters.replies_held++;
+}
+
+/* The neighbour table has changed: some may go now, and those whose neighbour is silent are over. */
+static void send_held(struct engine *e)
+{
+	struct net_mac mac;
+
+	for (unsigned int i = 0; i < HELD_REPLIES_MAX; i++) {
+		struct held_reply *h = &e->held[i];
+		enum net_neigh_result r;
+
+		if (e->now_us >= h->until_us)
+			continue;
+		r = net_neigh_lookup(e->cfg.neigh, &h->via, e->now_us, &mac);
+		if (r == NET_NEIGH_NEED_RESOLVE)
+			continue;
+		h->until_us = 0;
+		if (r == NET_NEIGH_FOUND)
+			send_segment(e, NULL, &h->out, &mac);
+		else
+			e->counters.tx_no_neighbour++;
+	}
+}
+
 /* A segment that belongs to no connection. */
 void engine_tx_reply(struct engine *e, const struct tcp_out *out)
 {
 	struct net_mac mac;
+	struct net_hop hop;
 
-	if (next_hop(e, &out->key, true, &mac) == NET_NEIGH_FOUND)
+	switch (next_hop(e, &out->key, true, &hop, &mac)) {
+	case NET_NEIGH_FOUND:
 		send_segment(e, NULL, out, &mac);
-	else
+		break;
+	case NET_NEIGH_NEED_RESOLVE:
+		hold_reply(e, out, &hop.next_hop);
+		break;
+	default:
 		e->counters.tx_no_neighbour++;
+	}
 }
 
 static void output_conn(struct engine *e, struct tcp_conn *c)
@@ -265,6 +333,8 @@ static void wake_waiters(struct engine *e)
 	if (generation == e->neigh_generation)
 		return;
 	e->neigh_generation = generation;
+	if (e->now_us < e->held_until_us)
+		send_held(e);
 	while ((c = conn_list_pop(e, &e->neigh_waiters))) {
 		c->due_flags &= (uint16_t)~CONN_WAITS_NEIGH;
 		flow_due(e, c);

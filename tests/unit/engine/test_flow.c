@@ -245,6 +245,57 @@ static void test_flow_given_entry_behind_a_cookie_still_opens(void **state)
 	assert_int_equal(c->acked_pos, 5000);
 }
 
+/* A SYN from an address on link that was never heard of. */
+static void send_syn_from(uint32_t src_be, uint16_t sport)
+{
+	const struct sim_tcp syn = {
+		.src_be = src_be,
+		.dst_be = sim_ip_be(1),
+		.sport = sport,
+		.dport = PORT,
+		.flags = TCP_SYN,
+		.wnd = 60000,
+	};
+	uint8_t frame[SIM_FRAME_MAX];
+
+	sim_link_send(&f.w.link, 0, frame, sim_frame_tcp(frame, 0, &syn));
+}
+
+static uint64_t counter_of(int side, size_t offset)
+{
+	return *(const uint64_t *)(const void *)((const uint8_t *)engine_counters(engine_of(side)) +
+						 offset);
+}
+#define COUNTER(name) counter_of(1, offsetof(struct engine_counters, name))
+
+/* The SYN|ACK to a host that we have to ask for first goes out when it answers, not a second
+ * later: here its engine knows no such connection, and resets it. */
+static void test_flow_given_unknown_neighbour_reply_waits_for_it(void **state)
+{
+	(void)state;
+	send_syn_from(sim_ip_be(0), 7777);
+	run_ms(5);
+	assert_int_equal(COUNTER(replies_held), 1);
+	assert_int_equal(COUNTER(tx_no_neighbour), 0);
+	assert_int_equal(engine_tcp_counters(engine_of(1))->half_reset, 1);
+	assert_int_equal(gauges(1).halves, 0);
+}
+
+static void test_flow_given_invented_neighbours_holds_few_replies(void **state)
+{
+	(void)state;
+	for (uint16_t i = 0; i < 2 * HELD_REPLIES_PER_NEIGH; i++)
+		send_syn_from(htonl(0x0a000063), (uint16_t)(7000 + i));
+	run_ms(5);
+	assert_int_equal(COUNTER(replies_held), HELD_REPLIES_PER_NEIGH);
+	assert_int_equal(COUNTER(tx_no_neighbour), HELD_REPLIES_PER_NEIGH);
+	for (uint32_t i = 0; i < 2 * HELD_REPLIES_MAX; i++)
+		send_syn_from(htonl(0x0a000064 + i), 7000);
+	run_ms(5);
+	assert_true(COUNTER(replies_held) <= HELD_REPLIES_MAX);
+	assert_works(f.here);
+}
+
 #define S(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
@@ -260,6 +311,8 @@ int main(void)
 		T(test_flow_given_drain_closes_in_order_and_opens_nothing),
 		T(test_flow_given_abort_resets_what_is_left),
 		T(test_flow_given_full_port_sends_again),
+		T(test_flow_given_unknown_neighbour_reply_waits_for_it),
+		T(test_flow_given_invented_neighbours_holds_few_replies),
 		T(test_flow_given_lost_cookie_ack_still_opens),
 		T(test_flow_given_entry_behind_a_cookie_still_opens),
 	};
