@@ -453,6 +453,7 @@ void listener_push(struct sock *l, struct sock *s); /* ev_lock of l */
 struct sock *listener_pop(struct sock *l);	    /* ev_lock of l; NULL: empty */
 void listener_close(struct sock *s);		    /* s->lock held */
 int listener_open(struct sock *s, int backlog);
+int listener_set(struct sock *s);
 void name_unbind(struct sock *s);
 
 void epoll_forget(struct sock *s);			  /* s is being closed */

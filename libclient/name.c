@@ -89,6 +89,18 @@ int listener_open(struct sock *s, int backlog)
 	return 0;
 }
 
+/* Engines that know the listener already are told what has changed of its options. */
+int listener_set(struct sock *s)
+{
+	struct listener *l = s->listener;
+	struct proto_msg_name m = {
+		.listener = l->handle,
+		.defer_accept_s = (uint32_t)number_get(s, NUMBER_DEFER_ACCEPT),
+	};
+
+	return m.listener.gen ? control_name(&m, PROTO_MSG_RELISTEN) : 0;
+}
+
 void listener_push(struct sock *l, struct sock *s)
 {
 	struct listener *x = l->listener;

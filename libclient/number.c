@@ -69,12 +69,15 @@ static int bent(enum sock_number n, int value)
 	return value;
 }
 
-static void push(struct sock *s, enum sock_number n)
+static int push(struct sock *s, enum sock_number n)
 {
 	if (numbers[n].option)
 		opt_push(s, numbers[n].option, (uint64_t)s->rare->numbers->value[n]);
 	else if (n == NUMBER_WINDOW_CLAMP)
 		opt_push(s, PROTO_SET_RCVBUF, opt_rcvbuf(s));
+	else if (n == NUMBER_DEFER_ACCEPT && s->state == STATE_LISTEN)
+		return listener_set(s);
+	return 0;
 }
 
 static struct sock_numbers *make(struct sock *s)
@@ -98,8 +101,7 @@ int number_set(struct sock *s, enum sock_number n, int value)
 		return -ENOMEM;
 	x->set |= 1u << n;
 	x->value[n] = value;
-	push(s, n);
-	return 0;
+	return push(s, n);
 }
 
 void number_push_all(struct sock *s)

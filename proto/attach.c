@@ -27,6 +27,7 @@ size_t proto_msg_request_size(uint16_t type)
 	case PROTO_MSG_UNBIND:
 	case PROTO_MSG_LISTEN:
 	case PROTO_MSG_UNLISTEN:
+	case PROTO_MSG_RELISTEN:
 		return sizeof(struct proto_msg_name);
 	case PROTO_MSG_GROW:
 		return sizeof(struct proto_msg_grow);
@@ -65,7 +66,9 @@ static bool name_request_is_good(const struct proto_msg_name *m)
 		return false;
 	if (m->context >= PROTO_CONTEXTS_MAX)
 		return false;
-	return m->h.type != PROTO_MSG_UNLISTEN || m->listener.gen != 0;
+	if (m->h.type != PROTO_MSG_UNLISTEN && m->h.type != PROTO_MSG_RELISTEN)
+		return true;
+	return m->listener.gen != 0;
 }
 
 static bool grow_is_good(const struct proto_msg_grow *m)

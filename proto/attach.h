@@ -26,6 +26,7 @@ enum proto_msg_type {
 	PROTO_MSG_UNLISTEN,
 	PROTO_MSG_GROW,	   /* more `down`; answered after a SEGMENT message */
 	PROTO_MSG_SEGMENT, /* daemon only: a new segment, with its descriptor */
+	PROTO_MSG_RELISTEN, /* the options of a listener that is there */
 	PROTO_MSG_COUNT
 };
 
@@ -86,7 +87,7 @@ struct proto_msg_attached {
 	char congestion_name[PROTO_CONGESTION_MAX][PROTO_CONGESTION_NAME_BYTES];
 };
 
-/* BIND, UNBIND, LISTEN, UNLISTEN and their answers. */
+/* BIND, UNBIND, LISTEN, UNLISTEN, RELISTEN and their answers. */
 struct proto_msg_name {
 	struct proto_msg_header h;
 	uint8_t addr[16]; /* all zero: any; ::ffff:0.0.0.0: any of IPv4 */
@@ -96,9 +97,9 @@ struct proto_msg_name {
 	uint32_t backlog; /* LISTEN */
 	uint32_t context; /* LISTEN: which context hears of waiting connections */
 	uint32_t flags;	  /* enum proto_name_flag */
-	uint32_t defer_accept_s; /* LISTEN: how long a connection waits for its first data before it
-				  * is told of, at most PROTO_DEFER_ACCEPT_MAX_S */
-	struct proto_handle listener; /* LISTEN answer; UNLISTEN */
+	uint32_t defer_accept_s; /* LISTEN, RELISTEN: how long a connection waits for its first data
+				  * before it is told of, at most PROTO_DEFER_ACCEPT_MAX_S */
+	struct proto_handle listener; /* LISTEN answer; UNLISTEN, RELISTEN */
 };
 enum {
 	PROTO_DEFER_ACCEPT_MAX_S = 300,

@@ -19,6 +19,7 @@ static size_t msg_size(enum engine_msg_type type)
 	case ENGINE_CMD_SEGMENT_ADD:
 		return head + sizeof(struct engine_segment_desc);
 	case ENGINE_CMD_LISTEN_ADD:
+	case ENGINE_CMD_LISTEN_SET:
 		return head + sizeof(struct engine_listen_desc);
 	case ENGINE_CMD_SESSION_DEL:
 	case ENGINE_CMD_LISTEN_DEL:

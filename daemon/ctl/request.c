@@ -210,6 +210,35 @@ static int serve_listen(struct ctl_session *c, union proto_msg *m)
 	return 1;
 }
 
+static void on_relistened(struct server *s, struct op *op)
+{
+	struct request_op *ro = op_of(op);
+	struct ctl_session *c = op_end(s, ro);
+
+	if (c)
+		answer(c, &ro->answer, op->result);
+	free(ro);
+}
+
+/* The engines know whose listener it is. */
+static int serve_relisten(struct ctl_session *c, union proto_msg *m)
+{
+	struct engine_msg *msg = msg_new(ENGINE_CMD_LISTEN_SET);
+	struct request_op *ro = msg ? op_begin(c, m, on_relistened) : NULL;
+
+	if (!ro) {
+		free(msg);
+		return -ENOMEM;
+	}
+	msg->listen = (struct engine_listen_desc){
+		.session = c->id,
+		.handle = m->name.listener,
+		.defer_accept_us = m->name.defer_accept_s * 1000000u,
+	};
+	op_broadcast(c->server, &ro->op, msg, msg_all_engines(c->server));
+	return 1;
+}
+
 /* What takes memory comes before the name is given up: until then it can be asked for again. */
 static int serve_unlisten(struct ctl_session *c, union proto_msg *m)
 {
@@ -354,6 +383,8 @@ static int serve(struct ctl_session *c, union proto_msg *m)
 		return serve_listen(c, m);
 	case PROTO_MSG_UNLISTEN:
 		return serve_unlisten(c, m);
+	case PROTO_MSG_RELISTEN:
+		return serve_relisten(c, m);
 	case PROTO_MSG_GROW:
 		return serve_grow(c, m);
 	default:

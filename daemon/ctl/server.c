@@ -42,6 +42,7 @@ static void on_message(struct server *s, struct engine_msg *m)
 	case ENGINE_CMD_SEGMENT_ADD:
 	case ENGINE_CMD_LISTEN_ADD:
 	case ENGINE_CMD_LISTEN_DEL:
+	case ENGINE_CMD_LISTEN_SET:
 		op_answer(s, m);
 		break;
 	case ENGINE_CMD_LIST_FLOWS:

@@ -85,6 +85,9 @@ static void execute(struct engine *e, struct engine_msg *m)
 	case ENGINE_CMD_LISTEN_ADD:
 		m->result = listener_add(e, &m->listen);
 		break;
+	case ENGINE_CMD_LISTEN_SET:
+		m->result = listener_set(e, &m->listen);
+		break;
 	case ENGINE_CMD_LISTEN_DEL:
 		listener_del(e, m->id.handle);
 		break;

@@ -101,6 +101,7 @@ enum engine_msg_type {
 	ENGINE_CMD_SEGMENT_ADD,
 	ENGINE_CMD_LISTEN_ADD,
 	ENGINE_CMD_LISTEN_DEL,
+	ENGINE_CMD_LISTEN_SET, /* the options of one that is there */
 	ENGINE_CMD_LIST_FLOWS, /* a bounded batch from a cursor */
 	ENGINE_CMD_LIST_LISTENERS,
 	ENGINE_CMD_LIST_SESSIONS,

@@ -461,6 +461,7 @@ void flow_drain(struct engine *e, bool abort); /* at shutdown: every connection 
 
 /* listener.c */
 int listener_add(struct engine *e, const struct engine_listen_desc *d);
+int listener_set(struct engine *e, const struct engine_listen_desc *d);
 void listener_del(struct engine *e, struct proto_handle h);
 void listener_del_session(struct engine *e, uint32_t session_idx);
 struct listener *listener_lookup(struct engine *e, const struct net_tuple *key);

@@ -84,6 +84,17 @@ int listener_add(struct engine *e, const struct engine_listen_desc *d)
 	return 0;
 }
 
+/* The options that may change while it listens: 0, or -ENOENT if the session has none such. */
+int listener_set(struct engine *e, const struct engine_listen_desc *d)
+{
+	struct listener *l = listener_by_handle(e, d->handle);
+
+	if (!l || l->desc.session != d->session)
+		return -ENOENT;
+	l->desc.defer_accept_us = d->defer_accept_us;
+	return 0;
+}
+
 void listener_told(struct listener *l)
 {
 	l->told = l->seq;

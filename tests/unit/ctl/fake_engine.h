@@ -182,6 +182,10 @@ static void fake_execute(struct engine *e, struct engine_msg *m)
 		e->last_listen = m->listen;
 		e->listeners += m->result == 0;
 		break;
+	case ENGINE_CMD_LISTEN_SET:
+		e->last_listen.defer_accept_us = m->listen.defer_accept_us;
+		m->result = m->listen.handle.gen == e->last_listen.handle.gen ? 0 : -ENOENT;
+		break;
 	case ENGINE_CMD_LISTEN_DEL:
 		e->listeners -= e->listeners > 0;
 		break;

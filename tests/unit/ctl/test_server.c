@@ -635,6 +635,28 @@ static void test_bind_and_listen_reach_engines_and_go_with_the_session(void **st
 	close(two);
 }
 
+/* Each engine hears of it, and says whether it has such a listener. */
+static void test_relisten_tells_every_engine(void **state)
+{
+	union proto_msg m = name_msg(PROTO_MSG_LISTEN, 8080);
+	struct received r;
+	int fd;
+
+	(void)state;
+	assert_int_equal(client_attach(&fd, &r), 0);
+	client_close(&r);
+	assert_int_equal(client_request(fd, &m, &r), 0);
+	m = r.m;
+	m.h.type = PROTO_MSG_RELISTEN;
+	m.name.defer_accept_s = 7;
+	assert_int_equal(client_request(fd, &m, &r), 0);
+	for (int e = 0; e < 2; e++)
+		assert_int_equal(fake_engine[e].last_listen.defer_accept_us, 7000000);
+	m.name.listener.gen++;
+	assert_int_equal(client_request(fd, &m, &r), -ENOENT);
+	close(fd);
+}
+
 static void test_listen_refused_by_an_engine_is_undone(void **state)
 {
 	union proto_msg m = name_msg(PROTO_MSG_LISTEN, 8080);
@@ -962,6 +984,7 @@ int main(void)
 		T(test_session_ids_are_not_reused_soon),
 		T(test_bind_and_listen_reach_engines_and_go_with_the_session),
 		T(test_listen_refused_by_an_engine_is_undone),
+		T(test_relisten_tells_every_engine),
 		T(test_bind_address_not_ours_is_not_available),
 		T(test_bind_reserved_port_takes_privilege),
 		T(test_request_that_waits_for_engines_holds_back_the_next),

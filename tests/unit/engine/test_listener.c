@@ -49,6 +49,23 @@ static void test_listener_given_flood_of_syns_serves_the_honest(void **state)
 	assert_int_equal(gauges(1).conns, 0);
 }
 
+/* Only the session that has it, and only while it is there. */
+static void test_listener_set_of_another_session_refused(void **state)
+{
+	struct listener *l = engine_of(1)->listeners[f.listener->handle.idx];
+	struct engine_listen_desc d = l->desc;
+
+	(void)state;
+	d.defer_accept_us = 5000000;
+	assert_int_equal(listener_set(engine_of(1), &d), 0);
+	assert_int_equal(l->desc.defer_accept_us, 5000000);
+	d.session++;
+	assert_int_equal(listener_set(engine_of(1), &d), -ENOENT);
+	d.session--;
+	d.handle.gen++;
+	assert_int_equal(listener_set(engine_of(1), &d), -ENOENT);
+}
+
 static void test_listener_given_land_packet_drops_it(void **state)
 {
 	struct sim_tcp t = syn_from(0, PORT);
@@ -171,6 +188,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_listener_given_flood_of_syns_serves_the_honest),
 		T(test_listener_given_land_packet_drops_it),
+		T(test_listener_set_of_another_session_refused),
 		S(test_listener_given_full_queue_holds_handshakes_back, setup_small_backlog),
 		T(test_listener_given_accept_of_nothing_says_again),
 		T(test_listener_given_peer_reset_before_accept_forgets_it),

@@ -64,7 +64,8 @@ static void test_request_of_foreign_type_is_refused(void **state)
 	(void)state;
 	for (uint32_t type = 0; type <= UINT16_MAX; type++) {
 		union proto_msg m = request((uint16_t)type);
-		bool of_client = type >= PROTO_MSG_ATTACH && type <= PROTO_MSG_GROW;
+		bool of_client = (type >= PROTO_MSG_ATTACH && type <= PROTO_MSG_GROW) ||
+				 type == PROTO_MSG_RELISTEN;
 
 		assert_int_equal(proto_msg_request_size((uint16_t)type) > 0, of_client);
 		if (of_client)
@@ -141,6 +142,10 @@ static void test_name_request_with_bad_fields_is_refused(void **state)
 	assert_int_equal(check(&m), -EPROTO);
 	m = request(PROTO_MSG_UNLISTEN);
 	assert_int_equal(check(&m), -EPROTO);
+	m = request(PROTO_MSG_RELISTEN);
+	assert_int_equal(check(&m), -EPROTO);
+	m.name.listener.gen = 1;
+	assert_int_equal(check(&m), 0);
 }
 
 static void test_grow_with_impossible_size_is_refused(void **state)
