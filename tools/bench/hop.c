@@ -11,6 +11,8 @@
  *	asleep   the receiver has announced sleep and blocks, after a pause of GAP_US and more that
  *	         lets its CPU fall idle: the doorbell rings (eventfd towards the engine, socket pair
  *	         towards the client)
+ *	bare     the same pauses and a blocking read of an eventfd, nothing else: what a wake-up
+ *	         across CPUs costs on this machine, whoever does it
  *
  * Half of the mean round trip, which is told beside, needs one clock only and counts what an end
  * does between two messages, too.
@@ -31,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,9 +69,10 @@ static struct {
 } arg = {.rounds = 7, .messages = 100000, .wakes = 1000, .cpu = {0, 1}};
 
 static double half_trip_ns[ROUNDS_MAX];
-static struct shm_segment segment[2]; /* by the end that writes it */
-static struct direction direction[2]; /* by the end that sends */
-static int event_fd, pipe_fds[2], epoll_fd;
+static struct shm_segment segment[2];			 /* by the end that writes it */
+static struct direction direction[2];			 /* by the end that sends */
+static int event_fd, pipe_fds[2], epoll_fd, bare_fds[2]; /* bare: by the end that reads */
+static _Atomic uint64_t bare_sent[2];			 /* by the end that sends */
 static double ns_per_tick = 1;
 static pthread_barrier_t start;
 
@@ -208,20 +212,50 @@ static void ring(enum end me)
 		shm_doorbell_pipe_ring(pipe_fds[1]);
 }
 
+static void pause_a_while(unsigned int *seed)
+{
+	struct timespec gap = {0, (GAP_US + (long)(rand_r(seed) % 1000)) * 1000};
+
+	nanosleep(&gap, NULL);
+}
+
 static void asleep(enum end me)
 {
 	unsigned int seed = 1;
 
 	for (uint32_t i = WARMUP; i < WARMUP + arg.wakes; i++) {
-		struct timespec gap = {0, (GAP_US + (long)(rand_r(&seed) % 1000)) * 1000};
-
 		if (me == ENGINE)
 			sleep_for_message(me, i);
-		nanosleep(&gap, NULL);
+		pause_a_while(&seed);
 		send_message(&direction[me], i);
 		ring(me);
 		if (me == CLIENT)
 			sleep_for_message(me, i);
+	}
+}
+
+static void wait_bare(enum end me, uint32_t number)
+{
+	uint64_t value;
+
+	if (read(bare_fds[me], &value, sizeof(value)) == sizeof(value))
+		direction[!me].sample_ns[number] = elapsed_ns(bare_sent[!me]);
+}
+
+static void bare(enum end me)
+{
+	const uint64_t one = 1;
+	unsigned int seed = 1;
+
+	for (uint32_t i = 0; i < arg.wakes; i++) {
+		if (me == ENGINE)
+			wait_bare(me, i);
+		pause_a_while(&seed);
+		bare_sent[me] = ticks();
+		if (write(bare_fds[!me], &one, sizeof(one)) != sizeof(one))
+			exit(1);
+		if (me == CLIENT)
+			wait_bare(me, i);
 	}
 }
 
@@ -314,12 +348,15 @@ static void run_awake(struct figure *hop)
 	free(both);
 }
 
-static void run_asleep(struct figure *to_engine, struct figure *to_client)
+/* The bare wake-up is taken between, so that all see the same machine. */
+static void run_asleep(struct figure *to_engine, struct figure *to_client, struct figure *bare_wake)
 {
 	for (unsigned int r = 0; r < arg.rounds; r++) {
 		round_of(asleep);
 		take_figure(to_engine, r, direction[CLIENT].sample_ns, arg.wakes);
 		take_figure(to_client, r, direction[ENGINE].sample_ns, arg.wakes);
+		round_of(bare);
+		take_figure(bare_wake, r, direction[CLIENT].sample_ns, arg.wakes);
 	}
 }
 
@@ -354,6 +391,9 @@ static int set_up(void)
 		shm_ring_cons_init(&d->cons, (struct shm_slot *)(void *)(mine + SLOTS),
 			(_Atomic uint32_t *)(void *)(other + INDEX), ORDER);
 	}
+	for (int me = 0; me < 2; me++)
+		if ((bare_fds[me] = eventfd(0, EFD_CLOEXEC)) < 0)
+			return -errno;
 	event_fd = shm_doorbell_event();
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (event_fd < 0 || epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, event_fd, &ev))
@@ -385,7 +425,7 @@ static void arguments(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct figure hop, to_engine, to_client;
+	static struct figure hop, to_engine, to_client, bare_wake;
 	int err;
 
 	arguments(argc, argv);
@@ -398,13 +438,15 @@ int main(int argc, char **argv)
 	bind_to(arg.cpu[CLIENT]);
 	calibrate();
 	run_awake(&hop);
-	run_asleep(&to_engine, &to_client);
+	run_asleep(&to_engine, &to_client, &bare_wake);
 	printf("{\"hop_p50_ns\": %.0f, \"hop_p99_ns\": %.0f, \"hop_half_trip_ns\": %.0f, "
 	       "\"wake_engine_p50_us\": %.1f, "
 	       "\"wake_engine_p99_us\": %.1f, \"wake_client_p50_us\": %.1f, "
-	       "\"wake_client_p99_us\": %.1f}\n",
+	       "\"wake_client_p99_us\": %.1f, \"wake_bare_p50_us\": %.1f, "
+	       "\"wake_bare_p99_us\": %.1f}\n",
 		median(hop.p50), median(hop.p99), median(half_trip_ns),
 		median(to_engine.p50) / 1000, median(to_engine.p99) / 1000,
-		median(to_client.p50) / 1000, median(to_client.p99) / 1000);
+		median(to_client.p50) / 1000, median(to_client.p99) / 1000,
+		median(bare_wake.p50) / 1000, median(bare_wake.p99) / 1000);
 	return 0;
 }
