@@ -21,8 +21,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define ARENA_STEP_BYTES ((size_t)256 << 10) /* about 100 us of allocation at a time */
-#define ARENA_IN_USE	 (SHM_ARENA_NONE - 1)
+#define ARENA_STEP_MIN_BYTES ((size_t)32 << 10)	 /* doubled with each step up to ... */
+#define ARENA_STEP_MAX_BYTES ((size_t)256 << 10) /* about 100 us of allocation at a time */
+#define ARENA_IN_USE	     (SHM_ARENA_NONE - 1)
 
 static size_t page_round(size_t bytes)
 {
@@ -118,10 +119,20 @@ static void link_grown(struct shm_arena *a)
 	a->grown = grown;
 }
 
+static size_t next_step(const struct shm_arena *a)
+{
+	size_t step = a->mapped_bytes;
+
+	if (step < ARENA_STEP_MIN_BYTES)
+		step = ARENA_STEP_MIN_BYTES;
+	if (step > ARENA_STEP_MAX_BYTES)
+		step = ARENA_STEP_MAX_BYTES;
+	return page_round(a->stride_bytes > step ? a->stride_bytes : step);
+}
+
 static int grow(struct shm_arena *a)
 {
-	size_t step =
-		page_round(a->stride_bytes > ARENA_STEP_BYTES ? a->stride_bytes : ARENA_STEP_BYTES);
+	size_t step = next_step(a);
 	size_t left = arena_bytes(a) - a->mapped_bytes;
 
 	if (step > left)

@@ -269,7 +269,7 @@ static bool start(struct pkt_run *r)
 	pkt_world_init(&r->world, r->options->dir);
 	for (const struct pkt_setting *s = r->script.settings; s; s = s->next)
 		pkt_config_set(&r->world, s->name, s->value);
-	if (r->options->pcap && (rc = sim_wire_pcap(&r->world.wire, r->options->pcap)))
+	if (r->options->pcap && (rc = sim_wire_pcapng(&r->world.wire, r->options->pcap, "pkt")))
 		return pkt_fail(r, 0, "%s: %s", r->options->pcap, strerror(-rc));
 	rc = pkt_world_open(&r->world);
 	if (rc)

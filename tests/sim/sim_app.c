@@ -15,15 +15,13 @@ enum {
 	INFO_PPM = 2000,
 };
 
-void sim_app_fini(struct sim_app *a)
-{
-	free(a->pattern);
-}
+/* The same in every run: what is at a position is of no importance, only that it differs. */
+static uint8_t pattern[PATTERN_BYTES];
 
 /* Up to SIM_BLOCK_BYTES bytes that end `end` of flow i sends at pos. */
-static const uint8_t *pattern_at(const struct sim_app *a, uint32_t i, int end, uint64_t pos)
+static const uint8_t *pattern_at(uint32_t i, int end, uint64_t pos)
 {
-	return a->pattern + (pos + (uint64_t)(2 * i + (uint32_t)end) * 7919) % PATTERN_PERIOD;
+	return pattern + (pos + (uint64_t)(2 * i + (uint32_t)end) * 7919) % PATTERN_PERIOD;
 }
 
 struct sim_flow *sim_app_flow(struct sim_app *a, const struct sim_flow_spec *spec,
@@ -164,17 +162,17 @@ static unsigned int read_some(struct sim_app *a, uint32_t i, int end)
 {
 	struct sim_end *x = &a->flows[i].end[end];
 	struct sim_sock *sk = x->sk;
-	uint32_t max = (uint32_t)sim_rng_range(&a->rng, 1, x->spec.read_max_bytes);
 	const uint8_t *data;
-	uint32_t n;
+	uint32_t n, max;
 
-	if (is_stalled(a, x))
+	if (sk->consumed_pos == sk->received_pos || is_stalled(a, x))
 		return 0;
+	max = (uint32_t)sim_rng_range(&a->rng, 1, x->spec.read_max_bytes);
 	n = sim_sock_peek(sk, &data);
 	n = n < max ? n : max;
 	n = n < SIM_BLOCK_BYTES ? n : SIM_BLOCK_BYTES;
 	if (n) {
-		SIM_CHECK(!memcmp(data, pattern_at(a, i, !end, sk->read_pos), n),
+		SIM_CHECK(!memcmp(data, pattern_at(i, !end, sk->read_pos), n),
 			"flow %u: wrong bytes for end %d in [%llu, %llu)", i, end,
 			(unsigned long long)sk->read_pos, (unsigned long long)sk->read_pos + n);
 		sim_sock_take(sk, n);
@@ -195,13 +193,14 @@ static unsigned int write_some(struct sim_app *a, uint32_t i, int end)
 	struct sim_end *x = &a->flows[i].end[end];
 	struct sim_sock *sk = x->sk;
 	uint64_t left = x->spec.tx_bytes - sk->sent_pos;
-	uint32_t max = (uint32_t)sim_rng_range(&a->rng, 1, x->spec.write_max_bytes);
+	uint32_t max;
 
-	if (!left || sk->shut || sk->flags & PROTO_FLOW_CLOSED)
+	if (!left || sk->shut || sk->flags & PROTO_FLOW_CLOSED || !sim_sock_writable(sk))
 		return 0;
+	max = (uint32_t)sim_rng_range(&a->rng, 1, x->spec.write_max_bytes);
 	max = max < left ? max : (uint32_t)left;
-	return sim_sock_send(sk, pattern_at(a, i, end, sk->sent_pos), max,
-		       x->spec.more && max < left) != 0;
+	return sim_sock_send(
+		       sk, pattern_at(i, end, sk->sent_pos), max, x->spec.more && max < left) != 0;
 }
 
 /* -- leaving
@@ -265,7 +264,7 @@ static unsigned int drive_open(struct sim_app *a, uint32_t i, int end)
 {
 	struct sim_flow *f = &a->flows[i];
 	struct sim_end *x = &f->end[end];
-	unsigned int work = 0;
+	unsigned int work = 0, moved = 1;
 
 	if (x->sk->state == SIM_SOCK_FAILED) {
 		x->phase = SIM_END_FAILED;
@@ -278,8 +277,10 @@ static unsigned int drive_open(struct sim_app *a, uint32_t i, int end)
 		x->spec.nodelay = false;
 	if (sim_rng_chance(&a->rng, INFO_PPM))
 		sim_sock_info(x->sk);
-	for (int n = 0; n < OPS_PER_DRIVE; n++)
-		work += read_some(a, i, end) + write_some(a, i, end);
+	for (int n = 0; n < OPS_PER_DRIVE && moved; n++) {
+		moved = read_some(a, i, end) + write_some(a, i, end);
+		work += moved;
+	}
 	return work + leave(a, f, end);
 }
 
@@ -350,17 +351,24 @@ static uint64_t next_us(void *arg)
 	return next;
 }
 
+static void fill_pattern(void)
+{
+	struct sim_rng rng = {0};
+
+	if (pattern[PATTERN_PERIOD])
+		return;
+	for (uint32_t i = 0; i < PATTERN_PERIOD; i++)
+		pattern[i] = (uint8_t)sim_rng_next(&rng);
+	memcpy(pattern + PATTERN_PERIOD, pattern, SIM_BLOCK_BYTES);
+}
+
 void sim_app_init(struct sim_app *a, struct sim_world *w, uint64_t seed)
 {
 	*a = (struct sim_app){.world = w, .rng = {.state = seed}};
 	w->drive = drive;
 	w->drive_next_us = next_us;
 	w->drive_arg = a;
-	a->pattern = malloc(PATTERN_BYTES);
-	SIM_CHECK(a->pattern, "no memory");
-	for (uint32_t i = 0; i < PATTERN_PERIOD; i++)
-		a->pattern[i] = (uint8_t)sim_rng_next(&a->rng);
-	memcpy(a->pattern + PATTERN_PERIOD, a->pattern, SIM_BLOCK_BYTES);
+	fill_pattern();
 }
 
 static bool end_is_over(const struct sim_flow *f, const struct sim_end *x)

@@ -70,13 +70,11 @@ struct sim_app {
 	uint32_t flow_count;
 	struct sim_client *client[2][4];
 	uint32_t client_count[2];
-	uint8_t *pattern;
 	uint64_t bytes; /* read in all */
 };
 
 /* Becomes the world's driver. */
 void sim_app_init(struct sim_app *a, struct sim_world *w, uint64_t seed);
-void sim_app_fini(struct sim_app *a);
 /* A flow between two clients, which listen themselves if they must. */
 struct sim_flow *sim_app_flow(struct sim_app *a, const struct sim_flow_spec *spec,
 	struct sim_client *from, struct sim_client *to);

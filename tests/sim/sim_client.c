@@ -34,29 +34,6 @@ void sim_client_config_default(struct sim_client_config *cfg)
 /* -- memory ---------------------------------------------------------------------------------------
  */
 
-static struct sim_mem mem_new(uint64_t bytes, bool up)
-{
-	int fd = memfd_create("sim", MFD_CLOEXEC);
-	struct sim_mem m = {.bytes = bytes};
-	int writable = PROT_READ | PROT_WRITE;
-
-	SIM_CHECK(fd >= 0 && !ftruncate(fd, (off_t)bytes), "memfd: %m");
-	m.engine = mmap(NULL, bytes, up ? writable : PROT_READ, MAP_SHARED, fd, 0);
-	m.client = mmap(NULL, bytes, up ? PROT_READ : writable, MAP_SHARED, fd, 0);
-	SIM_CHECK(m.engine != MAP_FAILED && m.client != MAP_FAILED, "mmap: %m");
-	close(fd);
-	return m;
-}
-
-static void mem_free(struct sim_mem *m)
-{
-	if (!m->bytes)
-		return;
-	munmap(m->engine, m->bytes);
-	munmap(m->client, m->bytes);
-	*m = (struct sim_mem){0};
-}
-
 static void add_blocks(struct sim_client *c, uint32_t segment, uint64_t first, uint64_t bytes)
 {
 	uint64_t n = bytes / SIM_BLOCK_BYTES;
@@ -89,7 +66,7 @@ void sim_client_grow_up(struct sim_client *c)
 	if (c->dead || c->up_count == PROTO_SEGMENTS_MAX ||
 		c->up_bytes + c->cfg.up_bytes > c->cfg.up_max_bytes)
 		return;
-	c->up[c->up_count] = mem_new(c->cfg.up_bytes, true);
+	c->up[c->up_count] = sim_mem_new(c->cfg.up_bytes, true, 0);
 	c->up_bytes += c->cfg.up_bytes;
 	post_segment(c, SHM_UP, c->up_count, &c->up[c->up_count]);
 	c->up_count++;
@@ -100,7 +77,7 @@ int sim_client_grow_down(struct sim_client *c)
 	if (c->down_count == PROTO_SEGMENTS_MAX ||
 		c->down_bytes + c->cfg.down_bytes > c->cfg.down_max_bytes)
 		return -ENOMEM;
-	c->down[c->down_count] = mem_new(c->cfg.down_bytes, false);
+	c->down[c->down_count] = sim_mem_new(c->cfg.down_bytes, false, 0);
 	c->down_bytes += c->cfg.down_bytes;
 	post_segment(c, SHM_DOWN, c->down_count, &c->down[c->down_count]);
 	add_blocks(c, c->down_count, 0, c->cfg.down_bytes);
@@ -165,8 +142,9 @@ struct sim_client *sim_client_new(struct sim_host *h, const struct sim_client_co
 	c->session = ++h->last_session;
 	h->clients[c->session] = c;
 	SIM_CHECK(!proto_layout_init(&c->layout, cfg->contexts, 1, cfg->ring_order_log2), "layout");
-	c->up[0] = mem_new(c->layout.up_payload + cfg->up_bytes, true);
-	c->down[0] = mem_new(c->layout.down_payload + cfg->down_bytes, false);
+	c->up[0] = sim_mem_new(c->layout.up_payload + cfg->up_bytes, true, c->layout.up_payload);
+	c->down[0] = sim_mem_new(
+		c->layout.down_payload + cfg->down_bytes, false, c->layout.down_payload);
 	c->up_count = c->down_count = 1;
 	c->up_bytes = c->up[0].bytes;
 	c->down_bytes = c->down[0].bytes;
@@ -180,8 +158,8 @@ struct sim_client *sim_client_new(struct sim_host *h, const struct sim_client_co
 static void unmap(struct sim_client *c)
 {
 	for (uint32_t i = 0; i < PROTO_SEGMENTS_MAX; i++) {
-		mem_free(&c->up[i]);
-		mem_free(&c->down[i]);
+		sim_mem_free(&c->up[i]);
+		sim_mem_free(&c->down[i]);
 	}
 }
 
@@ -270,7 +248,7 @@ static void free_acked(struct sim_sock *sk, uint64_t pos)
 		proto_ref ref = sk->blocks[n].ref;
 
 		memset(c->down[proto_ref_segment(ref)].client + proto_ref_offset(ref), 0xdd,
-			SIM_BLOCK_BYTES);
+			sk->blocks[n].len_bytes);
 		c->free_blocks[c->free_count++] = ref;
 		n++;
 	}
@@ -499,7 +477,6 @@ bool sim_client_sleep(struct sim_client *c)
 			shm_sleep_cancel(&r->ctx_line->sleeping);
 			return false;
 		}
-		shm_doorbell_pipe_drain(r->bell_read);
 		r->asleep = true;
 	}
 	return true;

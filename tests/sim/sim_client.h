@@ -13,6 +13,7 @@
 #define SIM_CLIENT_H
 
 #include "sim_host.h"
+#include "sim_mem.h"
 
 #include <proto/layout.h>
 #include <proto/slot.h>
@@ -33,12 +34,6 @@ struct sim_client_config {
 };
 void sim_client_config_default(struct sim_client_config *cfg);
 
-struct sim_mem {
-	uint8_t *engine; /* the engine's mapping */
-	uint8_t *client;
-	uint64_t bytes;
-};
-
 struct sim_ring {
 	struct shm_ring_prod submissions;
 	struct shm_ring_cons completions;
@@ -53,6 +48,7 @@ struct sim_ring {
 struct sim_block {
 	proto_ref ref;
 	uint64_t end_pos;
+	uint32_t len_bytes;
 };
 
 /* Request ids carry kind << 28 | listener << 20 | socket. */

@@ -88,7 +88,6 @@ static struct result run_one(const struct sim_profile *profile, uint64_t seed, b
 	r.mbit_s = TRANSFER_BYTES * 8.0 / (double)(w.now_us - SIM_START_US);
 	r.retransmitted = 100.0 * (double)n->retransmitted_segs / (double)n->segs_out;
 	r.timeouts = n->rto_timeouts;
-	sim_app_fini(&app);
 	sim_world_fini(&w);
 	return r;
 }

@@ -143,7 +143,6 @@ static struct result run(const struct cell *x, uint64_t seed)
 	n = engine_tcp_counters(w.host[0].engine);
 	r.retransmitted = n->retransmitted_segs;
 	r.timeouts = n->rto_timeouts;
-	sim_app_fini(&app);
 	sim_world_fini(&w);
 	return r;
 }

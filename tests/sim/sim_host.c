@@ -1,6 +1,7 @@
 #include "sim_host.h"
 
 #include "sim_client.h"
+#include "sim_mem.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -98,6 +99,7 @@ void sim_host_fini(struct sim_host *h)
 	sim_nic_free(h->port);
 	free(h->neigh);
 	free((void *)(uintptr_t)h->port_owner);
+	sim_mem_recycle();
 }
 
 /* -- messages ------------------------------------------------------------------------------------

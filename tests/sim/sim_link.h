@@ -44,11 +44,11 @@ struct sim_way {
 	struct sim_profile profile;
 	struct sim_frame **heap; /* earliest first */
 	uint32_t count, capacity;
-	uint64_t busy_until_us; /* when the last frame has left the sender */
-	uint64_t queued_bytes;	/* not yet arrived */
-	uint64_t losing;	/* so many frames more are lost ... */
+	uint64_t busy_until_us;	  /* when the last frame has left the sender */
+	uint64_t queued_bytes;	  /* not yet arrived */
+	uint64_t losing;	  /* so many frames more are lost ... */
 	uint64_t losing_until_us; /* ... if they come before */
-	bool cut;		/* all frames but the spared are lost */
+	bool cut;		  /* all frames but the spared are lost */
 };
 
 struct sim_link_stats {

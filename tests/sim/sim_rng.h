@@ -23,7 +23,7 @@ static inline uint64_t sim_rng_next(struct sim_rng *r)
 /* 0 to n - 1; n > 0. */
 static inline uint64_t sim_rng_below(struct sim_rng *r, uint64_t n)
 {
-	return sim_rng_next(r) % n;
+	return (uint64_t)((unsigned __int128)sim_rng_next(r) * n >> 64);
 }
 
 /* min to max, both included. */

@@ -21,6 +21,7 @@ enum {
 	RECLAIM_US = 100000, /* in which all of a dead session is let go of */
 	PORT_FIRST = 5000,
 	EVENTS_MAX = 6,
+	FEW_BYTES = 1 << 19, /* of more there are only a few: they take all the time */
 };
 
 /* What befalls a host beside its traffic. */
@@ -256,7 +257,8 @@ static void draw_events(struct scenario *s)
 
 static void begin(struct scenario *s)
 {
-	uint32_t flows = (uint32_t)sim_rng_range(&s->rng, 1, one_in(s, 2) ? 4 : 20);
+	bool few = s->size_max > FEW_BYTES || one_in(s, 2);
+	uint32_t flows = (uint32_t)sim_rng_range(&s->rng, 1, few ? 3 : 20);
 
 	for (int side = 0; side < 2; side++) {
 		s->client_count[side] = 1 + one_in(s, 3) + one_in(s, 3);
@@ -429,7 +431,18 @@ static void describe(const struct scenario *s)
 		(double)(s->world.now_us - SIM_START_US) / 1e6);
 }
 
-void sim_scenario_run(uint64_t seed, const struct sim_scenario_options *options)
+static void write_pcapng(struct scenario *s, const char *path)
+{
+	char comment[64];
+	int rc;
+
+	snprintf(comment, sizeof(comment), "sim --seeds %llu", (unsigned long long)s->seed);
+	rc = sim_wire_pcapng(&s->world.wire, path, comment);
+	SIM_CHECK(!rc, "%s: %s", path, strerror(-rc));
+}
+
+void sim_scenario_run(uint64_t seed, const struct sim_scenario_options *options,
+	struct sim_scenario_result *result)
 {
 	static struct scenario s;
 
@@ -441,7 +454,7 @@ void sim_scenario_run(uint64_t seed, const struct sim_scenario_options *options)
 	if (options->trace)
 		s.world.wire.trace = stdout;
 	if (options->pcap)
-		SIM_CHECK(!sim_wire_pcap(&s.world.wire, options->pcap), "%s: %m", options->pcap);
+		write_pcapng(&s, options->pcap);
 	sim_app_init(&s.app, &s.world, sim_rng_next(&s.rng));
 	begin(&s);
 	run_flows(&s);
@@ -450,6 +463,9 @@ void sim_scenario_run(uint64_t seed, const struct sim_scenario_options *options)
 	end_sessions(&s);
 	if (options->describe)
 		describe(&s);
-	sim_app_fini(&s.app);
+	*result = (struct sim_scenario_result){
+		.virtual_us = s.world.now_us - SIM_START_US,
+		.frames = s.world.wire.frames,
+	};
 	sim_world_fini(&s.world);
 }

@@ -7,10 +7,16 @@
 
 struct sim_scenario_options {
 	bool trace;	  /* one line per frame to stdout */
-	const char *pcap; /* file to write, or NULL */
+	const char *pcap; /* pcapng file to write, or NULL */
 	bool describe;	  /* print what was drawn and what came of it */
 };
 
-void sim_scenario_run(uint64_t seed, const struct sim_scenario_options *options);
+struct sim_scenario_result {
+	uint64_t virtual_us;
+	uint64_t frames;
+};
+
+void sim_scenario_run(uint64_t seed, const struct sim_scenario_options *options,
+	struct sim_scenario_result *result);
 
 #endif

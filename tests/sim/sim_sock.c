@@ -119,14 +119,15 @@ uint64_t sim_sock_writable(const struct sim_sock *sk)
 	return ahead < sk->sndbuf_bytes ? sk->sndbuf_bytes - ahead : 0;
 }
 
-static void keep_block(struct sim_sock *sk, proto_ref ref, uint64_t end_pos)
+static void keep_block(struct sim_sock *sk, proto_ref ref, uint32_t len)
 {
 	if (sk->block_count == sk->block_capacity) {
 		sk->block_capacity = sk->block_capacity ? sk->block_capacity * 2 : 16;
 		sk->blocks = realloc(sk->blocks, sk->block_capacity * sizeof(*sk->blocks));
 		SIM_CHECK(sk->blocks, "no memory");
 	}
-	sk->blocks[sk->block_count++] = (struct sim_block){.ref = ref, .end_pos = end_pos};
+	sk->blocks[sk->block_count++] =
+		(struct sim_block){.ref = ref, .end_pos = sk->sent_pos, .len_bytes = len};
 }
 
 uint32_t sim_sock_send(struct sim_sock *sk, const uint8_t *data, uint32_t max, bool more)
@@ -153,7 +154,7 @@ uint32_t sim_sock_send(struct sim_sock *sk, const uint8_t *data, uint32_t max, b
 		return 0;
 	c->free_count--;
 	sk->sent_pos += n;
-	keep_block(sk, ref, sk->sent_pos);
+	keep_block(sk, ref, n);
 	return n;
 }
 

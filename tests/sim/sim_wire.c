@@ -1,19 +1,18 @@
 #include "sim_wire.h"
 
 #include "sim_fail.h"
+#include "sim_pcapng.h"
 
 #include <tcp/options.h>
 #include <tcp/seq.h>
 #include <tcp/tcp.h>
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
 	ETH_HLEN = 14,
-	PCAP_SNAP = 65535,
-	PCAP_ETHERNET = 1,
 };
 
 /* A TCP frame as read from its bytes. */
@@ -41,15 +40,15 @@ static uint32_t get32(const uint8_t *p)
 
 void sim_wire_init(struct sim_wire *w)
 {
-	*w = (struct sim_wire){.judge = true};
+	*w = (struct sim_wire){.judge = true, .pcapng = -1};
 	w->flows = calloc(SIM_WIRE_FLOWS, sizeof(*w->flows));
 	SIM_CHECK(w->flows, "no memory");
 }
 
 void sim_wire_fini(struct sim_wire *w)
 {
-	if (w->pcap)
-		fclose(w->pcap);
+	if (w->pcapng >= 0)
+		close(w->pcapng);
 	for (uint32_t i = 0; i < SIM_WIRE_FLOWS; i++)
 		for (int side = 0; side < 2; side++) {
 			sim_ranges_fini(&w->flows[i].way[side].arrived);
@@ -58,28 +57,14 @@ void sim_wire_fini(struct sim_wire *w)
 	free(w->flows);
 }
 
-int sim_wire_pcap(struct sim_wire *w, const char *path)
+int sim_wire_pcapng(struct sim_wire *w, const char *path, const char *comment)
 {
-	const struct {
-		uint32_t magic;
-		uint16_t major, minor;
-		uint32_t zone, accuracy, snap, type;
-	} head = {0xa1b2c3d4, 2, 4, 0, 0, PCAP_SNAP, PCAP_ETHERNET};
+	int fd = sim_pcapng_open(path, comment);
 
-	w->pcap = fopen(path, "wb");
-	if (!w->pcap)
-		return -errno;
-	fwrite(&head, sizeof(head), 1, w->pcap);
+	if (fd < 0)
+		return fd;
+	w->pcapng = fd;
 	return 0;
-}
-
-static void write_pcap(struct sim_wire *w, uint64_t now_us, const uint8_t *frame, uint32_t len)
-{
-	const uint32_t head[4] = {
-		(uint32_t)(now_us / 1000000), (uint32_t)(now_us % 1000000), len, len};
-
-	fwrite(head, sizeof(head), 1, w->pcap);
-	fwrite(frame, len, 1, w->pcap);
 }
 
 /* -- reading --------------------------------------------------------------------------------------
@@ -257,7 +242,8 @@ void sim_wire_arrival(void *arg, uint64_t now_us, int side, const uint8_t *frame
 	struct sim_wire_flow *f;
 	struct view v;
 
-	(void)now_us;
+	if (w->pcapng >= 0)
+		sim_pcapng_write(w->pcapng, now_us, !side, true, frame, len);
 	if (!w->judge || !read_tcp(&v, frame, len) || v.len == 0)
 		return;
 	f = find_flow(w, side, &v);
@@ -287,8 +273,8 @@ void sim_wire_tap(void *arg, uint64_t now_us, int side, const uint8_t *frame, ui
 	struct view v;
 
 	w->frames++;
-	if (w->pcap)
-		write_pcap(w, now_us, frame, len);
+	if (w->pcapng >= 0)
+		sim_pcapng_write(w->pcapng, now_us, side, false, frame, len);
 	if (!read_tcp(&v, frame, len))
 		return;
 	w->data_bytes += v.len;

@@ -17,7 +17,7 @@
 #include <stdio.h>
 
 enum {
-	SIM_WIRE_FLOWS = 4096, /* more are not followed */
+	SIM_WIRE_FLOWS = 1024, /* more are not followed */
 };
 
 /* One direction. */
@@ -40,14 +40,14 @@ struct sim_wire {
 	uint32_t flow_count;
 	bool judge;
 	FILE *trace;
-	FILE *pcap;
+	int pcapng; /* -1: none */
 	uint64_t frames, data_bytes, sack_blocks;
 };
 
 void sim_wire_init(struct sim_wire *w);
 void sim_wire_fini(struct sim_wire *w);
-/* Writes the file's head; the file is closed by sim_wire_fini(). 0 or -errno. */
-int sim_wire_pcap(struct sim_wire *w, const char *path);
+/* A pcapng file of all frames from now on, with that comment. 0 or -errno. */
+int sim_wire_pcapng(struct sim_wire *w, const char *path, const char *comment);
 /* A sim_tap_fn. */
 void sim_wire_tap(void *arg, uint64_t now_us, int side, const uint8_t *frame, uint32_t len);
 /* Another: `side` still is the sender; the frame has arrived at the other one. */
