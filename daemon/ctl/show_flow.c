@@ -149,6 +149,10 @@ static const char *parse_key(struct show *w, const char *key, const json_t *v)
 		w->count_max = (uint64_t)n;
 		return NULL;
 	}
+	if (strcmp(key, "brief") == 0) {
+		w->brief = json_is_true(v);
+		return json_is_boolean(v) ? NULL : "brief: true or false";
+	}
 	return "unknown key";
 }
 
@@ -256,9 +260,9 @@ static void emit_flow(struct show *w, struct out *o, const struct engine_msg *m,
 		(json_int_t)f->snd_queued_bytes, "engine", m->engine, "kind", kind_name(f->kind));
 	if (obj) {
 		add_process(w, obj, f->session, f->pid);
-		if (f->deadline_in_us >= 0)
+		if (f->deadline_in_us >= 0 && !w->brief)
 			add_int(obj, "timer_us", (uint64_t)f->deadline_in_us);
-		if (f->kind == TCP_KIND_CONN)
+		if (f->kind == TCP_KIND_CONN && !w->brief)
 			add_conn(w, obj, f);
 		if (f->orphan)
 			json_object_set_new(obj, "orphan", json_true());

@@ -26,6 +26,7 @@ struct show {
 	struct control *c; /* NULL: cancelled, frees itself when the engine answers */
 	const struct show_cmd *cmd;
 	uint64_t count, count_max;
+	bool brief; /* no more of a flow than a line of text shows */
 	struct show_filter filter;
 	/* where it is */
 	uint32_t stage;

@@ -126,6 +126,8 @@ static int parse_command(struct options *o, int argc, char **argv, FILE *err)
 	if (!o->view)
 		return usage(err, "unknown command: ", name);
 	json_object_set_new(o->request, "cmd", json_string(name));
+	if (o->brief && strcmp(name, "flow") == 0)
+		json_object_set_new(o->request, "brief", json_true());
 	if (strcmp(name, "flow") != 0 && (argc > 1 || json_object_get(o->request, "max")))
 		return usage(err, "only flow takes filters and -n: ", name);
 	for (int i = 1; i < argc; i += 2) {

@@ -184,6 +184,13 @@ static void test_control_flow_fields_and_filters(void **state)
 	assert_int_equal(get_int(obj, "rtt_us"), 1500);
 	json_decref(items);
 	json_decref(last);
+	items = ctl_ask(fd, "{\"cmd\": \"flow\", \"brief\": true, \"max\": 1}\n", &last);
+	obj = json_array_get(items, 0);
+	assert_int_equal(get_int(obj, "lport"), 1000);
+	assert_null(json_object_get(obj, "rtt_us"));
+	json_decref(items);
+	json_decref(last);
+	expect_error(fd, "{\"cmd\": \"flow\", \"brief\": 1}\n", "brief: true or false");
 	close(fd);
 	close(client);
 }

@@ -146,6 +146,7 @@ static void test_flow_text_is_that_of_ss(void **state)
 	assert_non_null(strstr(out_text, " timer:7198930.123ms\n"));
 	assert_int_equal(run_with("-b flow", FLOW DONE), MTCPCTL_OK);
 	assert_null(strstr(out_text, "rto:"));
+	assert_string_equal(request, "{\"cmd\":\"flow\",\"brief\":true}\n");
 }
 
 static void test_flow_filters_become_the_request(void **state)
