@@ -1,6 +1,8 @@
 /* RFC 5681, RFC 6582, RFC 3042, RFC 6298 section 5: what is done about loss. */
 #include "host.h"
 
+#include <tcp/cc.h>
+
 enum {
 	MSS = 1460,
 };
@@ -253,6 +255,25 @@ static void test_loss_given_congestion_avoidance_adds_a_segment_a_window(void **
 	assert_int_equal(h.c.cwnd, 12 * MSS);
 }
 
+/* Either control: an ACK of several segments one byte below the threshold adds that byte. */
+static void test_loss_given_slow_start_stops_at_the_threshold(void **state)
+{
+	static const uint8_t controls[] = {TCP_CC_NEWRENO, TCP_CC_CUBIC};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(controls); i++) {
+		struct tcp_conn *c = &h.c;
+
+		c->cc = controls[i];
+		c->snd_mss_bytes = 1000;
+		tcp_cc_start(&h.ctx, c);
+		tcp_cc_backoff(&h.ctx, c, 20000, TCP_CC_LOSS);
+		c->cwnd = c->ssthresh - 1;
+		tcp_cc_acked(&h.ctx, c, true, 8000, h.now_us);
+		assert_int_equal(c->cwnd, c->ssthresh);
+	}
+}
+
 static void test_loss_given_slow_start_doubles_a_window(void **state)
 {
 	uint32_t acked = 0;
@@ -284,6 +305,7 @@ int main(void)
 		T(test_loss_given_second_timeout_keeps_threshold),
 		T(test_loss_given_retransmitted_data_without_ts_takes_no_sample),
 		T(test_loss_given_congestion_avoidance_adds_a_segment_a_window),
+		T(test_loss_given_slow_start_stops_at_the_threshold),
 		T(test_loss_given_slow_start_doubles_a_window),
 	};
 
