@@ -118,7 +118,7 @@ struct stashed {
 };
 
 struct ctx {
-	_Alignas(SHM_CACHE_LINE) pthread_mutex_t cons_lock;
+	_Alignas(SHM_CACHE_LINE) struct lock cons_lock;
 	bool live; /* cons_lock and prod_lock to change, either to read */
 	uint32_t idx;
 	uint32_t empty_drains; /* cons_lock */
@@ -129,7 +129,7 @@ struct ctx {
 	int pipe_fd;
 	struct proto_ctx_line *line;
 	struct ring_pair *pair; /* one per engine */
-	_Alignas(SHM_CACHE_LINE) pthread_mutex_t prod_lock;
+	_Alignas(SHM_CACHE_LINE) struct lock prod_lock;
 	uint64_t operations;
 	_Atomic uint64_t owed; /* engines, as bits, with operations that were not rung for */
 };
@@ -194,6 +194,7 @@ int ctx_open(struct ctx *c, uint32_t idx, int pipe_fd);
 void ctx_close(struct ctx *c);
 bool ctx_drain(struct ctx *c, bool block); /* whether events were taken in */
 bool ctx_drain_all(bool block);
+bool ctx_has_news(const struct ctx *c); /* of a live session; no lock needed */
 /* Pushes and rings. Waits while the ring is full. 0, -ENETDOWN. */
 int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot);
 int ctx_push_quiet(uint32_t ctx, uint32_t engine, const struct proto_slot *slot);
@@ -239,7 +240,7 @@ struct tx_block {
 struct sock_event {
 	_Atomic uint64_t acked_pos;
 	_Atomic uint64_t received_pos;
-	proto_ref chunk;	/* where a reader that holds none goes on */
+	proto_ref chunk;	/* with which the reader began or begins; NONE: it holds none */
 	_Atomic uint32_t flags; /* enum proto_flow_flag */
 	_Atomic uint32_t sndbuf_bytes;
 	uint32_t gen;		/* of the handle; 0: none */
@@ -301,12 +302,11 @@ struct sock {
 	uint8_t ctx, engine;
 	struct proto_handle handle; /* gen 0: none */
 	bool is_epoll;		    /* for life: until it is free again */
-	bool reader_has_chunk;	    /* ev_lock */
 	bool nonblock : 1, cloexec : 1;
 	bool answering : 1; /* CONNECT was pushed; its answer has not been taken (sock_settle()) */
 	bool bound : 1, reuseaddr : 1, reuseport : 1, keepalive : 1, nodelay : 1, cork : 1;
 	bool ip6 : 1, v6only : 1; /* AF_INET6; IPV6_V6ONLY */
-	uint32_t users; /* calls that sleep with `lock` dropped */
+	uint32_t users;		  /* calls that sleep with `lock` dropped */
 	union {
 		_Atomic uint32_t tx_blocks;  /* of a connection */
 		_Atomic uint32_t acceptable; /* of a listener: connections to be had */
@@ -388,7 +388,8 @@ enum sock_todo {
 };
 void sock_do(struct sock *s, uint32_t todo);
 
-uint32_t sock_poll(struct sock *s); /* POLL* bits; no lock needed */
+uint32_t sock_poll(
+	struct sock *s, uint32_t wanted); /* POLL* bits, at least those wanted; no lock */
 bool sock_writable(struct sock *s);
 bool sock_connecting(struct sock *s);			/* and not yet known how it ends */
 int sock_take_error(struct sock *s);			/* >= 0 */

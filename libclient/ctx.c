@@ -2,7 +2,7 @@
  *
  * A thread is given a context by turns when it first makes a socket; its sockets live there.
  * The producer lock covers the submission rings, the consumer lock the completion rings. Both
- * are adaptive mutexes: they spin briefly, then sleep. Any thread may drain any context.
+ * spin briefly, then sleep. Any thread may drain any context.
  *
  * A full submission ring is waited for, never dropped. The engine stops at an operation whose
  * answer has no room in the completion ring, so whoever waits for room to submit takes in
@@ -47,26 +47,26 @@ int ctx_open(struct ctx *c, uint32_t idx, int pipe_fd)
 		shm_ring_cons_init(&p->comp, proto_layout_completion_slots(l, up, idx, e),
 			proto_layout_completion_idx(l, down, idx, e), l->ring_order_log2);
 	}
-	pthread_mutex_lock(&c->cons_lock);
-	pthread_mutex_lock(&c->prod_lock);
+	lock_take(&c->cons_lock);
+	lock_take(&c->prod_lock);
 	c->live = true;
-	pthread_mutex_unlock(&c->prod_lock);
-	pthread_mutex_unlock(&c->cons_lock);
+	lock_drop(&c->prod_lock);
+	lock_drop(&c->cons_lock);
 	return 0;
 }
 
 void ctx_close(struct ctx *c)
 {
-	pthread_mutex_lock(&c->cons_lock);
-	pthread_mutex_lock(&c->prod_lock);
+	lock_take(&c->cons_lock);
+	lock_take(&c->prod_lock);
 	c->live = false;
 	free(c->pair);
 	c->pair = NULL;
 	free(c->stash);
 	c->stash = NULL;
 	c->stashed = c->stash_room = 0;
-	pthread_mutex_unlock(&c->prod_lock);
-	pthread_mutex_unlock(&c->cons_lock);
+	lock_drop(&c->prod_lock);
+	lock_drop(&c->cons_lock);
 }
 
 /* -- completions --------------------------------------------------------------------------- */
@@ -154,6 +154,21 @@ static uint32_t drain_ring(struct ctx *c, uint32_t engine)
 	return n;
 }
 
+/* What the last drain left off at is what it published. */
+bool ctx_has_news(const struct ctx *c)
+{
+	for (uint32_t e = 0; e < ses.engines; e++) {
+		const struct shm_ring_cons *ring = &c->pair[e].comp;
+		uint32_t idx = atomic_load_explicit(ring->cons_idx, memory_order_relaxed);
+		uint64_t head = atomic_load_explicit(
+			&ring->slots[idx & ring->mask].word[0], memory_order_relaxed);
+
+		if ((head & SHM_SLOT_PHASE) == shm_ring_phase(idx, ring->mask))
+			return true;
+	}
+	return false;
+}
+
 static bool drain_locked(struct ctx *c)
 {
 	uint32_t n = 0;
@@ -181,11 +196,11 @@ bool ctx_drain(struct ctx *c, bool block)
 	bool any;
 
 	if (block)
-		pthread_mutex_lock(&c->cons_lock);
-	else if (pthread_mutex_trylock(&c->cons_lock))
+		lock_take(&c->cons_lock);
+	else if (!lock_try(&c->cons_lock))
 		return false;
 	any = drain_locked(c);
-	pthread_mutex_unlock(&c->cons_lock);
+	lock_drop(&c->cons_lock);
 	return any;
 }
 
@@ -233,11 +248,11 @@ void ctx_ring_owed(void)
 
 		if (!atomic_load_explicit(&c->owed, memory_order_relaxed))
 			continue;
-		pthread_mutex_lock(&c->prod_lock);
+		lock_take(&c->prod_lock);
 		for (uint32_t e = 0; c->live && e < ses.engines; e++)
 			if (atomic_load(&c->owed) >> e & 1)
 				ring_engine(c, e);
-		pthread_mutex_unlock(&c->prod_lock);
+		lock_drop(&c->prod_lock);
 	}
 }
 
@@ -246,7 +261,7 @@ static int push_once(struct ctx *c, uint32_t engine, const struct shm_slot_copy 
 {
 	int err = -ENETDOWN;
 
-	pthread_mutex_lock(&c->prod_lock);
+	lock_take(&c->prod_lock);
 	if (c->live && session_live()) {
 		err = shm_ring_prod_push(&c->pair[engine].sub, copy);
 		if (!err)
@@ -256,7 +271,7 @@ static int push_once(struct ctx *c, uint32_t engine, const struct shm_slot_copy 
 		else if (err != -EPROTO)
 			ring_engine(c, engine);
 	}
-	pthread_mutex_unlock(&c->prod_lock);
+	lock_drop(&c->prod_lock);
 	return err;
 }
 

@@ -220,7 +220,7 @@ static void item_set(struct epoll_item *i, const struct epoll_event *event)
 	i->event = *event;
 	i->event.events = (event->events & known) | EVENT_ALWAYS;
 	i->disabled = false;
-	if (sock_poll(i->s) & i->event.events & EVENT_BITS)
+	if (sock_poll(i->s, i->event.events) & i->event.events & EVENT_BITS)
 		item_enqueue(i);
 	lock_drop(&ep->lock);
 }
@@ -289,7 +289,8 @@ int mtcp_epoll_ctl(int epd, int op, int sd, struct epoll_event *event)
 /* What an item has to say now; what becomes of it after it has said it. ep->lock held. */
 static bool item_report(struct epoll_item *i, struct epoll_event *out)
 {
-	uint32_t bits = sock_poll(i->s) & i->event.events & EVENT_BITS;
+	uint32_t wanted = i->event.events & EVENT_BITS;
+	uint32_t bits = sock_poll(i->s, wanted) & wanted;
 
 	i->queued = false;
 	if (!bits || i->disabled)
@@ -331,7 +332,9 @@ bool epoll_has_event(struct epoll *ep)
 	lock_take(&ep->lock);
 	TAILQ_FOREACH(i, &ep->ready, ready_link)
 	{
-		found = !i->disabled && sock_poll(i->s) & i->event.events & EVENT_BITS;
+		uint32_t wanted = i->event.events & EVENT_BITS;
+
+		found = !i->disabled && sock_poll(i->s, wanted) & wanted;
 		if (found)
 			break;
 	}

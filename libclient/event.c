@@ -25,7 +25,7 @@ static uint32_t take_received(struct sock *s, const struct proto_flow *f)
 
 	if (f->received_pos <= atomic_load_explicit(&ev->received_pos, memory_order_relaxed))
 		return 0;
-	if (!s->reader_has_chunk && ev->chunk == PROTO_REF_NONE)
+	if (ev->chunk == PROTO_REF_NONE)
 		ev->chunk = f->chunk;
 	/* pairs with the acquire in rx.c: chunks are linked before this is told */
 	atomic_store_explicit(&ev->received_pos, f->received_pos, memory_order_release);

@@ -7,6 +7,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+enum {
+	SPINS_MAX = 100, /* what most holders do takes less than a sleep */
+};
+
 static void futex(struct lock *l, int op, uint32_t value)
 {
 	int saved = errno;
@@ -15,9 +19,21 @@ static void futex(struct lock *l, int op, uint32_t value)
 	errno = saved;
 }
 
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#endif
+}
+
 void lock_wait(struct lock *l)
 {
-	while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire))
+	for (int i = 0; i < SPINS_MAX; i++) {
+		if (!atomic_load_explicit(&l->word, memory_order_relaxed) && lock_try(l))
+			return;
+		relax();
+	}
+	while (atomic_exchange(&l->word, 2))
 		futex(l, FUTEX_WAIT, 2);
 }
 

@@ -29,13 +29,13 @@ struct poll_call {
 };
 
 /* Whatever the descriptor is: its bits now. */
-static uint32_t bits_of(int sd)
+static uint32_t bits_of(int sd, uint32_t wanted)
 {
 	struct sock *s = sd < 0 ? NULL : sock_at((uint32_t)sd);
 	uint8_t kind = s ? s->kind : KIND_FREE;
 
 	if (kind == KIND_TCP)
-		return sock_poll(s);
+		return sock_poll(s, wanted);
 	if (kind == KIND_EPOLL)
 		return mtcpi_epoll_ready(sd) ? POLLIN | POLLRDNORM : 0;
 	return POLLNVAL;
@@ -44,7 +44,7 @@ static uint32_t bits_of(int sd)
 short mtcpi_poll_bits(int sd)
 {
 	ctx_drain_all(false);
-	return (short)bits_of(sd);
+	return (short)bits_of(sd, UINT32_MAX);
 }
 
 static int look(struct pollfd *fds, nfds_t n)
@@ -54,7 +54,7 @@ static int look(struct pollfd *fds, nfds_t n)
 	for (nfds_t i = 0; i < n; i++) {
 		uint32_t wanted = (uint32_t)(unsigned short)fds[i].events | WAKE_ALWAYS;
 
-		fds[i].revents = fds[i].fd < 0 ? 0 : (short)(bits_of(fds[i].fd) & wanted);
+		fds[i].revents = fds[i].fd < 0 ? 0 : (short)(bits_of(fds[i].fd, wanted) & wanted);
 		ready += fds[i].revents != 0;
 	}
 	return ready;

@@ -35,7 +35,7 @@ struct tx_slab {
 };
 TAILQ_HEAD(slab_list, tx_slab);
 
-static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock pool_lock;
 static struct slab_list free_slabs = TAILQ_HEAD_INITIALIZER(free_slabs);
 static struct slab_list partial[CLASSES];
 static struct tx_slab *slab_arrays[PROTO_SEGMENTS_MAX];
@@ -57,7 +57,7 @@ static void lists_init(void)
 
 void pool_fork_child(void)
 {
-	pthread_mutex_init(&pool_lock, NULL);
+	pool_lock = (struct lock){0};
 	lists_init();
 }
 
@@ -69,7 +69,7 @@ int pool_add(uint32_t segment, uint8_t *base, size_t bytes, size_t first)
 
 	if (!slabs)
 		return -ENOMEM;
-	pthread_mutex_lock(&pool_lock);
+	lock_take(&pool_lock);
 	if (!total_bytes)
 		lists_init();
 	slab_arrays[segment] = slabs;
@@ -79,7 +79,7 @@ int pool_add(uint32_t segment, uint8_t *base, size_t bytes, size_t first)
 		TAILQ_INSERT_TAIL(&free_slabs, &slabs[i], link);
 	}
 	total_bytes += bytes;
-	pthread_mutex_unlock(&pool_lock);
+	lock_drop(&pool_lock);
 	return 0;
 }
 
@@ -88,14 +88,14 @@ void pool_fini(void)
 {
 	struct tx_slab *s;
 
-	pthread_mutex_lock(&pool_lock);
+	lock_take(&pool_lock);
 	for (int i = 0; i < CLASSES && total_bytes; i++)
 		TAILQ_FOREACH(s, &partial[i], link)
 	free(s->blocks);
 	for (int i = 0; i < PROTO_SEGMENTS_MAX; i++)
 		free(slab_arrays[i]);
 	lists_init();
-	pthread_mutex_unlock(&pool_lock);
+	lock_drop(&pool_lock);
 }
 
 /* -- slabs; pool_lock held ----------------------------------------------------------------- */
@@ -183,13 +183,13 @@ static struct tx_block *take_any(uint8_t class)
 {
 	struct tx_block *b = NULL;
 
-	pthread_mutex_lock(&pool_lock);
+	lock_take(&pool_lock);
 	for (int i = class; i >= 0 && !b; i--)
 		b = block_take((uint8_t)i);
 	for (int i = class + 1; i < CLASSES && !b; i++)
 		if (!TAILQ_EMPTY(&partial[i]))
 			b = block_take((uint8_t)i);
-	pthread_mutex_unlock(&pool_lock);
+	lock_drop(&pool_lock);
 	return b;
 }
 
@@ -199,12 +199,12 @@ static bool grow(void)
 	uint64_t now = wait_now_ns(), bytes, have;
 	bool may;
 
-	pthread_mutex_lock(&pool_lock);
+	lock_take(&pool_lock);
 	have = total_bytes;
 	may = now >= grow_again_ns && have < ses.info.down_max_bytes;
 	if (may)
 		grow_again_ns = now + GROW_PAUSE_MS * 1000000u;
-	pthread_mutex_unlock(&pool_lock);
+	lock_drop(&pool_lock);
 	if (!may)
 		return false;
 	bytes = have < GROW_MIN_BYTES ? GROW_MIN_BYTES : have;
@@ -212,9 +212,9 @@ static bool grow(void)
 		bytes = ses.info.down_max_bytes - have;
 	if (control_grow(bytes))
 		return false;
-	pthread_mutex_lock(&pool_lock);
+	lock_take(&pool_lock);
 	grow_again_ns = 0;
-	pthread_mutex_unlock(&pool_lock);
+	lock_drop(&pool_lock);
 	return true;
 }
 
@@ -235,7 +235,7 @@ struct tx_block *pool_alloc(struct sock *s, size_t want_bytes)
 /* Marks s as not writable until a block is freed. Its lock is held. */
 void pool_wait(struct sock *s)
 {
-	pthread_mutex_lock(&pool_lock);
+	lock_take(&pool_lock);
 	if (!atomic_load(&s->pool_wait)) {
 		atomic_store(&s->pool_wait, true);
 		s->pool_prev = SOCK_IDX_NONE;
@@ -245,7 +245,7 @@ void pool_wait(struct sock *s)
 		starved = s->idx;
 		atomic_fetch_add(&starved_count, 1);
 	}
-	pthread_mutex_unlock(&pool_lock);
+	lock_drop(&pool_lock);
 }
 
 /* pool_lock held. */
@@ -263,10 +263,10 @@ static void starved_remove(struct sock *s)
 
 void pool_unwait(struct sock *s)
 {
-	pthread_mutex_lock(&pool_lock);
+	lock_take(&pool_lock);
 	if (atomic_load(&s->pool_wait))
 		starved_remove(s);
-	pthread_mutex_unlock(&pool_lock);
+	lock_drop(&pool_lock);
 }
 
 /* All of them: who comes first is not for us to say, and they are few. */
@@ -276,11 +276,11 @@ static void wake_starved(void)
 	struct sock *s;
 
 	while (n--) {
-		pthread_mutex_lock(&pool_lock);
+		lock_take(&pool_lock);
 		s = sock_at(starved);
 		if (s)
 			starved_remove(s);
-		pthread_mutex_unlock(&pool_lock);
+		lock_drop(&pool_lock);
 		if (!s)
 			return;
 		sock_wake_unlocked(s, POLLOUT | POLLWRNORM);
@@ -289,9 +289,9 @@ static void wake_starved(void)
 
 void pool_free(struct tx_block *b)
 {
-	pthread_mutex_lock(&pool_lock);
+	lock_take(&pool_lock);
 	block_give(b);
-	pthread_mutex_unlock(&pool_lock);
+	lock_drop(&pool_lock);
 	if (atomic_load(&starved_count))
 		wake_starved();
 }

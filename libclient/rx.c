@@ -32,19 +32,12 @@ static const struct proto_chunk *chunk_at(proto_ref ref)
 				     : (const struct proto_chunk *)(void *)session_at(SHM_UP, ref);
 }
 
-/* The chunk to begin with: ours, or the one that the first event after the last drop named. */
+/* The chunk to begin with: ours, or the one that the first event after the last drop named. The
+ * drainer wrote that before it told of the bytes, and does not write it again until we drop it. */
 static const struct proto_chunk *first_chunk(struct sock *s)
 {
-	proto_ref ref;
-
-	if (s->chunk)
-		return s->chunk;
-	lock_take(&s->ev_lock);
-	ref = s->ev.chunk;
-	s->ev.chunk = PROTO_REF_NONE;
-	s->reader_has_chunk = ref != PROTO_REF_NONE;
-	lock_drop(&s->ev_lock);
-	s->chunk = chunk_at(ref);
+	if (!s->chunk)
+		s->chunk = chunk_at(s->ev.chunk);
 	return s->chunk;
 }
 
@@ -155,7 +148,7 @@ static bool drop_chunk(struct sock *s, uint64_t pos)
 	lock_take(&s->ev_lock);
 	all = atomic_load_explicit(&s->ev.received_pos, memory_order_relaxed) == pos;
 	if (all)
-		s->reader_has_chunk = false;
+		s->ev.chunk = PROTO_REF_NONE;
 	lock_drop(&s->ev_lock);
 	if (all)
 		s->chunk = NULL;

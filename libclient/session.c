@@ -95,24 +95,13 @@ static void fork_child(void)
 		ses.ctx[i].stash = NULL; /* leaked */
 		ses.ctx[i].stashed = ses.ctx[i].stash_room = 0;
 		atomic_store(&ses.ctx[i].drainer, NULL);
-		pthread_mutex_init(&ses.ctx[i].cons_lock, NULL);
-		pthread_mutex_init(&ses.ctx[i].prod_lock, NULL);
+		ses.ctx[i].cons_lock = ses.ctx[i].prod_lock = (struct lock){0};
 	}
 	ses.generation++;
 	control_fork_child();
 	wait_fork_child();
 	pool_fork_child();
 	sock_fork_child();
-}
-
-static void adaptive(pthread_mutex_t *m)
-{
-	pthread_mutexattr_t a;
-
-	pthread_mutexattr_init(&a);
-	pthread_mutexattr_settype(&a, PTHREAD_MUTEX_ADAPTIVE_NP);
-	pthread_mutex_init(m, &a);
-	pthread_mutexattr_destroy(&a);
 }
 
 /* So that what was read counts as read: the daemon closes our sockets as Linux would, and
@@ -136,10 +125,6 @@ static void process_exit(void)
 
 static void process_setup(void)
 {
-	for (int i = 0; i < PROTO_CONTEXTS_MAX; i++) {
-		adaptive(&ses.ctx[i].cons_lock);
-		adaptive(&ses.ctx[i].prod_lock);
-	}
 	pthread_atfork(NULL, NULL, fork_child);
 	atexit(process_exit);
 }
@@ -435,13 +420,13 @@ void mtcp_stats(struct mtcp_stats *out)
 	for (uint32_t i = 0; i < PROTO_CONTEXTS_MAX; i++) {
 		struct ctx *c = &ses.ctx[i];
 
-		pthread_mutex_lock(&c->cons_lock);
+		lock_take(&c->cons_lock);
 		out->events += c->events;
 		out->events_stale += c->stale;
-		pthread_mutex_unlock(&c->cons_lock);
-		pthread_mutex_lock(&c->prod_lock);
+		lock_drop(&c->cons_lock);
+		lock_take(&c->prod_lock);
 		out->operations += c->operations;
-		pthread_mutex_unlock(&c->prod_lock);
+		lock_drop(&c->prod_lock);
 	}
 	out->doorbells = atomic_load(&counters.doorbells);
 	out->sleeps = atomic_load(&counters.sleeps);

@@ -110,7 +110,6 @@ void sock_reset_flow(struct sock *s)
 	s->ev.gen = 0;
 	s->ev.error_seen = 0;
 	s->ev.chunk = PROTO_REF_NONE;
-	s->reader_has_chunk = false;
 	lock_drop(&s->ev_lock);
 	s->handle = (struct proto_handle){0, 0};
 	atomic_store(&s->snd_pos, 0);
@@ -291,15 +290,14 @@ static void wake_if_writable(struct sock *s)
 	sock_wake_unlocked(s, POLLOUT | POLLWRNORM);
 }
 
-/* Runs what drainers left. True: the socket was freed and its lock is gone. */
-static bool run_todo(struct sock *s)
+/* Runs the errand given and those that drainers left. True: the socket was freed and its lock is
+ * gone. */
+static bool run_todo(struct sock *s, uint32_t todo)
 {
-	uint32_t todo = 0;
-
 	/* A locked instruction less for nearly every call; what comes later finds the lock taken
 	 * and is seen after it is given. */
 	if (atomic_load_explicit(&s->todo, memory_order_relaxed))
-		todo = atomic_exchange(&s->todo, 0);
+		todo |= atomic_exchange(&s->todo, 0);
 	if (todo & TODO_ANSWER)
 		connect_answered(s);
 	if (todo & TODO_REAP) {
@@ -322,25 +320,33 @@ static bool run_todo(struct sock *s)
 	return true;
 }
 
-void sock_put(struct sock *s)
+static void put(struct sock *s, uint32_t todo)
 {
-	for (;;) {
-		if (run_todo(s))
+	for (;; todo = 0) {
+		if (run_todo(s, todo))
 			return;
 		lock_drop(&s->lock);
-		/* pairs with the fence in sock_do(): it saw the lock free, or we see its errand */
-		atomic_thread_fence(memory_order_seq_cst);
-		if (!atomic_load_explicit(&s->todo, memory_order_relaxed) || !lock_try(&s->lock))
+		/* Pairs with sock_do(), sequentially consistent all of it: it saw the lock free, or
+		 * we see its errand. */
+		if (!atomic_load(&s->todo) || !lock_try(&s->lock))
 			return;
 	}
 }
 
+void sock_put(struct sock *s)
+{
+	put(s, 0);
+}
+
 void sock_do(struct sock *s, uint32_t todo)
 {
-	atomic_fetch_or(&s->todo, todo);
-	atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in sock_put() */
-	if (lock_try(&s->lock))
-		sock_put(s);
+	if (!lock_try(&s->lock)) {
+		atomic_fetch_or(&s->todo, todo);
+		if (!lock_try(&s->lock))
+			return;
+		todo = 0;
+	}
+	put(s, todo);
 }
 
 /* -- readiness ----------------------------------------------------------------------------- */
@@ -377,8 +383,9 @@ static uint32_t poll_writable(struct sock *s)
 	return sock_writable(s) ? POLLOUT | POLLWRNORM : 0;
 }
 
-/* As tcp_poll() in Linux; no lock, every input is atomic. */
-uint32_t sock_poll(struct sock *s)
+/* As tcp_poll() in Linux; no lock, every input is atomic. Whether there is room to write is found
+ * out only for who wants to know. */
+uint32_t sock_poll(struct sock *s, uint32_t wanted)
 {
 	uint8_t state = atomic_load(&s->state), shut = atomic_load(&s->shut);
 	uint32_t flags = atomic_load(&s->ev.flags);
@@ -401,7 +408,9 @@ uint32_t sock_poll(struct sock *s)
 	if (atomic_load_explicit(&s->ev.received_pos, memory_order_acquire) >
 		atomic_load_explicit(&s->rcv_pos, memory_order_relaxed))
 		bits |= POLLIN | POLLRDNORM;
-	return bits | (wr ? POLLOUT | POLLWRNORM : poll_writable(s));
+	if (wr)
+		return bits | POLLOUT | POLLWRNORM;
+	return wanted & (POLLOUT | POLLWRNORM) ? bits | poll_writable(s) : bits;
 }
 
 int sock_take_error(struct sock *s)
@@ -451,7 +460,7 @@ static bool wait_over(struct sock *s, uint32_t bits)
 		return true;
 	if (bits & WAKE_ACKED && atomic_load(&s->ev.acked_pos) >= atomic_load(&s->snd_pos))
 		return true;
-	return bits & 0xffff && sock_poll(s) & (bits | WAKE_ALWAYS);
+	return bits & 0xffff && sock_poll(s, bits) & (bits | WAKE_ALWAYS);
 }
 
 /* The sleep itself, without the socket's lock. */

@@ -194,7 +194,8 @@ static ssize_t send_locked(struct sock *s, struct source *src, int flags)
 	int err;
 
 	/* Who only writes must hear of a reset all the same, not go on until the buffer is full. */
-	ctx_drain(&ses.ctx[s->ctx], false);
+	if (ctx_has_news(&ses.ctx[s->ctx]))
+		ctx_drain(&ses.ctx[s->ctx], false);
 	for (;;) {
 		err = check(s);
 		n = err ? err : send_some(s, src, flags & MSG_MORE);
