@@ -248,6 +248,11 @@ struct sock_event {
 	uint16_t error_seen;	/* the sticky one */
 };
 
+static inline bool event_any_room(const struct sock_event *ev)
+{
+	return atomic_load_explicit(&ev->flags, memory_order_relaxed) & PROTO_FLOW_ANY_ROOM;
+}
+
 /* The answer to the one request of a socket that can be outstanding. ev_lock. To CONNECT it brings
  * ev.gen and, unless bound, the local name too, which nobody else writes meanwhile. */
 struct sock_request {
@@ -438,6 +443,7 @@ enum sock_number {
 	NUMBER_MAXSEG,
 	NUMBER_WINDOW_CLAMP,
 	NUMBER_DEFER_ACCEPT,
+	NUMBER_NOTSENT_LOWAT,
 	NUMBER_COUNT
 };
 int number_find(int name); /* of level IPPROTO_TCP; -1: it is none */

@@ -34,7 +34,8 @@ static uint32_t take_received(struct sock *s, const struct proto_flow *f)
 
 static uint32_t take_flags(struct sock_event *ev, const struct proto_flow *f)
 {
-	uint32_t old = atomic_load_explicit(&ev->flags, memory_order_relaxed);
+	uint32_t old = atomic_load_explicit(&ev->flags, memory_order_relaxed) &
+		       ~(uint32_t)PROTO_FLOW_ANY_ROOM;
 	uint32_t fresh = f->flags & ~old;
 	uint32_t bits = 0;
 
@@ -60,6 +61,7 @@ static uint32_t take_flags(struct sock_event *ev, const struct proto_flow *f)
 static uint32_t take_acked(struct sock *s, const struct proto_flow *f, uint32_t *todo)
 {
 	struct sock_event *ev = &s->ev;
+	bool any_room = f->flags & PROTO_FLOW_ANY_ROOM;
 	bool more = f->acked_pos > atomic_load_explicit(&ev->acked_pos, memory_order_relaxed);
 	uint32_t bits = 0;
 
@@ -69,6 +71,8 @@ static uint32_t take_acked(struct sock *s, const struct proto_flow *f, uint32_t 
 		if (f->acked_pos >= atomic_load_explicit(&s->snd_pos, memory_order_relaxed))
 			bits = WAKE_ACKED;
 	}
+	if (any_room != event_any_room(ev))
+		atomic_fetch_xor(&ev->flags, PROTO_FLOW_ANY_ROOM);
 	if (f->sndbuf_bytes &&
 		f->sndbuf_bytes != atomic_load_explicit(&ev->sndbuf_bytes, memory_order_relaxed)) {
 		atomic_store(&ev->sndbuf_bytes, f->sndbuf_bytes);

@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+	WINDOW_CLAMP_MIN = 1152, /* half of Linux's least receive buffer */
+};
+
 /* Linux's struct, as far as its values are ours (net/ipv4/tcp.c). */
 static const struct number {
 	int name;
@@ -24,8 +28,10 @@ static const struct number {
 	[NUMBER_LINGER2] = {TCP_LINGER2, 0, 120, 60, PROTO_SET_LINGER2_S},
 	[NUMBER_QUICKACK] = {TCP_QUICKACK, 0, 1, 1, PROTO_SET_QUICKACK},
 	[NUMBER_MAXSEG] = {TCP_MAXSEG, 88, 32767, 0, PROTO_SET_MAXSEG},
-	[NUMBER_WINDOW_CLAMP] = {TCP_WINDOW_CLAMP, 1152, INT32_MAX, 0, 0},
+	[NUMBER_WINDOW_CLAMP] = {TCP_WINDOW_CLAMP, 0, INT32_MAX, 0, PROTO_SET_WINDOW_CLAMP},
 	[NUMBER_DEFER_ACCEPT] = {TCP_DEFER_ACCEPT, 0, PROTO_DEFER_ACCEPT_MAX_S, 0, 0},
+	[NUMBER_NOTSENT_LOWAT] = {TCP_NOTSENT_LOWAT, INT32_MIN, INT32_MAX, 0,
+		PROTO_SET_NOTSENT_LOWAT},
 };
 
 struct sock_numbers {
@@ -64,17 +70,33 @@ static int bent(enum sock_number n, int value)
 		return numbers[n].max;
 	if (n == NUMBER_DEFER_ACCEPT && value < 0)
 		return 0;
-	if (n == NUMBER_WINDOW_CLAMP && value > 0 && value < numbers[n].min)
-		return numbers[n].min;
+	if (n == NUMBER_WINDOW_CLAMP && value > 0 && value < WINDOW_CLAMP_MIN)
+		return WINDOW_CLAMP_MIN;
 	return value;
+}
+
+/* Until the engine says how far it has come: all that was written may have been sent. */
+static void expect_lowat(struct sock *s, uint32_t lowat_bytes)
+{
+	uint64_t used = atomic_load(&s->snd_pos) - atomic_load(&s->ev.acked_pos);
+
+	lock_take(&s->ev_lock);
+	if (used + lowat_bytes < atomic_load(&s->ev.sndbuf_bytes))
+		atomic_store(&s->ev.sndbuf_bytes, (uint32_t)used + lowat_bytes);
+	atomic_fetch_or(&s->ev.flags, PROTO_FLOW_ANY_ROOM);
+	lock_drop(&s->ev_lock);
 }
 
 static int push(struct sock *s, enum sock_number n)
 {
+	int value = s->rare->numbers->value[n];
+
+	if (n == NUMBER_NOTSENT_LOWAT && value < 0)
+		value = 0; /* as a large number, which it is to Linux */
+	if (n == NUMBER_NOTSENT_LOWAT && value > 0 && s->handle.gen)
+		expect_lowat(s, (uint32_t)value);
 	if (numbers[n].option)
-		opt_push(s, numbers[n].option, (uint64_t)s->rare->numbers->value[n]);
-	else if (n == NUMBER_WINDOW_CLAMP)
-		opt_push(s, PROTO_SET_RCVBUF, opt_rcvbuf(s));
+		opt_push(s, numbers[n].option, (uint64_t)value);
 	else if (n == NUMBER_DEFER_ACCEPT && s->state == STATE_LISTEN)
 		return listener_set(s);
 	return 0;
@@ -96,6 +118,8 @@ int number_set(struct sock *s, enum sock_number n, int value)
 	value = bent(n, value);
 	if (value < numbers[n].min || value > numbers[n].max)
 		return -EINVAL;
+	if (n == NUMBER_WINDOW_CLAMP && value == 0 && s->state != STATE_NEW)
+		return -EINVAL; /* Linux: no way back once there is a window */
 	x = make(s);
 	if (!x)
 		return -ENOMEM;

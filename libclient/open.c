@@ -43,7 +43,8 @@ static void connect_slot(
 	m->rport = port;
 	m->cookie = s->idx;
 	m->options = (s->nodelay ? PROTO_OPTION_NODELAY : 0) |
-		     (s->keepalive ? PROTO_OPTION_KEEPALIVE : 0);
+		     (s->keepalive ? PROTO_OPTION_KEEPALIVE : 0) |
+		     (sock_rare(s)->rcvbuf_bytes ? 0 : PROTO_OPTION_RCVBUF_CLAMP);
 	m->sndbuf_bytes = sock_rare(s)->sndbuf_bytes;
 	m->rcvbuf_bytes = opt_rcvbuf(s);
 	m->congestion = sock_rare(s)->congestion;
@@ -421,7 +422,7 @@ static void push_options(struct sock *s)
 	if (sock_rare(s)->sndbuf_bytes)
 		opt_push(s, PROTO_SET_SNDBUF, sock_rare(s)->sndbuf_bytes);
 	if (sock_rare(s)->rcvbuf_bytes)
-		opt_push(s, PROTO_SET_RCVBUF, opt_rcvbuf(s));
+		opt_push(s, PROTO_SET_RCVBUF, sock_rare(s)->rcvbuf_bytes);
 	number_push_all(s);
 	if (sock_rare(s)->congestion)
 		opt_push(s, PROTO_SET_CONGESTION, sock_rare(s)->congestion - 1);

@@ -160,7 +160,7 @@ static int set_rcvbuf(struct sock *s, int value)
 	if (!r)
 		return -ENOMEM;
 	r->rcvbuf_bytes = doubled(value);
-	opt_push(s, PROTO_SET_RCVBUF, opt_rcvbuf(s));
+	opt_push(s, PROTO_SET_RCVBUF, r->rcvbuf_bytes);
 	return 0;
 }
 static int get_one(struct sock *s)

@@ -372,7 +372,7 @@ bool sock_writable(struct sock *s)
 
 	return !atomic_load_explicit(&s->pool_wait, memory_order_relaxed) &&
 	       atomic_load_explicit(&s->tx_blocks, memory_order_relaxed) < TX_BLOCKS_MAX &&
-	       used < buf && (buf - used) * 3 >= buf;
+	       used < buf && ((buf - used) * 3 >= buf || event_any_room(&s->ev));
 }
 
 static uint32_t poll_writable(struct sock *s)

@@ -72,6 +72,7 @@ struct proto_connect {
 enum proto_option_bit {
 	PROTO_OPTION_NODELAY = 1 << 0,
 	PROTO_OPTION_KEEPALIVE = 1 << 1,
+	PROTO_OPTION_RCVBUF_CLAMP = 1 << 2, /* rcvbuf_bytes is no SO_RCVBUF: it may grow */
 };
 
 struct proto_accept {
@@ -137,6 +138,8 @@ enum proto_option {
 	PROTO_SET_QUICKACK,
 	PROTO_SET_MAXSEG,
 	PROTO_SET_CONGESTION, /* its number (proto_msg_attached); -ENOENT if there is none */
+	PROTO_SET_NOTSENT_LOWAT, /* bytes; 0: none */
+	PROTO_SET_WINDOW_CLAMP,	 /* bytes; 0: none */
 	PROTO_SET_COUNT
 };
 
@@ -191,7 +194,7 @@ struct proto_flow {
 			  * its `next` and ignores this. PROTO_REF_NONE if nothing is new */
 	uint32_t flags;	 /* enum proto_flow_flag */
 	uint32_t error;	 /* positive errno, 0 for none; sticks */
-	uint32_t sndbuf_bytes; /* how far send may run ahead of acked_pos */
+	uint32_t sndbuf_bytes; /* how far send may run ahead of acked_pos, as things are */
 	uint32_t reserved32;
 	uint64_t reserved;
 };
@@ -199,6 +202,8 @@ enum proto_flow_flag {
 	PROTO_FLOW_ESTABLISHED = 1 << 0, /* was reached */
 	PROTO_FLOW_FIN = 1 << 1,	 /* the peer sends nothing after received_pos */
 	PROTO_FLOW_CLOSED = 1 << 2,	 /* the connection is over, both ways */
+	PROTO_FLOW_ANY_ROOM = 1 << 4, /* any room counts as writable: TCP_NOTSENT_LOWAT has made
+				       * sndbuf_bytes small. Comes and goes */
 	PROTO_FLOW_GONE = 1 << 3,	 /* last event of this handle: it is free, and so is every
 					  * byte that was lent to it */
 };

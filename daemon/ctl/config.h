@@ -53,6 +53,7 @@ struct config_limits {
 	uint64_t session_up_bytes;
 	uint32_t sndbuf_bytes, sndbuf_max_bytes;
 	uint32_t rcvbuf_bytes, rcvbuf_max_bytes;
+	bool tune_buffers;
 	uint32_t slots_per_turn;
 	uint32_t neighbours;
 };

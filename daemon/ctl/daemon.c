@@ -339,6 +339,7 @@ static struct engine_limits engine_share(const struct daemon *d)
 		.sndbuf_max_bytes = l->sndbuf_max_bytes,
 		.rcvbuf_bytes = l->rcvbuf_bytes,
 		.rcvbuf_max_bytes = l->rcvbuf_max_bytes,
+		.tune_buffers = l->tune_buffers,
 		.slots_per_turn = l->slots_per_turn,
 	};
 }

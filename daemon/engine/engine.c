@@ -187,6 +187,8 @@ static int init_arenas(struct engine *e)
 		{&e->scores, "scores", sizeof(struct tcp_score), lim->conns_max},
 		{&e->ccs, "ccs", TCP_CC_BLOCK_BYTES,
 			lim->conns_max < CC_BLOCKS_MAX ? lim->conns_max : CC_BLOCKS_MAX},
+		{&e->tunes, "tunes", sizeof(struct tune),
+			lim->conns_max < TUNES_MAX ? lim->conns_max : TUNES_MAX},
 	};
 
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++)
@@ -298,7 +300,7 @@ out_destroy:
 void engine_destroy(struct engine *e)
 {
 	struct shm_arena *arenas[] = {&e->conns, &e->halves, &e->tws, &e->socks, &e->chunks,
-		&e->descs, &e->reasms, &e->scores, &e->ccs};
+		&e->descs, &e->reasms, &e->scores, &e->ccs, &e->tunes};
 
 	for (uint32_t i = 0; e->sessions && i < e->session_capacity; i++)
 		if (e->sessions[i])

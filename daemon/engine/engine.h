@@ -47,6 +47,7 @@ struct engine_limits {
 	uint32_t orphan_timeout_s;
 	uint32_t sndbuf_bytes, sndbuf_max_bytes;
 	uint32_t rcvbuf_bytes, rcvbuf_max_bytes;
+	bool tune_buffers; /* those that no option has set grow as they are used (tune.c) */
 	uint32_t slots_per_turn; /* submissions taken from a session in one turn, by its rings in
 				  * equal parts of at least 4 */
 };

@@ -210,7 +210,7 @@ static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uin
 		sk->error = c->error;
 	if (events & (TCP_EV_CLOSED | TCP_EV_ERROR))
 		sk->flow_flags |= PROTO_FLOW_CLOSED;
-	if (events & TCP_EV_ACKED && acked_is_news(c, sk))
+	if (events & TCP_EV_ACKED && (tune_acked(e, c, sk) || acked_is_news(c, sk)))
 		sock_mark(e, sk);
 	if (events & (TCP_EV_RECEIVED | TCP_EV_ESTABLISHED | TCP_EV_FIN | TCP_EV_ERROR |
 			     TCP_EV_CLOSED | TCP_EV_TIME_WAIT))
@@ -247,6 +247,8 @@ void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
 /* After output: what was owed is sent. */
 void flow_after_output(struct engine *e, struct tcp_conn *c)
 {
+	if (c->due_flags & CONN_LOWAT)
+		tune_sent(e, c, conn_sock(e, c));
 	if (c->state == TCP_CLOSED)
 		bury(e, c);
 	else if (c->state == TCP_TIME_WAIT && may_shrink(e, c))
@@ -326,9 +328,11 @@ static void connect_options(
 	if (req->congestion) /* one that does not exist leaves the default */
 		tcp_set_congestion(&e->tcp, c, req->congestion - 1);
 	if (req->sndbuf_bytes)
-		sk->sndbuf_bytes = sock_clamp_buffer(req->sndbuf_bytes, lim->sndbuf_max_bytes);
+		sock_set_sndbuf(sk, req->sndbuf_bytes, lim);
 	if (req->rcvbuf_bytes)
-		sk->rcvbuf_bytes = sock_clamp_buffer(req->rcvbuf_bytes, lim->rcvbuf_max_bytes);
+		sock_set_rcvbuf(sk, req->rcvbuf_bytes, lim);
+	if (req->options & PROTO_OPTION_RCVBUF_CLAMP)
+		sk->flags &= (uint8_t)~SOCK_RCVBUF_SET;
 }
 
 /* A client's connect. 0 and *out, or -errno: as connect(2) would report it. */

@@ -294,6 +294,7 @@ static enum proto_condemned op_consumed(
 	const struct proto_consumed *m = &req->body.consumed;
 	struct sock *sk;
 	struct tcp_conn *c = find(e, r, m->handle, &sk);
+	uint64_t before_pos;
 
 	if (!c)
 		return PROTO_OK;
@@ -301,8 +302,10 @@ static enum proto_condemned op_consumed(
 		return PROTO_CONDEMNED_POSITION;
 	if (m->pos <= sk->consumed_pos)
 		return PROTO_OK; /* repeated */
+	before_pos = sk->consumed_pos;
 	sk->consumed_pos = m->pos;
 	rxq_consumed(e, c, m->pos);
+	tune_consumed(e, sk, before_pos);
 	flow_events(e, c, tcp_consumed(&e->tcp, c, e->now_us));
 	return PROTO_OK;
 }
@@ -365,16 +368,20 @@ static int set_option(
 	if (option == 0 || option >= PROTO_SET_COUNT)
 		return -ENOPROTOOPT;
 	if (option == PROTO_SET_SNDBUF) {
-		sk->sndbuf_bytes = sock_clamp_buffer(value, e->cfg.limits.sndbuf_max_bytes);
+		sock_set_sndbuf(sk, value, &e->cfg.limits);
 		sock_mark(e, sk);
 		return 0;
 	}
 	if (option == PROTO_SET_CONGESTION)
 		return tcp_set_congestion(&e->tcp, c, value);
 	if (option == PROTO_SET_RCVBUF) {
-		sk->rcvbuf_bytes = sock_clamp_buffer(value, e->cfg.limits.rcvbuf_max_bytes);
+		sock_set_rcvbuf(sk, value, &e->cfg.limits);
 		return 0;
 	}
+	if (option == PROTO_SET_NOTSENT_LOWAT)
+		return tune_set_lowat(e, c, sk, value);
+	if (option == PROTO_SET_WINDOW_CLAMP)
+		return tune_set_clamp(e, sk, value);
 	name = (enum tcp_option_name)tcp_name[option];
 	if (value < tcp_option_min(name) || value > tcp_option_max(name))
 		return -EINVAL;

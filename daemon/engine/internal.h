@@ -67,6 +67,7 @@ enum {
 	HELD_REPLIES_MAX = 64,
 	HELD_REPLIES_PER_NEIGH = 4,
 	HELD_REPLY_LIFE_US = 1000000, /* then its recipient asks again */
+	TUNES_MAX = 65535, /* struct sock's number of one has 16 bits */
 };
 
 /* -- receive chunks (chunk.c, rxq.c) -------------------------------------------------------- */
@@ -136,6 +137,8 @@ enum sock_flag {
 	SOCK_CLOSED = 1 << 1, /* the client has closed it: GONE follows the connection's end */
 	SOCK_ORPHAN = 1 << 2, /* the session is dead; pins `down` while bytes are unsent */
 	SOCK_GONE = 1 << 3,   /* nothing is left but to publish GONE */
+	SOCK_RCVBUF_SET = 1 << 4, /* SO_RCVBUF: it does not tune itself */
+	SOCK_SNDBUF_SET = 1 << 5,
 };
 /* One line, since there is one for each connection. */
 struct sock {
@@ -149,7 +152,7 @@ struct sock {
 	bool flow_shut;	    /* the client has said SHUTDOWN */
 	uint16_t error;
 	uint16_t tx_descs;
-	uint16_t pad;
+	uint16_t tune; /* number of its struct tune plus one; 0: none */
 	uint32_t dirty_next;
 	uint32_t session_next, session_prev; /* the session's socks */
 	uint32_t sndbuf_bytes, rcvbuf_bytes;
@@ -164,6 +167,22 @@ struct sock {
 static_assert(sizeof(struct sock) == 64, "size is part of the arena's layout");
 static_assert(TXQ_DESCRIPTORS_MAX <= UINT16_MAX && PROTO_CONTEXTS_MAX <= UINT8_MAX,
 	"fields of struct sock");
+
+/* What a sock has only while it is of use (tune.c). */
+struct tune {
+	uint64_t from_pos; /* consumed when the measurement began ... */
+	uint64_t from_us;  /* ... at this time */
+	uint64_t window_pos; /* without timestamps: the edge as promised ... */
+	uint64_t window_us;  /* ... at this time; 0: none yet */
+	uint64_t told_end_pos; /* how far the client was told that it may send, with a lowat */
+	uint32_t sock;
+	uint32_t rtt_us;      /* as the receiver sees it; 0: not known */
+	uint32_t space_bytes; /* most that was taken in a round trip */
+	uint32_t lowat_bytes; /* TCP_NOTSENT_LOWAT; 0: none */
+	uint32_t clamp_bytes; /* TCP_WINDOW_CLAMP; 0: none */
+	uint32_t pad;
+};
+static_assert(sizeof(struct tune) == 64, "byte budget, docs/architecture.md");
 
 /* What was told lies less than a receive buffer, and so less than 2^32, past what was consumed. */
 static inline uint64_t sock_told_pos(const struct sock *sk)
@@ -266,6 +285,7 @@ enum conn_flag {		   /* tcp_conn.due_flags */
 	CONN_PENDING = 1 << 2,	   /* waits in an accept queue; owner is the listener */
 	CONN_IN_TABLE = 1 << 3,
 	CONN_FRESH = 1 << 4, /* promoted, not yet in its listener's queue */
+	CONN_LOWAT = 1 << 5, /* its sock has a TCP_NOTSENT_LOWAT */
 };
 
 /* A user whose doorbells are slow (bell.c). */
@@ -306,7 +326,8 @@ struct engine {
 	struct tcp_space space;
 	struct tcp_table table;
 	struct tcp_wheel wheel;
-	struct shm_arena conns, halves, tws, socks, chunks, descs, reasms, scores, ccs;
+	struct shm_arena conns, halves, tws, socks, chunks, descs, reasms, scores, ccs, tunes;
+	uint32_t tune_hand; /* where to look for an idle one next */
 	uint32_t next_gen;
 
 	uint32_t *due_prev; /* of each connection in either list; rebuilt, so not in its arena */
@@ -499,12 +520,42 @@ static inline uint32_t sock_clamp_buffer(uint64_t value, uint32_t max)
 	       : value > max		     ? max
 					     : (uint32_t)value;
 }
+static inline void sock_set_sndbuf(
+	struct sock *sk, uint64_t value, const struct engine_limits *lim)
+{
+	sk->sndbuf_bytes = sock_clamp_buffer(value, lim->sndbuf_max_bytes);
+	sk->flags |= SOCK_SNDBUF_SET;
+}
+static inline void sock_set_rcvbuf(
+	struct sock *sk, uint64_t value, const struct engine_limits *lim)
+{
+	sk->rcvbuf_bytes = sock_clamp_buffer(value, lim->rcvbuf_max_bytes);
+	sk->flags |= SOCK_RCVBUF_SET;
+}
 struct sock *sock_new(struct engine *e, struct session *s, uint16_t ctx, uint32_t cookie);
 struct sock *sock_lookup(struct engine *e, const struct session *s, struct proto_handle h);
 void sock_mark(struct engine *e, struct sock *sk); /* something to publish has changed */
 void sock_conn_gone(struct engine *e, struct sock *sk);
 void sock_free(struct engine *e, struct sock *sk);
 bool sock_publish(struct engine *e, struct ring *r, struct sock *sk);
+
+/* tune.c */
+struct tune *tune_of(const struct engine *e, const struct sock *sk); /* NULL: none */
+void tune_free(struct engine *e, struct sock *sk);
+/* A segment came, and sk->tune. */
+void tune_received(struct engine *e, const struct tcp_conn *c, const struct sock *sk,
+	const struct tcp_segment *seg);
+/* consumed_pos has moved from before_pos. */
+void tune_consumed(struct engine *e, struct sock *sk, uint64_t before_pos);
+/* Something was acknowledged; true if the send buffer has grown. */
+bool tune_acked(struct engine *e, const struct tcp_conn *c, struct sock *sk);
+/* What the client is told of its send buffer. */
+uint32_t tune_told_sndbuf(struct engine *e, const struct tcp_conn *c, const struct sock *sk);
+/* Something may have been sent, with CONN_LOWAT. */
+void tune_sent(struct engine *e, struct tcp_conn *c, struct sock *sk);
+/* TCP_NOTSENT_LOWAT, TCP_WINDOW_CLAMP; 0: none. 0, or -ENOBUFS: too many have one. */
+int tune_set_lowat(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t value);
+int tune_set_clamp(struct engine *e, struct sock *sk, uint64_t value);
 
 /* session.c */
 int session_add(struct engine *e, const struct engine_session_desc *d);

@@ -191,6 +191,8 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 
 	if (!has_reader(e, c))
 		return 0;
+	if (conn_sock(e, c) && conn_sock(e, c)->tune)
+		tune_received(e, c, conn_sock(e, c), seg);
 	while (stored < len) {
 		struct rx_chunk *k = idx == NONE ? NULL : chunk_at(e, idx);
 		uint32_t n = 0;
@@ -218,6 +220,18 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 	return stored;
 }
 
+/* TCP_WINDOW_CLAMP: the window is no larger, whatever was consumed. */
+static uint64_t clamped_limit(
+	const struct engine *e, const struct tcp_conn *c, const struct sock *sk, uint64_t limit_pos)
+{
+	uint64_t clamp = tune_of(e, sk)->clamp_bytes, least = rxq_least_window(e);
+
+	if (!clamp)
+		return limit_pos;
+	clamp = c->rcv_nxt_pos + (clamp > least ? clamp : least);
+	return clamp < limit_pos ? clamp : limit_pos;
+}
+
 /* tcp_ops.rx_limit: what was consumed, and the buffer beyond: no more than a share of what the
  * session's connections may still fill, and than twice what has come so far.
  *
@@ -232,7 +246,7 @@ uint64_t rxq_limit(void *arg, const struct tcp_conn *c)
 	struct sock *sk = conn_sock(e, c);
 	uint32_t least = rxq_least_window(e);
 	const struct session *s;
-	uint64_t share, bytes;
+	uint64_t share, bytes, limit_pos;
 
 	if (!sk)
 		return PENDING_RCVBUF_BYTES;
@@ -241,7 +255,8 @@ uint64_t rxq_limit(void *arg, const struct tcp_conn *c)
 	bytes = INITIAL_WINDOW_BYTES + 2 * c->rcv_nxt_pos;
 	bytes = bytes < share ? bytes : share;
 	bytes = bytes < sk->rcvbuf_bytes ? bytes : sk->rcvbuf_bytes;
-	return sk->consumed_pos + (bytes > least ? bytes : least);
+	limit_pos = sk->consumed_pos + (bytes > least ? bytes : least);
+	return sk->tune ? clamped_limit(e, c, sk, limit_pos) : limit_pos;
 }
 
 static void free_head(struct engine *e, struct tcp_conn *c, struct sock *sk)

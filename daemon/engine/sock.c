@@ -69,6 +69,7 @@ void sock_free(struct engine *e, struct sock *sk)
 {
 	assert(sk->conn == NONE && !(sk->flags & SOCK_DIRTY));
 	unlink_from_session(e, sk);
+	tune_free(e, sk);
 	sk->gen = 0;
 	shm_arena_free(&e->socks, sock_idx(e, sk));
 }
@@ -134,7 +135,7 @@ bool sock_publish(struct engine *e, struct ring *r, struct sock *sk)
 		.received_pos = sock_told_pos(sk),
 		.flags = sk->flow_flags,
 		.error = sk->error,
-		.sndbuf_bytes = sk->sndbuf_bytes,
+		.sndbuf_bytes = c ? tune_told_sndbuf(e, c, sk) : sk->sndbuf_bytes,
 	};
 	if (!gate_push(e, r, &slot))
 		return false;

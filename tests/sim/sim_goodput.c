@@ -32,27 +32,36 @@ static const struct row rows[] = {
 	{"1% lost, 5% duplicated", {LINK, .loss_ppm = 10000, .duplicate_ppm = 50000}},
 };
 
+struct buffers {
+	uint32_t rcvbuf_bytes, sndbuf_bytes;
+	bool tune;
+};
+static const struct buffers large = {4 << 20, 4 << 20, false};
+
 struct result {
 	double mbit_s;
 	double retransmitted; /* of all segments sent, per cent */
 	uint64_t timeouts;
 };
 
-static void configure(struct sim_world_config *cfg, struct sim_client_config *client, bool sack)
+static void configure(struct sim_world_config *cfg, struct sim_client_config *client, bool sack,
+	const struct buffers *b)
 {
 	for (int side = 0; side < 2; side++) {
 		struct sim_host_config *h = &cfg->host[side];
 
 		h->tcp.sack = sack;
-		h->tcp.rcvbuf_bytes = h->limits.rcvbuf_bytes = 4 << 20;
-		h->limits.sndbuf_bytes = 4 << 20;
+		h->tcp.rcvbuf_bytes = h->limits.rcvbuf_bytes = b->rcvbuf_bytes;
+		h->limits.sndbuf_bytes = b->sndbuf_bytes;
+		h->limits.tune_buffers = b->tune;
 	}
 	sim_client_config_default(client);
 	client->up_bytes = client->down_bytes = 16 << 20;
 	client->up_max_bytes = client->down_max_bytes = 64 << 20;
 }
 
-static struct result run_one(const struct sim_profile *profile, uint64_t seed, bool sack)
+static struct result run_one(const struct sim_profile *profile, uint64_t seed, bool sack,
+	const struct buffers *buffers, uint64_t bytes)
 {
 	static struct sim_world w;
 	static struct sim_app app;
@@ -60,7 +69,7 @@ static struct result run_one(const struct sim_profile *profile, uint64_t seed, b
 	struct sim_client_config client;
 	struct sim_flow_spec flow = {
 		.port = PORT,
-		.end = {{.tx_bytes = TRANSFER_BYTES, .shutdown = true}, {.shutdown = true}},
+		.end = {{.tx_bytes = bytes, .shutdown = true}, {.shutdown = true}},
 	};
 	const struct tcp_counters *n;
 	struct sim_client *c[2];
@@ -69,7 +78,7 @@ static struct result run_one(const struct sim_profile *profile, uint64_t seed, b
 	sim_world_config_default(&cfg, seed);
 	cfg.profile = *profile;
 	cfg.profile.spare_arp = true;
-	configure(&cfg, &client, sack);
+	configure(&cfg, &client, sack, buffers);
 	for (int i = 0; i < 2; i++) {
 		flow.end[i].abort_at_pos = SIM_APP_NEVER;
 		flow.end[i].write_max_bytes = flow.end[i].read_max_bytes = SIM_BLOCK_BYTES;
@@ -85,27 +94,57 @@ static struct result run_one(const struct sim_profile *profile, uint64_t seed, b
 	SIM_CHECK(sim_world_until(&w, LIMIT_S * SIM_SECOND, sim_app_is_done, &app), "stalled");
 	sim_app_verify(&app);
 	n = engine_tcp_counters(w.host[0].engine);
-	r.mbit_s = TRANSFER_BYTES * 8.0 / (double)(w.now_us - SIM_START_US);
+	r.mbit_s = (double)bytes * 8.0 / (double)(w.now_us - SIM_START_US);
 	r.retransmitted = 100.0 * (double)n->retransmitted_segs / (double)n->segs_out;
 	r.timeouts = n->rto_timeouts;
 	sim_world_fini(&w);
 	return r;
 }
 
-static struct result run_mean(
-	const struct sim_profile *profile, uint64_t first, uint64_t last, bool sack)
+static struct result run_mean(const struct sim_profile *profile, uint64_t first, uint64_t last,
+	bool sack, const struct buffers *buffers, uint64_t bytes)
 {
 	double n = (double)(last - first + 1);
 	struct result sum = {0};
 
 	for (uint64_t seed = first; seed <= last; seed++) {
-		struct result r = run_one(profile, seed, sack);
+		struct result r = run_one(profile, seed, sack, buffers, bytes);
 
 		sum.mbit_s += r.mbit_s / n;
 		sum.retransmitted += r.retransmitted / n;
 		sum.timeouts += r.timeouts;
 	}
 	return sum;
+}
+
+/* -- buffers --------------------------------------------------------------------------------- */
+
+#define PATH(mbit, ms)                                                                             \
+	.delay_us = (ms)*500, .rate_bytes_s = (mbit)*125000ull,                                    \
+	.queue_max_bytes = (mbit)*125ull * (ms)*2
+
+static const struct row paths[] = {
+	{"100 Mbit/s, 10 ms", {PATH(100, 10)}},
+	{"100 Mbit/s, 100 ms", {PATH(100, 100)}},
+	{"100 Mbit/s, 200 ms", {PATH(100, 200)}},
+	{"1 Gbit/s, 20 ms", {PATH(1000, 20)}},
+};
+
+static void buffers_table(uint64_t first_seed, uint64_t last_seed)
+{
+	static const struct buffers how[] = {{128 << 10, 256 << 10, false},
+		{128 << 10, 256 << 10, true}, {4 << 20, 4 << 20, false}};
+
+	printf("\n%-28s %16s %16s %16s\n", "40 MiB, Mbit/s", "128 and 256 KiB", "the same, tuned",
+		"4 MiB");
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		printf("%-28s", paths[i].name);
+		for (size_t k = 0; k < sizeof(how) / sizeof(how[0]); k++)
+			printf(" %16.2f", run_mean(&paths[i].profile, first_seed, last_seed, true,
+						  &how[k], 40 << 20)
+						  .mbit_s);
+		printf("\n");
+	}
 }
 
 int sim_goodput_table(uint64_t first_seed, uint64_t last_seed)
@@ -116,7 +155,8 @@ int sim_goodput_table(uint64_t first_seed, uint64_t last_seed)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		printf("%-28s", rows[i].name);
 		for (int sack = 0; sack < 2; sack++) {
-			struct result r = run_mean(&rows[i].profile, first_seed, last_seed, sack);
+			struct result r = run_mean(&rows[i].profile, first_seed, last_seed, sack,
+				&large, TRANSFER_BYTES);
 
 			printf(" %8.2f %7.2f%% %6llu", r.mbit_s, r.retransmitted,
 				(unsigned long long)r.timeouts);
@@ -124,5 +164,6 @@ int sim_goodput_table(uint64_t first_seed, uint64_t last_seed)
 		}
 		printf("\n");
 	}
+	buffers_table(first_seed, last_seed);
 	return 0;
 }

@@ -29,6 +29,7 @@ void sim_host_config_default(struct sim_host_config *cfg, int side)
 				.sndbuf_max_bytes = 4 << 20,
 				.rcvbuf_bytes = 128 << 10,
 				.rcvbuf_max_bytes = 6 << 20,
+				.tune_buffers = true,
 				.slots_per_turn = 64,
 			},
 		.seed = 1,

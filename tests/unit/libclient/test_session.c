@@ -198,7 +198,7 @@ static void test_numbers_given_each_expected_bounds_values_and_pushed(void **sta
 		{TCP_USER_TIMEOUT, 0, 30000, -1, PROTO_SET_USER_TIMEOUT_MS},
 		{TCP_LINGER2, 60, 7, -1, PROTO_SET_LINGER2_S},
 		{TCP_MAXSEG, 1460, 700, 87, PROTO_SET_MAXSEG},
-		{TCP_WINDOW_CLAMP, 0, 20000, 0, PROTO_SET_RCVBUF},
+		{TCP_WINDOW_CLAMP, 0, 20000, -1, PROTO_SET_WINDOW_CLAMP},
 		{TCP_DEFER_ACCEPT, 0, 5, INT32_MIN, 0},
 	};
 	struct sockaddr_in sa = fake_addr(FAKE_ECHO);

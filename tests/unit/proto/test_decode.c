@@ -198,7 +198,8 @@ static void test_decode_flags_beyond_the_known_condemn(void **state)
 		b = zero_body();
 		b.connect.options = flag;
 		assert_int_equal(decode(PROTO_OP_CONNECT, &b),
-			flag & (PROTO_OPTION_NODELAY | PROTO_OPTION_KEEPALIVE)
+			flag & (PROTO_OPTION_NODELAY | PROTO_OPTION_KEEPALIVE |
+					PROTO_OPTION_RCVBUF_CLAMP)
 				? PROTO_OK
 				: PROTO_CONDEMNED_OP);
 	}

@@ -166,6 +166,7 @@ static void make_engine(struct host *h, uint16_t id)
 				.sndbuf_max_bytes = 4 << 20,
 				.rcvbuf_bytes = 128 << 10,
 				.rcvbuf_max_bytes = 6 << 20,
+				.tune_buffers = true,
 				.slots_per_turn = 64,
 			},
 	};
