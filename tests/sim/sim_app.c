@@ -44,6 +44,12 @@ static void taint(struct sim_app *a, struct sim_flow *f)
 	f->tainted_us = a->world->now_us;
 }
 
+void sim_app_taint(struct sim_app *a)
+{
+	for (uint32_t i = 0; i < a->flow_count; i++)
+		taint(a, &a->flows[i]);
+}
+
 void sim_app_crash(struct sim_app *a, struct sim_client *c)
 {
 	sim_client_crash(c);
@@ -51,7 +57,7 @@ void sim_app_crash(struct sim_app *a, struct sim_client *c)
 		struct sim_flow *f = &a->flows[i];
 
 		for (int end = 0; end < 2; end++) {
-			if (f->end[end].client != c || f->end[end].phase == SIM_END_DONE)
+			if (f->end[end].client != c || f->end[end].phase >= SIM_END_DONE)
 				continue;
 			f->end[end].phase = SIM_END_CRASHED;
 			taint(a, f);
@@ -68,14 +74,15 @@ static unsigned int open_end(struct sim_app *a, struct sim_flow *f, int end)
 	int other = f->spec.side ^ end ^ 1;
 	uint32_t ctx = (uint32_t)sim_rng_below(&a->rng, x->client->cfg.contexts);
 	uint16_t port = f->spec.port;
+	struct net_addr addr = f->spec.ip6 ? sim_ip6(other) : net_addr_from_ip4(sim_ip_be(other));
 
 	if (a->world->now_us < SIM_START_US + f->spec.start_us)
 		return 0;
 	if (f->spec.simultaneous)
-		x->sk = sim_client_connect(x->client, ctx, sim_ip_be(other),
-			(uint16_t)(port + !end), (uint16_t)(port + end));
+		x->sk = sim_client_connect_to(
+			x->client, ctx, &addr, (uint16_t)(port + !end), (uint16_t)(port + end));
 	else if (end == 0)
-		x->sk = sim_client_connect(x->client, ctx, sim_ip_be(other), port, 0);
+		x->sk = sim_client_connect_to(x->client, ctx, &addr, port, 0);
 	if (!x->sk)
 		return 0;
 	x->sk->app = x;
@@ -89,7 +96,8 @@ static bool fits(const struct sim_flow *f, const struct sim_sock *sk)
 
 	return !f->spec.simultaneous && f->end[1].phase == SIM_END_WAIT && peer &&
 	       f->end[1].client == sk->client && peer->key.lport == sk->key.rport &&
-	       peer->key.rport == sk->key.lport;
+	       peer->key.rport == sk->key.lport &&
+	       net_addr_equal(&peer->key.remote, &sk->key.local);
 }
 
 /* The flow that a socket got by accept belongs to. A port may have been used before, by a flow
@@ -288,8 +296,10 @@ static unsigned int drive_end(struct sim_app *a, uint32_t i, int end)
 {
 	struct sim_end *x = &a->flows[i].end[end];
 
-	if (x->client->dead && x->phase != SIM_END_DONE)
+	if (x->client->dead && x->phase < SIM_END_DONE) {
 		x->phase = SIM_END_CRASHED;
+		taint(a, &a->flows[i]);
+	}
 	switch (x->phase) {
 	case SIM_END_WAIT:
 		return open_end(a, &a->flows[i], end);

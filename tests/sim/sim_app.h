@@ -36,6 +36,7 @@ struct sim_flow_spec {
 	uint16_t port;
 	uint64_t start_us; /* after the world's beginning */
 	bool simultaneous; /* both connect, from bound ports */
+	bool ip6;
 };
 
 enum sim_end_phase {
@@ -80,6 +81,8 @@ struct sim_flow *sim_app_flow(struct sim_app *a, const struct sim_flow_spec *spe
 	struct sim_client *from, struct sim_client *to);
 /* The process dies in the middle of whatever it does. */
 void sim_app_crash(struct sim_app *a, struct sim_client *c);
+/* From now on any flow may fail, but none may bring wrong bytes. */
+void sim_app_taint(struct sim_app *a);
 /* Every end is done, failed or crashed. */
 bool sim_app_is_done(void *app);
 /* Where each flow stands that is not done, for whoever has to find out why. */

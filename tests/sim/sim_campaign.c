@@ -14,6 +14,7 @@
 
 enum {
 	JOBS_MAX = 256,
+	STATS = sizeof(struct sim_link_stats) / sizeof(uint64_t),
 	SEED_CPU_S = 120, /* the slowest takes one, and some more under a sanitizer */
 };
 
@@ -26,7 +27,7 @@ struct job {
 struct shared {
 	_Atomic uint64_t next; /* seed that nobody has taken */
 	_Atomic uint64_t virtual_us;
-	_Atomic uint64_t frames;
+	_Atomic uint64_t link[STATS]; /* a struct sim_link_stats */
 	struct job job[JOBS_MAX];
 };
 
@@ -48,6 +49,16 @@ static void limit_cpu(void)
 	setitimer(ITIMER_PROF, &limit, NULL);
 }
 
+static void add(struct shared *s, const struct sim_scenario_result *result)
+{
+	uint64_t link[STATS];
+
+	memcpy(link, &result->link, sizeof(link));
+	for (int i = 0; i < STATS; i++)
+		s->link[i] += link[i];
+	s->virtual_us += result->virtual_us;
+}
+
 _Noreturn static void work(struct run *r, struct job *job)
 {
 	struct sim_scenario_result result;
@@ -57,8 +68,7 @@ _Noreturn static void work(struct run *r, struct job *job)
 		job->seed = seed;
 		limit_cpu();
 		sim_scenario_run(seed, &r->c->options, &result);
-		r->shared->virtual_us += result.virtual_us;
-		r->shared->frames += result.frames;
+		add(r->shared, &result);
 	}
 	fflush(stdout);
 	_exit(0);
@@ -185,14 +195,30 @@ static double elapsed_s(const struct run *r)
 	       (double)(now.tv_nsec - r->start.tv_nsec) / 1e9;
 }
 
+static void print_link(const struct run *r)
+{
+	struct sim_link_stats s;
+	uint64_t link[STATS];
+
+	for (int i = 0; i < STATS; i++)
+		link[i] = r->shared->link[i];
+	memcpy(&s, link, sizeof(s));
+	printf("%llu frames: %llu lost, %llu overflowed, %llu too long, %llu duplicated, "
+	       "%llu reordered, %llu corrupted, %llu marked\n",
+		(unsigned long long)s.sent, (unsigned long long)s.lost,
+		(unsigned long long)s.overflowed, (unsigned long long)s.too_big,
+		(unsigned long long)s.duplicated, (unsigned long long)s.reordered,
+		(unsigned long long)s.corrupted, (unsigned long long)s.marked);
+}
+
 /* By the time of a core, not of the wall: a machine with other work is no slower simulator. */
 static bool is_fast(const struct run *r)
 {
 	double virtual_s = (double)r->shared->virtual_us / 1e6;
 	double speed = virtual_s / (cpu_s() + 0.001);
 
-	printf("%.0f virtual s and %llu frames in %.1f s of a core: %.0f times real time\n",
-		virtual_s, (unsigned long long)r->shared->frames, cpu_s(), speed);
+	printf("%.0f virtual s in %.1f s of a core: %.0f times real time\n", virtual_s, cpu_s(),
+		speed);
 	if (speed >= r->c->speed_min)
 		return true;
 	printf("too slow: %u times it should be\n", r->c->speed_min);
@@ -218,6 +244,7 @@ int sim_campaign_run(const struct sim_campaign *c)
 		start(&r, &r.shared->job[i]);
 	while (is_running(&r))
 		reap(&r);
+	print_link(&r);
 	fast = is_fast(&r);
 	printf("%llu seeds, %u failed, %.0f s\n", (unsigned long long)(c->last - c->first + 1),
 		r.failed, elapsed_s(&r));

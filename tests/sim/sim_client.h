@@ -144,6 +144,9 @@ void sim_client_unlisten(struct sim_listener *l);
 /* NULL: the ring is full. `lport` 0: the engine chooses; else it is reserved first. */
 struct sim_sock *sim_client_connect(
 	struct sim_client *c, uint32_t ctx, uint32_t ip_be, uint16_t rport, uint16_t lport);
+/* The same to an address of either family. */
+struct sim_sock *sim_client_connect_to(struct sim_client *c, uint32_t ctx,
+	const struct net_addr *remote, uint16_t rport, uint16_t lport);
 struct sim_sock *sim_client_accept(struct sim_listener *l, uint32_t ctx);
 
 /* Hands over up to max bytes from `data` (at most a block); returns how many, 0: no room. */

@@ -3,6 +3,8 @@
 #include "sim_client.h"
 #include "sim_mem.h"
 
+#include <net/nd_host.h>
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@ void sim_host_config_default(struct sim_host_config *cfg, int side)
 {
 	*cfg = (struct sim_host_config){
 		.side = side,
+		.ip4 = true,
 		.mtu_bytes = 1500,
 		.limits =
 			{
@@ -37,15 +40,42 @@ void sim_host_config_default(struct sim_host_config *cfg, int side)
 	tcp_config_default(&cfg->tcp);
 }
 
-static void init_neigh(struct sim_host *h, uint64_t seed)
+static void *table_memory(size_t bytes)
 {
 	void *mem = aligned_alloc(
-		NET_NEIGH_ALIGN, (net_neigh_size(NEIGH_ENTRIES) + NET_NEIGH_ALIGN - 1) /
-					 NET_NEIGH_ALIGN * NET_NEIGH_ALIGN);
+		NET_NEIGH_ALIGN, (bytes + NET_NEIGH_ALIGN - 1) / NET_NEIGH_ALIGN * NET_NEIGH_ALIGN);
 
 	assert(mem);
-	h->neigh = net_neigh_init(mem, NEIGH_ENTRIES, seed);
+	return mem;
+}
+
+static void init_addresses(struct sim_host *h, const struct sim_host_config *cfg)
+{
+	struct net_addr ip6 = sim_ip6(cfg->side);
+	int rc = 0;
+
+	if (cfg->ip4)
+		rc = net_iface_add(&h->iface, h->ip_be, 24);
+	if (!rc && cfg->ip6)
+		rc = net_iface_add6(&h->iface, &ip6, 64, NET_ADDR6_PREFERRED);
+	assert(!rc);
+}
+
+static void init_tables(struct sim_host *h, const struct sim_host_config *cfg, uint64_t now_us)
+{
+	h->neigh = net_neigh_init(
+		table_memory(net_neigh_size(NEIGH_ENTRIES)), NEIGH_ENTRIES, cfg->seed);
 	assert(h->neigh);
+	if (!cfg->ip6)
+		return;
+	h->nd = net_nd_host_init(table_memory(net_nd_host_size()),
+		&(struct net_nd_config){
+			.iface = &h->iface,
+			.neigh = h->neigh,
+			.probe = cfg->probe6,
+		},
+		now_us);
+	assert(h->nd);
 }
 
 static void fill_keys(struct engine_config *cfg, uint64_t seed)
@@ -75,15 +105,15 @@ void sim_host_init(struct sim_host *h, const struct sim_host_config *cfg, struct
 	*h = (struct sim_host){.ip_be = sim_ip_be(cfg->side)};
 	memcpy(h->iface.mac.b, mac, sizeof(mac));
 	h->iface.mtu_bytes = cfg->mtu_bytes;
-	rc = net_iface_add(&h->iface, h->ip_be, 24);
-	assert(!rc);
-	init_neigh(h, cfg->seed);
+	init_addresses(h, cfg);
+	init_tables(h, cfg, now_us);
 	h->port = sim_nic_new(link, cfg->side, mac, cfg->mtu_bytes);
 	h->port_owner = calloc(65536, sizeof(*h->port_owner));
 	assert(h->port_owner);
 	ec.port = h->port;
 	ec.iface = &h->iface;
 	ec.neigh = h->neigh;
+	ec.nd = h->nd;
 	ec.port_owner = h->port_owner;
 	fill_keys(&ec, cfg->seed);
 	rc = engine_create(&h->engine, &ec, now_us);
@@ -99,6 +129,7 @@ void sim_host_fini(struct sim_host *h)
 			sim_client_free(h->clients[i]);
 	sim_nic_free(h->port);
 	free(h->neigh);
+	free(h->nd);
 	free((void *)(uintptr_t)h->port_owner);
 	sim_mem_recycle();
 }

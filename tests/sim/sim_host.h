@@ -19,12 +19,15 @@ enum {
 	SIM_SESSIONS_MAX = 4096,
 	SIM_PORT_FIRST = 40000,
 	SIM_PORT_LAST = 40999,
+	SIM_PROBE6_US = 1500000,
 };
 
 struct sim_client;
 
 struct sim_host_config {
-	int side; /* 0 or 1: address 10.0.0.1 or 10.0.0.2 */
+	int side; /* 0 or 1: address 10.0.0.1 or 10.0.0.2, fd00::1 or fd00::2 */
+	bool ip4, ip6;
+	bool probe6; /* addresses of IPv6 are tried out first, for SIM_PROBE6_US at most */
 	uint16_t mtu_bytes;
 	struct tcp_config tcp;
 	struct engine_limits limits;
@@ -38,6 +41,7 @@ struct sim_host {
 	struct nic_port *port;
 	struct net_iface iface;
 	struct net_neigh_table *neigh;
+	struct net_nd_host *nd;
 	_Atomic uint32_t *port_owner;
 	uint32_t ip_be;
 	uint32_t last_session;
@@ -67,6 +71,14 @@ static inline uint32_t sim_ip_be(int side)
 
 	memcpy(&ip_be, b, sizeof(ip_be));
 	return ip_be;
+}
+
+static inline struct net_addr sim_ip6(int side)
+{
+	struct net_addr a = {{0xfd}};
+
+	a.b[15] = (uint8_t)(side + 1);
+	return a;
 }
 
 #endif

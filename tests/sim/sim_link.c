@@ -1,5 +1,7 @@
 #include "sim_link.h"
 
+#include "sim_router.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +9,7 @@
 enum {
 	ETHERTYPE_AT = 12,
 	ETH_HLEN = 14,
+	IP6_LENGTH_AT = ETH_HLEN + 4,
 	BURST_US = 50000, /* longer ones would take all retransmissions of a lone segment */
 };
 
@@ -69,19 +72,26 @@ static struct sim_frame *heap_pop(struct sim_way *w)
 /* -- what happens to a frame --------------------------------------------------------------------
  */
 
-static bool is_arp(const uint8_t *frame, uint32_t len)
+/* IPv6: no checksum covers the length alone; that of TCP may fit what is left by accident. */
+static bool has_bare_length(const struct sim_frame *f)
 {
-	return len > ETH_HLEN && frame[ETHERTYPE_AT] == 0x08 && frame[ETHERTYPE_AT + 1] == 0x06;
+	return f->len_bytes > IP6_LENGTH_AT && f->data[ETHERTYPE_AT] == 0x86 &&
+	       f->data[ETHERTYPE_AT + 1] == 0xdd;
 }
 
 static void corrupt(struct sim_link *l, struct sim_frame *f)
 {
+	uint32_t at;
+
 	l->stats.corrupted++;
 	if (sim_rng_below(&l->rng, 8) == 0) {
 		f->len_bytes = (uint32_t)sim_rng_below(&l->rng, f->len_bytes);
 		return;
 	}
-	f->data[sim_rng_below(&l->rng, f->len_bytes)] ^= (uint8_t)(1u << sim_rng_below(&l->rng, 8));
+	at = (uint32_t)sim_rng_below(&l->rng, f->len_bytes);
+	if (has_bare_length(f) && (at & ~1u) == IP6_LENGTH_AT)
+		at -= 2; /* the flow label */
+	f->data[at] ^= (uint8_t)(1u << sim_rng_below(&l->rng, 8));
 }
 
 static struct sim_frame *copy(struct sim_link *l, const uint8_t *frame, uint32_t len)
@@ -117,26 +127,13 @@ static uint64_t backlog(const struct sim_link *l, const struct sim_way *w)
 	return (w->busy_until_us - l->now_us) * w->profile.rate_bytes_s / 1000000;
 }
 
-/* RFC 3168 section 5: CE in place of a drop, in a frame that says ECT. */
 static void mark(struct sim_link *l, struct sim_way *w, uint64_t waiting, struct sim_frame *f)
 {
 	const struct sim_profile *p = &w->profile;
-	uint8_t *ip = f->data + ETH_HLEN;
-	uint32_t sum;
 
-	if ((!p->mark_bytes || waiting <= p->mark_bytes) &&
-		!(p->mark_ppm && sim_rng_chance(&l->rng, p->mark_ppm)))
-		return;
-	if (f->len_bytes < ETH_HLEN + 20 || f->data[ETHERTYPE_AT] != 0x08 ||
-		f->data[ETHERTYPE_AT + 1] != 0x00 || !(ip[1] & 3) || (ip[1] & 3) == 3)
-		return;
-	/* RFC 1624: the word of version, length and TOS grows by what is set. */
-	sum = (uint32_t)(uint16_t) ~(ip[10] << 8 | ip[11]) + (uint32_t)(3 - (ip[1] & 3));
-	sum = (sum & 0xffff) + (sum >> 16);
-	ip[1] |= 3;
-	ip[10] = (uint8_t)(~sum >> 8);
-	ip[11] = (uint8_t)~sum;
-	l->stats.marked++;
+	if ((p->mark_bytes && waiting > p->mark_bytes) ||
+		(p->mark_ppm && sim_rng_chance(&l->rng, p->mark_ppm)))
+		l->stats.marked += sim_router_mark(f->data, f->len_bytes);
 }
 
 /* When a frame handed over now has left the sender. */
@@ -151,7 +148,7 @@ static uint64_t serialise(struct sim_link *l, struct sim_way *w, uint32_t len)
 }
 
 static void deliver(struct sim_link *l, struct sim_way *w, const uint8_t *frame, uint32_t len,
-	bool spared, uint64_t waiting)
+	bool spared, uint64_t waiting, uint64_t later_us)
 {
 	const struct sim_profile *p = &w->profile;
 	bool damage = !spared && sim_rng_chance(&l->rng, p->corrupt_ppm);
@@ -159,7 +156,7 @@ static void deliver(struct sim_link *l, struct sim_way *w, const uint8_t *frame,
 
 	if (!damage)
 		mark(l, w, waiting, f);
-	f->at_us = w->busy_until_us + p->delay_us;
+	f->at_us = w->busy_until_us + p->delay_us + later_us;
 	if (!spared && p->reorder_us && sim_rng_chance(&l->rng, p->reorder_ppm)) {
 		l->stats.reordered++;
 		f->at_us += sim_rng_range(&l->rng, 1, p->reorder_us);
@@ -168,10 +165,22 @@ static void deliver(struct sim_link *l, struct sim_way *w, const uint8_t *frame,
 	heap_push(w, f);
 }
 
+/* Moves between the good and the bad state, and says whether the bad one takes the frame. */
+static bool is_lost_in_bad(struct sim_link *l, struct sim_way *w)
+{
+	const struct sim_profile *p = &w->profile;
+
+	if (l->now_us < w->bad_until_us && sim_rng_chance(&l->rng, p->bad_leave_ppm))
+		w->bad_until_us = 0;
+	else if (l->now_us >= w->bad_until_us && sim_rng_chance(&l->rng, p->bad_enter_ppm))
+		w->bad_until_us = l->now_us + BURST_US;
+	return l->now_us < w->bad_until_us && sim_rng_chance(&l->rng, p->bad_loss_ppm);
+}
+
 /* A loss may be the first of a burst. */
 static bool is_lost(struct sim_link *l, struct sim_way *w)
 {
-	if (w->cut)
+	if (w->cut || is_lost_in_bad(l, w))
 		return true;
 	if (w->losing > 0 && l->now_us < w->losing_until_us) {
 		w->losing--;
@@ -186,10 +195,29 @@ static bool is_lost(struct sim_link *l, struct sim_way *w)
 	return true;
 }
 
+/* The error travels back as fast as a frame would, and may be lost as one. */
+static void tell_too_big(struct sim_link *l, int side, const uint8_t *frame, uint32_t len)
+{
+	struct sim_way *back = &l->way[!side];
+	uint8_t error[SIM_ROUTER_ERROR_MAX];
+	uint32_t n;
+
+	if (!l->way[side].profile.mtu_told || is_lost(l, back))
+		return;
+	n = sim_router_too_big(error, frame, len, l->way[side].profile.mtu_bytes);
+	serialise(l, back, n);
+	deliver(l, back, error, n, true, 0, 0);
+}
+
+static bool is_too_big(const struct sim_way *w, const uint8_t *frame, uint32_t len)
+{
+	return w->profile.mtu_bytes && sim_router_packet_len(frame, len) > w->profile.mtu_bytes;
+}
+
 void sim_link_send(struct sim_link *l, int side, const uint8_t *frame, uint32_t len)
 {
 	struct sim_way *w = &l->way[side];
-	bool spared = w->profile.spare_arp && is_arp(frame, len);
+	bool spared = w->profile.spare_arp && sim_router_is_neighbour(frame, len);
 	uint64_t waiting = backlog(l, w);
 
 	if (l->tap)
@@ -209,10 +237,16 @@ void sim_link_send(struct sim_link *l, int side, const uint8_t *frame, uint32_t 
 		l->stats.lost++;
 		return;
 	}
-	deliver(l, w, frame, len, spared, waiting);
+	if (is_too_big(w, frame, len)) {
+		l->stats.too_big++;
+		tell_too_big(l, side, frame, len);
+		return;
+	}
+	deliver(l, w, frame, len, spared, waiting, 0);
 	if (!spared && sim_rng_chance(&l->rng, w->profile.duplicate_ppm)) {
 		l->stats.duplicated++;
-		deliver(l, w, frame, len, spared, waiting);
+		deliver(l, w, frame, len, spared, waiting,
+			sim_rng_below(&l->rng, (uint64_t)w->profile.duplicate_us + 1));
 	}
 }
 

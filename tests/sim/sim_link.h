@@ -3,8 +3,9 @@
  * Frames are copied in and handed out as blocks of exactly their size, so that a sanitizer sees
  * a read past one. Each direction has its own profile, and a queue ordered by the time of
  * arrival: serialisation at the rate, then delay, then for some frames a further delay, by
- * which they fall behind their successors. ARP is spared (profile.spare_arp): a connection that
- * fails because three requests were lost tells nothing about TCP.
+ * which they fall behind their successors.
+ * ARP and neighbour discovery are spared (profile.spare_arp): a connection that fails because three
+ * requests were lost tells nothing about TCP. A profile may change at any time, as a path does.
  *
  * Damage is one flipped bit, or an end cut off: what the checksums of IPv4 and TCP are sure to
  * notice. More flips can cancel out in a 16-bit sum, which on a real link the frame check
@@ -20,7 +21,11 @@
 struct sim_profile {
 	uint32_t loss_ppm;
 	uint32_t burst_max; /* a loss takes up to so many frames right behind it along */
+	/* Gilbert and Elliott: a bad state, how often it is entered and left with a frame, and what
+	 * is lost while it lasts, which is BURST_US at most. */
+	uint32_t bad_enter_ppm, bad_leave_ppm, bad_loss_ppm;
 	uint32_t duplicate_ppm;
+	uint32_t duplicate_us; /* at most so much later, the copy */
 	uint32_t reorder_ppm;
 	uint32_t corrupt_ppm;
 	uint32_t delay_us;
@@ -30,6 +35,8 @@ struct sim_profile {
 	uint64_t buffer_bytes;	  /* tail drop of what waits to be sent; 0: no limit */
 	uint64_t mark_bytes;	  /* CE on ECT when more waits than that; 0: never */
 	uint32_t mark_ppm;	  /* CE on ECT at random */
+	uint32_t mtu_bytes;	  /* longer packets are dropped; 0: none are */
+	bool mtu_told;		  /* and their sender hears of it */
 	bool spare_arp;
 };
 
@@ -48,11 +55,13 @@ struct sim_way {
 	uint64_t queued_bytes;	  /* not yet arrived */
 	uint64_t losing;	  /* so many frames more are lost ... */
 	uint64_t losing_until_us; /* ... if they come before */
+	uint64_t bad_until_us;	  /* the bad state lasts, unless it is left before */
 	bool cut;		  /* all frames but the spared are lost */
 };
 
 struct sim_link_stats {
-	uint64_t sent, lost, overflowed, duplicated, reordered, corrupted, delivered, marked;
+	uint64_t sent, lost, overflowed, duplicated, reordered, corrupted, delivered, marked,
+		too_big;
 };
 
 /* Sees every frame as its sender hands it over, before anything happens to it. */

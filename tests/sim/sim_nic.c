@@ -1,6 +1,7 @@
 #include "sim_nic.h"
 
 #include <net/checksum.h>
+#include <net/ip6.h>
 #include <net/packet.h>
 
 #include <assert.h>
@@ -97,21 +98,36 @@ static void put16(uint8_t *p, uint16_t v)
 	p[1] = (uint8_t)v;
 }
 
+static bool is_ip6(const uint8_t *ip)
+{
+	return ip[0] >> 4 == 6;
+}
+
+static uint32_t pseudo_sum(const uint8_t *ip, uint32_t l4_len)
+{
+	uint32_t src_be, dst_be;
+
+	if (is_ip6(ip))
+		return net_checksum_pseudo6(ip + 8, ip + 24, ip[6], l4_len);
+	memcpy(&src_be, ip + 12, 4);
+	memcpy(&dst_be, ip + 16, 4);
+	return net_checksum_pseudo4(src_be, dst_be, ip[9], l4_len);
+}
+
 static void fill_checksums(uint8_t *frame, const struct nic_tx_frame *f, uint32_t len)
 {
 	uint8_t *ip = frame + f->l3_offset;
 	uint32_t l4_len = len - f->l4_offset;
-	uint32_t src_be, dst_be;
 	uint16_t check;
 
-	check = net_checksum_fold(net_checksum_add(0, ip, (size_t)(ip[0] & 15) * 4));
-	memcpy(ip + IP_CHECKSUM_AT, &check, sizeof(check));
+	if (!is_ip6(ip)) {
+		check = net_checksum_fold(net_checksum_add(0, ip, (size_t)(ip[0] & 15) * 4));
+		memcpy(ip + IP_CHECKSUM_AT, &check, sizeof(check));
+	}
 	if (!f->l4_offset)
 		return;
-	memcpy(&src_be, ip + 12, 4);
-	memcpy(&dst_be, ip + 16, 4);
-	check = net_checksum_fold(net_checksum_add(
-		net_checksum_pseudo4(src_be, dst_be, ip[9], l4_len), frame + f->l4_offset, l4_len));
+	check = net_checksum_fold(
+		net_checksum_add(pseudo_sum(ip, l4_len), frame + f->l4_offset, l4_len));
 	memcpy(frame + f->l4_offset + TCP_CHECKSUM_AT, &check, sizeof(check));
 }
 
@@ -127,8 +143,12 @@ static void adjust_piece(struct nic_port *p, const struct nic_tx_frame *f, uint3
 	seq += off;
 	put16(tcp + 4, (uint16_t)(seq >> 16));
 	put16(tcp + 6, (uint16_t)seq);
-	put16(ip + 2, (uint16_t)(f->headers_len - f->l3_offset + len));
-	put16(ip + 4, (uint16_t)((ip[4] << 8 | ip[5]) + number));
+	if (is_ip6(ip)) {
+		put16(ip + 4, (uint16_t)(f->headers_len - f->l3_offset - NET_IP6_HLEN + len));
+	} else {
+		put16(ip + 2, (uint16_t)(f->headers_len - f->l3_offset + len));
+		put16(ip + 4, (uint16_t)((ip[4] << 8 | ip[5]) + number));
+	}
 	if (off + len < f->payload_len)
 		tcp[TCP_FLAGS_AT] &= (uint8_t)~FIN_OR_PSH;
 	if (off)

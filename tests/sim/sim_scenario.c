@@ -9,6 +9,7 @@
 #include "sim_app.h"
 #include "sim_fail.h"
 
+#include <net/route.h>
 #include <tcp/cc.h>
 #include <tcp/mtcp_cc_plugin.h>
 
@@ -18,9 +19,11 @@
 enum {
 	STANDSTILL_S = 3600, /* of virtual time without a byte read: no progress */
 	QUIET_S = 600,	     /* to the end of the last TIME-WAIT */
+	NARROW_MIN_BYTES = 552,
 	RECLAIM_US = 100000, /* in which all of a dead session is let go of */
 	PORT_FIRST = 5000,
 	EVENTS_MAX = 6,
+	CLIENTS_MAX = 3 + EVENTS_MAX,
 	FEW_BYTES = 1 << 19, /* of more there are only a few: they take all the time */
 };
 
@@ -31,12 +34,18 @@ enum event_kind {
 	EVENT_REFUSE, /* the port takes no frames for a while */
 	EVENT_CUT,    /* the link loses everything for a while */
 	EVENT_LIST,   /* mtcpctl asks for everything */
+	EVENT_PATH,   /* another path: delay, rate and loss */
+	EVENT_HOLE,   /* the path drops long packets and says nothing, for a while */
+	EVENT_NARROW, /* it drops them for good, and says so; or says nothing (mtu_told) */
 	EVENT_KINDS
 };
 struct event {
 	enum event_kind kind;
 	int side;
 	struct sim_client *client;
+	struct sim_profile path;
+	uint16_t mtu_bytes;
+	bool mtu_told;
 	uint64_t at_us, until_us; /* until_us 0: over at once */
 	bool begun, ended;
 };
@@ -48,12 +57,16 @@ struct scenario {
 	struct sim_client_config client;
 	struct sim_world world;
 	struct sim_app app;
-	struct sim_client *clients[2][3];
+	struct sim_client *clients[2][CLIENTS_MAX]; /* all there ever were */
 	uint32_t client_count[2];
+	struct sim_client *server[2]; /* who listens */
+	uint32_t flow_count;
 	struct event event[EVENTS_MAX];
 	uint32_t event_count;
 	uint64_t size_max;
+	bool ip4, ip6, probe6;
 	bool simultaneous; /* there is such a flow */
+	bool black_hole;   /* the path has become narrow, and does not say so */
 };
 
 static uint64_t below(struct scenario *s, uint64_t n)
@@ -69,19 +82,29 @@ static bool one_in(struct scenario *s, uint64_t n)
 /* -- drawing --------------------------------------------------------------------------------------
  */
 
-static void draw_link(struct scenario *s)
+static void draw_loss(struct scenario *s, struct sim_profile *p)
 {
-	struct sim_profile *p = &s->cfg.profile;
-
-	p->delay_us = (uint32_t)sim_rng_log(&s->rng, 10, 100000);
-	if (one_in(s, 4))
-		return; /* a perfect link, now and then */
 	p->loss_ppm = one_in(s, 3) ? 0 : (uint32_t)below(s, 100001);
 	if (one_in(s, 4)) { /* in bursts, as often as single losses */
 		p->burst_max = (uint32_t)sim_rng_range(&s->rng, 1, 20);
 		p->loss_ppm /= p->burst_max;
 	}
+	if (!one_in(s, 4))
+		return;
+	p->loss_ppm /= 10;
+	p->bad_enter_ppm = (uint32_t)below(s, 20001);
+	p->bad_leave_ppm = (uint32_t)sim_rng_range(&s->rng, 50000, 500000);
+	p->bad_loss_ppm = (uint32_t)sim_rng_range(&s->rng, 300000, 1000000);
+}
+
+static void draw_path(struct scenario *s, struct sim_profile *p)
+{
+	p->delay_us = (uint32_t)sim_rng_log(&s->rng, 10, 100000);
+	if (one_in(s, 4))
+		return; /* a perfect link, now and then */
+	draw_loss(s, p);
 	p->duplicate_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 50001);
+	p->duplicate_us = one_in(s, 2) ? 0 : (uint32_t)below(s, 2 * (uint64_t)p->delay_us);
 	p->corrupt_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 30001);
 	p->reorder_ppm = one_in(s, 2) ? 0 : (uint32_t)below(s, 200001);
 	p->reorder_us = (uint32_t)sim_rng_range(&s->rng, 1, 4 * (uint64_t)p->delay_us);
@@ -132,6 +155,9 @@ static const struct mtcp_cc_plugin erratic = {
 static void draw_host(struct scenario *s, struct sim_host_config *h, uint16_t mtu)
 {
 	h->mtu_bytes = mtu;
+	h->ip4 = s->ip4;
+	h->ip6 = s->ip6;
+	h->probe6 = s->probe6;
 	h->tcp.mss_max_bytes = mtu - 40u;
 	h->tcp.mss6_max_bytes = mtu - 60u;
 	h->tcp.tso_max_bytes = one_in(s, 2) ? 0 : (uint32_t)sim_rng_range(&s->rng, mtu, 65535);
@@ -172,7 +198,10 @@ static void draw(struct scenario *s)
 	uint16_t mtu = mtus[below(s, sizeof(mtus) / sizeof(mtus[0]))];
 
 	sim_world_config_default(&s->cfg, s->seed);
-	draw_link(s);
+	draw_path(s, &s->cfg.profile);
+	s->ip6 = mtu >= NET_IP6_MTU_MIN && one_in(s, 2);
+	s->ip4 = !s->ip6 || one_in(s, 2);
+	s->probe6 = s->ip6 && one_in(s, 4);
 	for (int side = 0; side < 2; side++)
 		draw_host(s, &s->cfg.host[side], mtu);
 	draw_clients(s);
@@ -216,43 +245,80 @@ static void draw_leaving(struct scenario *s, struct sim_flow_spec *f)
 		f->end[0].shutdown = true;
 }
 
-static void add_flow(struct scenario *s, uint32_t i)
+/* From `from`, or whoever comes, after `start_us` from now. */
+static void add_flow(struct scenario *s, struct sim_client *from, uint64_t start_us)
 {
 	struct sim_flow_spec f = {
-		.side = (int)below(s, 2),
+		.side = from ? from->host == &s->world.host[1] : (int)below(s, 2),
 		.port = (uint16_t)(PORT_FIRST + below(s, 2)),
-		.start_us = one_in(s, 3) ? 0 : below(s, 2 * SIM_SECOND),
 		.simultaneous = one_in(s, 20),
+		.ip6 = s->ip6 && (!s->ip4 || one_in(s, 2)),
 	};
-	int other = !f.side;
-	struct sim_client *from = s->clients[f.side][below(s, s->client_count[f.side])];
-	struct sim_client *to = s->clients[other][0];
 
+	if (!from)
+		from = s->clients[f.side][below(s, s->client_count[f.side])];
+	f.start_us = s->world.now_us - SIM_START_US + start_us;
+	if (f.ip6 && s->probe6 && f.start_us < SIM_PROBE6_US)
+		f.start_us += SIM_PROBE6_US;
 	draw_end(s, &f.end[0]);
 	draw_end(s, &f.end[1]);
 	draw_leaving(s, &f);
 	s->simultaneous |= f.simultaneous;
 	if (f.simultaneous)
-		f.port = (uint16_t)(6000 + 2 * i);
-	sim_app_flow(&s->app, &f, from, to);
+		f.port = (uint16_t)(6000 + 2 * s->flow_count);
+	s->flow_count++;
+	sim_app_flow(&s->app, &f, from, s->server[!f.side]);
+}
+
+/* The least packet that a path may be reduced to. */
+static uint16_t narrowest(const struct scenario *s)
+{
+	return s->ip6 ? NET_IP6_MTU_MIN : NARROW_MIN_BYTES;
+}
+
+static void draw_event(struct scenario *s, struct event *v)
+{
+	v->kind = (enum event_kind)below(s, EVENT_KINDS);
+	/* Who is deaf connects later than he should: the other's SYN is refused. */
+	if (v->kind == EVENT_DEAF && s->simultaneous)
+		v->kind = EVENT_LIST;
+	v->side = (int)below(s, 2);
+	v->client = s->clients[v->side][below(s, s->client_count[v->side])];
+	v->at_us = SIM_START_US + sim_rng_log(&s->rng, 100, 5 * SIM_SECOND);
+	v->until_us = v->at_us + sim_rng_log(&s->rng, 1000, 3 * SIM_SECOND);
+	if (v->kind == EVENT_LIST || v->kind == EVENT_PATH || v->kind == EVENT_NARROW ||
+		(v->kind == EVENT_CRASH && one_in(s, 2)))
+		v->until_us = 0;
+	if (v->kind == EVENT_PATH) {
+		v->path.spare_arp = true;
+		draw_path(s, &v->path);
+	}
+	v->mtu_bytes = (uint16_t)sim_rng_range(&s->rng, narrowest(s), s->cfg.host[0].mtu_bytes);
+	v->mtu_told = !one_in(s, 4);
 }
 
 static void draw_events(struct scenario *s)
 {
 	s->event_count = one_in(s, 3) ? (uint32_t)sim_rng_range(&s->rng, 1, EVENTS_MAX) : 0;
-	for (uint32_t i = 0; i < s->event_count; i++) {
-		struct event *v = &s->event[i];
+	for (uint32_t i = 0; i < s->event_count; i++)
+		draw_event(s, &s->event[i]);
+}
 
-		v->kind = (enum event_kind)below(s, EVENT_KINDS);
-		/* Who is deaf connects later than he should: the other's SYN is refused. */
-		if (v->kind == EVENT_DEAF && s->simultaneous)
-			v->kind = EVENT_LIST;
-		v->side = (int)below(s, 2);
-		v->client = s->clients[v->side][below(s, s->client_count[v->side])];
-		v->at_us = SIM_START_US + sim_rng_log(&s->rng, 100, 5 * SIM_SECOND);
-		if (v->kind != EVENT_CRASH && v->kind != EVENT_LIST)
-			v->until_us = v->at_us + sim_rng_log(&s->rng, 1000, 3 * SIM_SECOND);
-	}
+static struct sim_client *new_client(struct scenario *s, int side)
+{
+	struct sim_client *c = sim_client_new(&s->world.host[side], &s->client);
+
+	SIM_CHECK(s->client_count[side] < CLIENTS_MAX, "too many clients");
+	s->clients[side][s->client_count[side]++] = c;
+	return c;
+}
+
+static void serve(struct scenario *s, int side, struct sim_client *c)
+{
+	s->server[side] = c;
+	for (uint16_t i = 0; i < 2; i++)
+		sim_client_listen(c, (uint32_t)below(s, s->client.contexts), PORT_FIRST + i,
+			(uint32_t)sim_rng_range(&s->rng, 1, 16));
 }
 
 static void begin(struct scenario *s)
@@ -261,16 +327,14 @@ static void begin(struct scenario *s)
 	uint32_t flows = (uint32_t)sim_rng_range(&s->rng, 1, few ? 3 : 20);
 
 	for (int side = 0; side < 2; side++) {
-		s->client_count[side] = 1 + one_in(s, 3) + one_in(s, 3);
-		for (uint32_t i = 0; i < s->client_count[side]; i++)
-			s->clients[side][i] = sim_client_new(&s->world.host[side], &s->client);
-		for (uint16_t i = 0; i < 2; i++)
-			sim_client_listen(s->clients[side][0],
-				(uint32_t)below(s, s->client.contexts), PORT_FIRST + i,
-				(uint32_t)sim_rng_range(&s->rng, 1, 16));
+		uint32_t clients = 1u + one_in(s, 3) + one_in(s, 3);
+
+		serve(s, side, new_client(s, side));
+		while (s->client_count[side] < clients)
+			new_client(s, side);
 	}
 	for (uint32_t i = 0; i < flows; i++)
-		add_flow(s, i);
+		add_flow(s, NULL, one_in(s, 3) ? 0 : below(s, 2 * SIM_SECOND));
 	draw_events(s);
 }
 
@@ -284,12 +348,60 @@ static void post_lists(struct sim_host *h)
 	sim_host_post(h, sim_host_msg(ENGINE_CMD_LIST_SESSIONS));
 }
 
+/* Packets of more than that are lost, in both directions; 0: none are. */
+static void set_mtu(struct scenario *s, uint16_t mtu_bytes, bool told)
+{
+	for (int side = 0; side < 2; side++) {
+		s->world.link.way[side].profile.mtu_bytes = mtu_bytes;
+		s->world.link.way[side].profile.mtu_told = told;
+	}
+}
+
+static void change_path(struct scenario *s, const struct sim_profile *path)
+{
+	for (int side = 0; side < 2; side++) {
+		struct sim_profile *p = &s->world.link.way[side].profile;
+		uint32_t mtu_bytes = p->mtu_bytes;
+		bool mtu_told = p->mtu_told;
+
+		*p = *path;
+		p->mtu_bytes = mtu_bytes;
+		p->mtu_told = mtu_told;
+	}
+}
+
+/* Nothing finds out by itself how long packets may be (RFC 4821): what is under way may fail. */
+static void narrow(struct scenario *s, const struct event *v)
+{
+	set_mtu(s, v->mtu_bytes, v->mtu_told);
+	s->black_hole |= !v->mtu_told;
+	if (s->black_hole)
+		sim_app_taint(&s->app);
+}
+
+/* Somebody starts the program again: it listens as before, and has something to say. */
+static void come_back(struct scenario *s, const struct event *v)
+{
+	struct sim_client *c = new_client(s, v->side);
+
+	if (v->client == s->server[v->side])
+		serve(s, v->side, c);
+	for (uint64_t i = below(s, 3) + 1; i > 0; i--)
+		add_flow(s, c, below(s, SIM_SECOND));
+	add_flow(s, s->server[!v->side], below(s, SIM_SECOND));
+	if (s->black_hole)
+		sim_app_taint(&s->app);
+}
+
 /* `on`: it begins; else it ends. */
 static void apply(struct scenario *s, struct event *v, bool on)
 {
 	switch (v->kind) {
 	case EVENT_CRASH:
-		sim_app_crash(&s->app, v->client);
+		if (on)
+			sim_app_crash(&s->app, v->client);
+		else
+			come_back(s, v);
 		break;
 	case EVENT_DEAF:
 		v->client->deaf = on;
@@ -299,6 +411,15 @@ static void apply(struct scenario *s, struct event *v, bool on)
 		break;
 	case EVENT_CUT:
 		s->world.link.way[v->side].cut = on;
+		break;
+	case EVENT_PATH:
+		change_path(s, &v->path);
+		break;
+	case EVENT_HOLE:
+		set_mtu(s, on ? v->mtu_bytes : 0, false);
+		break;
+	case EVENT_NARROW:
+		narrow(s, v);
 		break;
 	default:
 		post_lists(&s->world.host[v->side]);
@@ -420,14 +541,15 @@ static void describe(const struct scenario *s)
 {
 	const struct sim_profile *p = &s->cfg.profile;
 
-	printf("seed %llu: %u flows, delay %u us, loss %u (bursts of %u) reorder %u duplicate %u "
+	printf("seed %llu: %u flows%s%s, delay %u us, loss %u (bursts of %u) reorder %u duplicate "
+	       "%u "
 	       "corrupt %u ppm, "
 	       "rate %llu B/s, mtu %u; %llu frames, %llu bytes, %llu SACK blocks in %.3f s\n",
-		(unsigned long long)s->seed, s->app.flow_count, p->delay_us, p->loss_ppm,
-		p->burst_max, p->reorder_ppm, p->duplicate_ppm, p->corrupt_ppm,
-		(unsigned long long)p->rate_bytes_s, s->cfg.host[0].mtu_bytes,
-		(unsigned long long)s->world.wire.frames, (unsigned long long)s->app.bytes,
-		(unsigned long long)s->world.wire.sack_blocks,
+		(unsigned long long)s->seed, s->app.flow_count, s->ip4 ? " IPv4" : "",
+		s->ip6 ? " IPv6" : "", p->delay_us, p->loss_ppm, p->burst_max, p->reorder_ppm,
+		p->duplicate_ppm, p->corrupt_ppm, (unsigned long long)p->rate_bytes_s,
+		s->cfg.host[0].mtu_bytes, (unsigned long long)s->world.wire.frames,
+		(unsigned long long)s->app.bytes, (unsigned long long)s->world.wire.sack_blocks,
 		(double)(s->world.now_us - SIM_START_US) / 1e6);
 }
 
@@ -465,7 +587,7 @@ void sim_scenario_run(uint64_t seed, const struct sim_scenario_options *options,
 		describe(&s);
 	*result = (struct sim_scenario_result){
 		.virtual_us = s.world.now_us - SIM_START_US,
-		.frames = s.world.wire.frames,
+		.link = s.world.link.stats,
 	};
 	sim_world_fini(&s.world);
 }

@@ -2,6 +2,8 @@
 #ifndef SIM_SCENARIO_H
 #define SIM_SCENARIO_H
 
+#include "sim_link.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -13,7 +15,7 @@ struct sim_scenario_options {
 
 struct sim_scenario_result {
 	uint64_t virtual_us;
-	uint64_t frames;
+	struct sim_link_stats link;
 };
 
 void sim_scenario_run(uint64_t seed, const struct sim_scenario_options *options,

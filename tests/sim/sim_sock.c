@@ -71,14 +71,14 @@ void sim_client_unlisten(struct sim_listener *l)
 	sim_host_post(l->client->host, m);
 }
 
-struct sim_sock *sim_client_connect(
-	struct sim_client *c, uint32_t ctx, uint32_t ip_be, uint16_t rport, uint16_t lport)
+struct sim_sock *sim_client_connect_to(struct sim_client *c, uint32_t ctx,
+	const struct net_addr *remote, uint16_t rport, uint16_t lport)
 {
 	struct sim_sock *sk = sock_new(c, ctx, SIM_SOCK_CONNECTING);
 	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_CONNECT,
 					  request_id(SIM_REQUEST_CONNECT, 0, sk->cookie))};
 
-	sk->key.remote = net_addr_from_ip4(ip_be);
+	sk->key.remote = *remote;
 	sk->key.rport = rport;
 	memcpy(slot.body.connect.raddr, sk->key.remote.b, 16);
 	slot.body.connect.rport = rport;
@@ -90,6 +90,14 @@ struct sim_sock *sim_client_connect(
 		return sk;
 	sock_drop_last(c);
 	return NULL;
+}
+
+struct sim_sock *sim_client_connect(
+	struct sim_client *c, uint32_t ctx, uint32_t ip_be, uint16_t rport, uint16_t lport)
+{
+	struct net_addr remote = net_addr_from_ip4(ip_be);
+
+	return sim_client_connect_to(c, ctx, &remote, rport, lport);
 }
 
 struct sim_sock *sim_client_accept(struct sim_listener *l, uint32_t ctx)

@@ -13,6 +13,10 @@
 
 enum {
 	ETH_HLEN = 14,
+	IP4_HLEN = 20,
+	IP6_HLEN = 40,
+	IP_TCP = 6,
+	TCP_HLEN = 20,
 };
 
 /* A TCP frame as read from its bytes. */
@@ -20,6 +24,7 @@ struct view {
 	uint16_t sport, dport;
 	uint32_t seq, ack, wnd, len;
 	uint8_t flags, ecn;
+	bool ip6;
 	int8_t wscale;
 	uint8_t sack_count;
 	const uint8_t *sack; /* blocks of eight bytes */
@@ -96,31 +101,52 @@ static void read_options(struct view *v, const uint8_t *opt, const uint8_t *end)
 	v->sack = sack ? sack + 2 : NULL;
 }
 
-static bool read_tcp(struct view *v, const uint8_t *frame, uint32_t len)
+/* Where the segment begins, and its length; NULL: this is no TCP. */
+static const uint8_t *find_segment(
+	struct view *v, const uint8_t *frame, uint32_t len, uint32_t *segment_len)
 {
 	const uint8_t *ip = frame + ETH_HLEN;
-	const uint8_t *tcp;
-	uint32_t ip_hlen, tcp_hlen, total;
+	uint32_t hlen, total;
 
-	if (len < ETH_HLEN + 40 || get16(frame + 12) != 0x0800 || ip[9] != 6)
+	if (len < ETH_HLEN + IP4_HLEN + TCP_HLEN)
+		return NULL;
+	v->ip6 = get16(frame + 12) == 0x86dd;
+	if (v->ip6) {
+		hlen = IP6_HLEN;
+		total = IP6_HLEN + get16(ip + 4);
+		v->ecn = ip[1] >> 4 & 3;
+	} else {
+		hlen = (uint32_t)(ip[0] & 15) * 4;
+		total = get16(ip + 2);
+		v->ecn = ip[1] & 3;
+	}
+	if ((!v->ip6 && get16(frame + 12) != 0x0800) || ip[v->ip6 ? 6 : 9] != IP_TCP ||
+		total > len - ETH_HLEN || hlen + TCP_HLEN > total)
+		return NULL;
+	*segment_len = total - hlen;
+	return ip + hlen;
+}
+
+static bool read_tcp(struct view *v, const uint8_t *frame, uint32_t len)
+{
+	uint32_t segment_len = 0, hlen;
+	const uint8_t *tcp;
+
+	*v = (struct view){0};
+	tcp = find_segment(v, frame, len, &segment_len);
+	if (!tcp)
 		return false;
-	ip_hlen = (uint32_t)(ip[0] & 15) * 4;
-	total = get16(ip + 2);
-	tcp = ip + ip_hlen;
-	tcp_hlen = (uint32_t)(tcp[12] >> 4) * 4;
-	if (total > len - ETH_HLEN || ip_hlen + tcp_hlen > total)
+	hlen = (uint32_t)(tcp[12] >> 4) * 4;
+	if (hlen < TCP_HLEN || hlen > segment_len)
 		return false;
-	*v = (struct view){
-		.sport = get16(tcp),
-		.dport = get16(tcp + 2),
-		.seq = get32(tcp + 4),
-		.ack = get32(tcp + 8),
-		.flags = tcp[13],
-		.wnd = get16(tcp + 14),
-		.ecn = ip[1] & 3,
-		.len = total - ip_hlen - tcp_hlen,
-	};
-	read_options(v, tcp + 20, tcp + tcp_hlen);
+	v->sport = get16(tcp);
+	v->dport = get16(tcp + 2);
+	v->seq = get32(tcp + 4);
+	v->ack = get32(tcp + 8);
+	v->flags = tcp[13];
+	v->wnd = get16(tcp + 14);
+	v->len = segment_len - hlen;
+	read_options(v, tcp + TCP_HLEN, tcp + hlen);
 	return true;
 }
 
@@ -131,18 +157,19 @@ static struct sim_wire_flow *find_flow(struct sim_wire *w, int side, const struc
 {
 	uint32_t ports =
 		side ? (uint32_t)v->dport << 16 | v->sport : (uint32_t)v->sport << 16 | v->dport;
-	uint32_t i = (uint32_t)(ports * UINT32_C(2654435761)) % SIM_WIRE_FLOWS;
+	uint32_t i = (uint32_t)((ports + v->ip6) * UINT32_C(2654435761)) % SIM_WIRE_FLOWS;
 
 	if (!ports)
 		return NULL;
-	for (; w->flows[i].ports && w->flows[i].ports != ports; i = (i + 1) % SIM_WIRE_FLOWS)
-		;
+	while (w->flows[i].ports && (w->flows[i].ports != ports || w->flows[i].ip6 != v->ip6))
+		i = (i + 1) % SIM_WIRE_FLOWS;
 	if (w->flows[i].ports)
 		return &w->flows[i];
 	if (w->flow_count + 1 == SIM_WIRE_FLOWS)
 		return NULL;
 	w->flow_count++;
 	w->flows[i].ports = ports;
+	w->flows[i].ip6 = v->ip6;
 	return &w->flows[i];
 }
 

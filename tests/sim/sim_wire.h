@@ -32,6 +32,7 @@ struct sim_wire_way {
 };
 struct sim_wire_flow {
 	uint32_t ports; /* of side 0 above, of side 1 below; 0: free */
+	bool ip6;
 	struct sim_wire_way way[2];
 };
 
