@@ -214,6 +214,7 @@ int config_iface(const struct config *c, struct net_iface *iface)
 
 	memset(iface, 0, sizeof(*iface));
 	iface->mtu_bytes = c->port.mtu_bytes;
+	iface->vlan_id = c->port.vlan_id;
 	for (uint32_t i = 0; err == 0 && i < c->addr_count; i++)
 		err = add_address(iface, &c->addrs[i]);
 	if (err == 0 && !net_addr_is_any(&c->gateway))

@@ -216,6 +216,8 @@ enum show_result show_port(struct show *w, struct out *o)
 		(json_int_t)caps->tso_max_bytes, "rx_checksum", caps->rx_checksum, "tx_checksum",
 		caps->tx_checksum, "rss", caps->rss);
 	if (obj) {
+		if (iface.vlan_id)
+			add_int(obj, "vlan", iface.vlan_id);
 		add_addrs(obj, &iface);
 		add_gateways(obj, &iface);
 		for (size_t i = 0; i < sizeof(port_rows) / sizeof(*port_rows); i++)

@@ -19,8 +19,7 @@ enum {
 
 struct handover {
 	struct cds_wfcq_node node;
-	uint32_t len_bytes;
-	enum nic_checksum checksum;
+	struct nic_frame frame; /* of `data` */
 	uint8_t data[];
 };
 
@@ -44,8 +43,9 @@ bool handover_send(struct engine *e, uint16_t owner)
 	h = malloc(sizeof(*h) + f->len_bytes);
 	if (!h)
 		goto out_full;
-	h->len_bytes = f->len_bytes;
-	h->checksum = f->checksum;
+	h->frame = *f;
+	h->frame.data = h->data;
+	h->frame.opaque = NULL;
 	memcpy(h->data, f->data, f->len_bytes);
 	cds_wfcq_node_init(&h->node);
 	cds_wfcq_enqueue(&to->handover.head, &to->handover.tail, &h->node);
@@ -75,13 +75,7 @@ unsigned int handover_run(struct engine *e)
 	struct handover *h;
 
 	while (n < HANDOVERS_PER_TURN && (h = take(e))) {
-		struct nic_frame f = {
-			.data = h->data,
-			.len_bytes = h->len_bytes,
-			.checksum = h->checksum,
-		};
-
-		rx_frame(e, &f);
+		rx_frame(e, &h->frame);
 		free(h);
 		n++;
 	}

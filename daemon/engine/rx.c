@@ -117,13 +117,21 @@ static void rx_tcp(struct engine *e, const struct net_ip4 *ip)
 		      });
 }
 
+/* What the port says of a frame, for net. */
+static uint32_t rx_flags(const struct nic_frame *f)
+{
+	uint32_t flags =
+		f->checksum == NIC_CHECKSUM_GOOD ? NET_RX_IP4_CSUM_OK | NET_RX_L4_CSUM_OK : 0;
+
+	return f->vlan_stripped ? flags | net_rx_vlan(f->vlan_tci) : flags;
+}
+
 static void rx_packet(struct engine *e, const struct nic_frame *f)
 {
-	uint8_t flags =
-		f->checksum == NIC_CHECKSUM_GOOD ? NET_RX_IP4_CSUM_OK | NET_RX_L4_CSUM_OK : 0;
 	struct net_packet p;
 	struct net_ip4 ip;
-	enum net_drop why = net_packet_parse(&p, f->data, f->len_bytes, &e->cfg.iface->mac, flags);
+	enum net_drop why =
+		net_packet_parse(&p, f->data, f->len_bytes, e->cfg.iface, rx_flags(f));
 
 	if (why == NET_DROP_NONE && p.ethertype == NET_ETHERTYPE_ARP) {
 		rx_arp(e, &p);

@@ -23,15 +23,41 @@ static enum net_drop check_ethertype(uint16_t ethertype)
 		return NET_DROP_NONE;
 	case NET_ETHERTYPE_VLAN:
 	case NET_ETHERTYPE_QINQ:
-		return NET_DROP_eth_vlan;
+		return NET_DROP_eth_vlan_double;
 	default:
 		return NET_DROP_eth_unknown_type;
 	}
 }
 
-enum net_drop net_packet_parse(struct net_packet *p, const uint8_t *frame, size_t len_bytes,
-	const struct net_mac *our_mac, uint8_t rx_flags)
+/* Steps over the tag that the frame has, if the port has not taken one off. False: cut short. */
+static bool read_tag(struct net_packet *p, bool *tagged, uint16_t *tci)
 {
+	if (*tagged || p->ethertype != NET_ETHERTYPE_VLAN)
+		return true;
+	if (p->l3_len_bytes < NET_VLAN_HLEN)
+		return false;
+	*tagged = true;
+	*tci = net_get16(p->l3);
+	p->ethertype = net_get16(p->l3 + 2);
+	p->l3 += NET_VLAN_HLEN;
+	p->l3_len_bytes -= NET_VLAN_HLEN;
+	return true;
+}
+
+static enum net_drop check_vlan(bool tagged, uint16_t tci, const struct net_iface *iface)
+{
+	uint16_t id = tagged ? tci & NET_VLAN_ID_MASK : 0;
+
+	if (id == iface->vlan_id)
+		return NET_DROP_NONE;
+	return id ? NET_DROP_eth_vlan : NET_DROP_eth_untagged;
+}
+
+enum net_drop net_packet_parse(struct net_packet *p, const uint8_t *frame, size_t len_bytes,
+	const struct net_iface *iface, uint32_t rx_flags)
+{
+	bool tagged = (rx_flags & NET_RX_VLAN) != 0;
+	uint16_t tci = (uint16_t)(rx_flags >> 16);
 	enum net_drop why;
 
 	if (len_bytes < NET_ETH_HLEN || len_bytes > UINT32_MAX)
@@ -43,15 +69,17 @@ enum net_drop net_packet_parse(struct net_packet *p, const uint8_t *frame, size_
 	memcpy(p->dst.b, frame, sizeof(p->dst.b));
 	memcpy(p->src.b, frame + 6, sizeof(p->src.b));
 	p->ethertype = net_get16(frame + 12);
-	p->rx_flags = rx_flags;
+	p->rx_flags = (uint8_t)rx_flags;
+	if (!read_tag(p, &tagged, &tci))
+		return NET_DROP_eth_short;
 	p->broadcast = net_mac_equal(&p->dst, &net_mac_broadcast);
 	p->multicast =
 		p->ethertype == NET_ETHERTYPE_IP6 && p->dst.b[0] == 0x33 && p->dst.b[1] == 0x33;
 
-	why = check_addresses(p, our_mac);
-	if (why != NET_DROP_NONE)
-		return why;
-	return check_ethertype(p->ethertype);
+	why = check_addresses(p, &iface->mac);
+	if (why == NET_DROP_NONE)
+		why = check_ethertype(p->ethertype);
+	return why == NET_DROP_NONE ? check_vlan(tagged, tci, iface) : why;
 }
 
 void net_eth_build(

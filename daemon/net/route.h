@@ -51,6 +51,7 @@ struct net_prefix6 {
 struct net_iface {
 	struct net_mac mac;
 	uint16_t mtu_bytes; /* of an IP packet, Ethernet header not counted */
+	uint16_t vlan_id;   /* 0: frames without a tag */
 	uint8_t addr_count;
 	struct net_prefix addr[NET_IFACE_ADDRS_MAX];
 	uint32_t gateway_be; /* 0: none */

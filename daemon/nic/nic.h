@@ -28,12 +28,15 @@ struct nic_frame {
 	const uint8_t *data;
 	uint32_t len_bytes;
 	enum nic_checksum checksum;
+	bool vlan_stripped; /* the port has taken an 802.1Q tag off, which said vlan_tci */
+	uint16_t vlan_tci;
 	void *opaque;
 };
 
 /* A frame to send: headers, then the gathered payload. The payload is copied (or attached)
  * before nic_tx() returns. Header checksum fields are zero on entry; nic fills the IPv4
- * header and TCP checksums, by the port where it offers that, else in software while it copies. */
+ * header and TCP checksums, by the port where it offers that, else in software while it copies.
+ * The headers are without a VLAN tag: nic puts it in, or a card does. */
 struct nic_gather {
 	const uint8_t *data;
 	uint32_t len_bytes;
@@ -52,7 +55,8 @@ struct nic_tx_frame {
 struct nic_port_config {
 	char device[256]; /* as in the configuration: PCI address or virtual device string */
 	uint16_t mtu_bytes;
-	uint16_t queues; /* one per engine */
+	uint16_t vlan_id; /* of the tag in what is sent; 0: none */
+	uint16_t queues;  /* one per engine */
 	uint32_t mbufs;	 /* per port; 0: 16384 in huge pages, 8192 without */
 	uint8_t mac[6];	 /* used instead of the port's own if mac_given */
 	bool mac_given;

@@ -58,14 +58,25 @@ uint32_t nic_memory_mib(uint32_t mbufs, uint16_t mtu_bytes)
 	return (uint32_t)((count * each >> 20) + 1);
 }
 
+/* Only cards do it in hardware. Virtual ports offer it as well, and move whole frames: the packet
+ * socket's driver, whose kernel takes tags off, puts them back in unless asked not to. */
+static void choose_vlan_offloads(struct nic_port *port, const struct rte_eth_dev_info *info)
+{
+	port->rx_offloads |= info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+	port->tx_offloads |= info->tx_offload_capa & RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
+}
+
 static void choose_offloads(struct nic_port *port, const struct nic_port_config *cfg,
 	const struct rte_eth_dev_info *info)
 {
+	port->vlan_id = cfg->vlan_id;
 	port->soft_offload = strcmp(info->driver_name, "net_tap") == 0;
 	port->is_vhost = strcmp(info->driver_name, "net_vhost") == 0;
 	if (port->soft_offload || !cfg->offload)
 		return;
 	port->rx_offloads = info->rx_offload_capa & rx_wanted_offloads;
+	if (cfg->vlan_id && nic_device_is_pci(cfg->device))
+		choose_vlan_offloads(port, info);
 	/* Elsewhere merging costs latency; here it is the peer's long segments as they are. */
 	if (strcmp(info->driver_name, "net_virtio_user") == 0)
 		port->rx_offloads |= info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_TCP_LRO;

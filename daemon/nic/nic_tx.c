@@ -6,6 +6,9 @@
  * sequence number moves on, FIN and PSH belong to the last frame, CWR to the first, and
  * every IPv4 frame has an identification of its own.
  *
+ * Frames are handed here without a VLAN tag. A card inserts it; elsewhere the driver would move the
+ * built frame to make room, so the tag is written here with the headers.
+ *
  * Built frames are kept in the queue until the port takes them. What it does not take stays
  * for the next flush, unless it has taken nothing for NIC_TX_STALL_US: then they are dropped, so
  * that a dead link pins no memory. TCP retransmits.
@@ -25,6 +28,8 @@ enum {
 	TCP_FLAG_FIN = 0x01,
 	TCP_FLAG_PSH = 0x08,
 	TCP_FLAG_CWR = 0x80,
+	MAC_BYTES = 12, /* destination and source */
+	TYPE_VLAN = 0x8100,
 };
 
 /* Where in the gather list we are, and the sum of what was copied for the present frame. */
@@ -111,12 +116,45 @@ static int append_payload(
 	return 0;
 }
 
+/* Bytes of tag that we write ourselves. */
+static uint16_t tag_bytes(const struct nic_port *port)
+{
+	return port->vlan_id && !(port->tx_offloads & RTE_ETH_TX_OFFLOAD_VLAN_INSERT)
+		       ? NIC_VLAN_BYTES
+		       : 0;
+}
+
+/* Headers, and the tag of our VLAN in its place. Returns where they would begin without a tag, so
+ * that the offsets of *f hold. */
+static uint8_t *put_headers(const struct nic_port *port, struct rte_mbuf *m,
+	const struct nic_tx_frame *f, const uint8_t *headers)
+{
+	uint16_t tag = tag_bytes(port);
+	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
+
+	m->data_len = f->headers_len + tag;
+	m->pkt_len = m->data_len;
+	if (port->vlan_id && !tag) {
+		m->vlan_tci = port->vlan_id;
+		m->ol_flags |= RTE_MBUF_F_TX_VLAN;
+	}
+	if (!tag) {
+		memcpy(data, headers, f->headers_len);
+		return data;
+	}
+	memcpy(data, headers, MAC_BYTES);
+	put16(data + MAC_BYTES, TYPE_VLAN);
+	put16(data + MAC_BYTES + 2, port->vlan_id);
+	memcpy(data + MAC_BYTES + tag, headers + MAC_BYTES, f->headers_len - MAC_BYTES);
+	return data + tag;
+}
+
 /* Tells the port what to do; it wants the sum of the pseudo header in the TCP checksum field
  * (for TSO without the length: rte_eth_tx_prepare() sees to that). */
 static void request_offload(
 	const struct nic_port *port, struct rte_mbuf *m, const struct nic_tx_frame *f)
 {
-	m->l2_len = f->l3_offset;
+	m->l2_len = (f->l3_offset + tag_bytes(port)) & 0x7f;
 	m->l3_len = (uint16_t)(f->l4_offset - f->l3_offset) & 0x1ff;
 	m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
 	m->ol_flags |= is_ip6(f) ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4;
@@ -180,10 +218,7 @@ static struct rte_mbuf *build(const struct nic_port *port, const struct nic_tx_f
 
 	if (m == NULL)
 		return NULL;
-	data = rte_pktmbuf_mtod(m, uint8_t *);
-	memcpy(data, headers, f->headers_len);
-	m->data_len = f->headers_len;
-	m->pkt_len = f->headers_len;
+	data = put_headers(port, m, f, headers);
 	c->sum = 0;
 	c->summed_bytes = 0;
 	if (append_payload(port, m, c, len) < 0) {
@@ -208,11 +243,11 @@ static bool gather_is_sound(const struct nic_tx_frame *f)
 /* The engine's promises, checked since a broken one would write past an mbuf. */
 static bool frame_is_sound(const struct nic_port *port, const struct nic_tx_frame *f)
 {
-	uint32_t longest = port->caps.mtu_bytes + NIC_ETH_OVERHEAD;
+	uint32_t longest = port->caps.mtu_bytes + NIC_ETH_OVERHEAD - tag_bytes(port);
 	bool cut = f->mss_bytes != 0 && f->payload_len > f->mss_bytes;
 	uint16_t ip_header;
 
-	if (f->headers_len == 0 || f->headers_len > NIC_HEADERS_MAX || !gather_is_sound(f))
+	if (f->headers_len < MAC_BYTES || f->headers_len > NIC_HEADERS_MAX || !gather_is_sound(f))
 		return false;
 	if (f->headers_len + (cut ? f->mss_bytes : f->payload_len) > longest)
 		return false;

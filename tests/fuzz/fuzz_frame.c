@@ -1,9 +1,9 @@
 /* Fuzzes what reads frames below TCP: Ethernet, ARP, IPv4, ICMP, IPv6, ICMPv6, ND.
  *
- * The input's first byte gives the port's checksum verdict; the rest is the frame, in a block of
- * exactly its size, so that a sanitizer sees a read past it. Since no mutation finds a
- * checksum, a set bit makes the ICMP checksum right before it is parsed. Beyond not
- * crashing, each view must lie inside the frame and each accepted value must keep its promise.
+ * The input's first byte gives the port's checksum verdict, whether it took a VLAN tag off and
+ * whether we are in that VLAN; the rest is the frame, in a block of exactly its size, so that a
+ * sanitizer sees a read past it. Since no mutation finds a checksum, a set bit makes the ICMP
+ * checksum right before it is parsed. Beyond not crashing, each view must lie inside the frame and each accepted value must keep its promise.
  */
 #include <net/arp.h>
 #include <net/checksum.h>
@@ -21,6 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum {
 	CAPACITY = 64,
 	REPLY_CAP = NET_ETH_HLEN + 1500,
+	VLAN = 5,
+	IN_VLAN = 1 << 3, /* beside enum net_rx_flag */
 	FIX_ICMP = 1 << 7,
 };
 
@@ -209,14 +211,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct net_iface iface = make_iface();
 	struct net_packet p;
+	uint32_t rx_flags;
 	uint8_t *frame;
 
 	if (size < 1)
 		return 0;
+	iface.vlan_id = data[0] & IN_VLAN ? VLAN : 0;
+	rx_flags = (data[0] & 7) | (data[0] & NET_RX_VLAN ? net_rx_vlan(VLAN) : 0);
 	frame = malloc(size > 1 ? size - 1 : 1);
 	require(frame != NULL);
 	memcpy(frame, data + 1, size - 1);
-	if (net_packet_parse(&p, frame, size - 1, &iface.mac, data[0] & 3) == NET_DROP_NONE) {
+	if (net_packet_parse(&p, frame, size - 1, &iface, rx_flags) == NET_DROP_NONE) {
 		require_inside(&p, p.l3, p.l3_len_bytes);
 		if (p.ethertype == NET_ETHERTYPE_ARP)
 			fuzz_arp(&p, &iface);

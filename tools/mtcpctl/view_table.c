@@ -81,8 +81,11 @@ void view_port(FILE *out, const json_t *item, const struct options *o)
 	bool none = true;
 
 	(void)o;
-	fprintf(out, "%s: mac %s mtu %lld\n    address", view_text(item, "port"),
-		view_text(item, "mac"), view_int(item, "mtu"));
+	fprintf(out, "%s: mac %s mtu %lld", view_text(item, "port"), view_text(item, "mac"),
+		view_int(item, "mtu"));
+	if (view_int(item, "vlan"))
+		fprintf(out, " vlan %lld", view_int(item, "vlan"));
+	fputs("\n    address", out);
 	port_addresses(out, item);
 	numbers(out, item, "rx", rx, 3);
 	numbers(out, item, "tx", tx, 3);

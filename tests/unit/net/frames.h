@@ -21,6 +21,8 @@
 
 static const struct net_mac our_mac = {{2, 0, 0, 0, 0, 1}};
 static const struct net_mac peer_mac = {{2, 0, 0, 0, 0, 2}};
+/* What the Ethernet layer looks at. */
+static const struct net_iface our_link = {.mac = {{2, 0, 0, 0, 0, 1}}};
 
 static inline uint32_t ip4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
 {

@@ -32,7 +32,7 @@ static enum net_drop parse(size_t len, struct net_arp *arp)
 	struct net_iface iface = test_iface();
 	uint8_t *copy = exact(frame, len);
 	struct net_packet p;
-	enum net_drop why = net_packet_parse(&p, copy, len, &our_mac, 0);
+	enum net_drop why = net_packet_parse(&p, copy, len, &our_link, 0);
 
 	assert_int_equal(why, NET_DROP_NONE);
 	why = net_arp_parse(arp, &p, &iface);

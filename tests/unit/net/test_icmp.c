@@ -37,7 +37,7 @@ static enum net_drop parse(size_t len, struct net_icmp *icmp)
 	}
 	free(copy);
 	copy = exact(frame, L4 + len);
-	assert_int_equal(net_packet_parse(&packet, copy, L4 + len, &our_mac, 0), NET_DROP_NONE);
+	assert_int_equal(net_packet_parse(&packet, copy, L4 + len, &our_link, 0), NET_DROP_NONE);
 	assert_int_equal(net_ip4_parse(&ip, &packet, &iface), NET_DROP_NONE);
 	return net_icmp_parse(icmp, &ip, &iface);
 }

@@ -26,7 +26,7 @@ static enum net_drop parse(void)
 	put16(frame + 18, (unsigned int)msg_len);
 	fix_icmp6(frame, msg_len);
 	assert_int_equal(
-		net_packet_parse(&p, frame, len, &our_mac, NET_RX_L4_CSUM_OK), NET_DROP_NONE);
+		net_packet_parse(&p, frame, len, &our_link, NET_RX_L4_CSUM_OK), NET_DROP_NONE);
 	assert_int_equal(net_ip6_parse(&ip, &p, &iface), NET_DROP_NONE);
 	return net_icmp6_parse(&icmp, &ip, &iface);
 }

@@ -11,7 +11,7 @@ static enum net_drop parse(size_t len, uint8_t rx_flags, struct net_ip4 *ip)
 	struct net_iface iface = test_iface();
 	uint8_t *copy = exact(frame, len);
 	struct net_packet p;
-	enum net_drop why = net_packet_parse(&p, copy, len, &our_mac, rx_flags);
+	enum net_drop why = net_packet_parse(&p, copy, len, &our_link, rx_flags);
 
 	assert_int_equal(why, NET_DROP_NONE);
 	why = net_ip4_parse(ip, &p, &iface);

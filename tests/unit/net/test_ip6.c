@@ -29,7 +29,7 @@ static enum net_drop parse_len(size_t len)
 	struct net_iface iface = test_iface6();
 	uint8_t *copy = exact(frame, len);
 	struct net_packet p;
-	enum net_drop why = net_packet_parse(&p, copy, len, &our_mac, 0);
+	enum net_drop why = net_packet_parse(&p, copy, len, &our_link, 0);
 
 	if (why == NET_DROP_NONE)
 		why = net_ip6_parse(&ip, &p, &iface);
@@ -343,10 +343,10 @@ static void test_ip6_without_addresses_drops_all(void **state)
 
 	(void)state;
 	make_plain();
-	assert_int_equal(net_packet_parse(&p, frame, frame_len, &our_mac, 0), NET_DROP_NONE);
+	assert_int_equal(net_packet_parse(&p, frame, frame_len, &our_link, 0), NET_DROP_NONE);
 	assert_int_equal(net_ip6_parse(&ip, &p, &iface), NET_DROP_ip6_not_ours);
 	put_ip6(frame, &peer_ll6, &net_addr6_all_nodes, 58, 8);
-	assert_int_equal(net_packet_parse(&p, frame, frame_len, &our_mac, 0), NET_DROP_NONE);
+	assert_int_equal(net_packet_parse(&p, frame, frame_len, &our_link, 0), NET_DROP_NONE);
 	assert_int_equal(net_ip6_parse(&ip, &p, &iface), NET_DROP_ip6_multicast);
 }
 

@@ -72,7 +72,7 @@ static enum net_drop parse(void)
 	put16(frame + 18, (unsigned int)msg_len);
 	fix_icmp6(frame, msg_len);
 	copy = exact(frame, 54 + msg_len);
-	assert_int_equal(net_packet_parse(&p, copy, 54 + msg_len, &our_mac, 0), NET_DROP_NONE);
+	assert_int_equal(net_packet_parse(&p, copy, 54 + msg_len, &our_link, 0), NET_DROP_NONE);
 	assert_int_equal(net_ip6_parse(&ip, &p, &iface), NET_DROP_NONE);
 	why = net_icmp6_parse(&icmp, &ip, &iface);
 	if (why == NET_DROP_NONE) {
@@ -130,7 +130,7 @@ static void test_nd_behind_fragment_header_dropped(void **state)
 		struct net_packet p;
 		struct net_ip6 ip;
 
-		assert_int_equal(net_packet_parse(&p, frame, 102, &our_mac, 0), NET_DROP_NONE);
+		assert_int_equal(net_packet_parse(&p, frame, 102, &our_link, 0), NET_DROP_NONE);
 		assert_int_equal(net_ip6_parse(&ip, &p, &iface), NET_DROP_NONE);
 		assert_int_equal(net_nd_parse(&nd, &p, &ip, &iface), NET_DROP_nd_fragmented);
 	}

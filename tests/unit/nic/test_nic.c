@@ -464,6 +464,132 @@ static void test_rx_given_checksum_flags_judges(void **state)
 	assert_int_equal(stats.rx_bad_checksum, 2);
 }
 
+/* -- VLANs ------------------------------------------------------------------------------------- */
+
+enum { VLAN = 0x123, TAG = 4 };
+
+static void assert_tagged(const uint8_t *frame, const uint8_t *headers)
+{
+	static const uint8_t tag[TAG] = {0x81, 0x00, VLAN >> 8, VLAN & 0xff};
+
+	assert_memory_equal(frame, headers, 12);
+	assert_memory_equal(frame + 12, tag, TAG);
+	assert_memory_equal(frame + 12 + TAG, headers + 12, 2);
+}
+
+static void test_tx_given_vlan_writes_the_tag(void **state)
+{
+	enum { LEN = 3000, MSS = 1460, FRAMES = 3 };
+	struct nic_port *port = *state;
+	uint8_t headers[HEADERS], arp[60] = {0}, payload[LEN], plain[2000];
+	struct nic_gather gather = {payload, LEN};
+	struct nic_tx_frame f = make_frame(headers), whole = {.headers = arp, .headers_len = 60};
+	struct nic_frame frames[FRAMES];
+
+	port->vlan_id = VLAN;
+	memset(payload, 0x3c, LEN);
+	make_headers(headers, port->caps.mac, port->caps.mac, LEN);
+	f.gather = &gather;
+	f.gather_count = 1;
+	f.payload_len = LEN;
+	f.mss_bytes = MSS; /* full frames of the MTU, and a tag more */
+	assert_int_equal(nic_tx(port, 0, &f), 0);
+	nic_tx_flush(port, 0);
+	assert_int_equal(nic_rx_burst(port, 0, frames, FRAMES), FRAMES);
+	for (unsigned int i = 0; i < FRAMES; i++) {
+		assert_tagged(frames[i].data, headers);
+		assert_false(frames[i].vlan_stripped);
+		memcpy(plain, frames[i].data, 12); /* the same without a tag */
+		memcpy(plain + 12, frames[i].data + 12 + TAG, frames[i].len_bytes - 12 - TAG);
+		assert_checksums_good(plain, frames[i].len_bytes - TAG);
+	}
+	assert_int_equal(frames[0].len_bytes, HEADERS + MSS + TAG);
+	nic_rx_release(port, 0, frames, FRAMES);
+
+	memset(arp, 0xff, 12);
+	arp[12] = 0x08;
+	arp[13] = 0x06;
+	assert_int_equal(nic_tx(port, 0, &whole), 0);
+	nic_tx_flush(port, 0);
+	assert_int_equal(nic_rx_burst(port, 0, frames, 1), 1);
+	assert_tagged(frames[0].data, arp);
+	assert_int_equal(frames[0].len_bytes, 60 + TAG);
+	nic_rx_release(port, 0, frames, 1);
+}
+
+static void test_tx_given_vlan_and_card_leaves_it_to_the_card(void **state)
+{
+	struct nic_port *port = *state;
+	uint8_t headers[HEADERS];
+	struct nic_tx_frame f = make_frame(headers);
+	struct nic_frame frame;
+	struct rte_mbuf *m;
+
+	port->vlan_id = VLAN;
+	port->tx_offloads = RTE_ETH_TX_OFFLOAD_VLAN_INSERT;
+	make_headers(headers, port->caps.mac, port->caps.mac, 0);
+	assert_int_equal(nic_tx(port, 0, &f), 0);
+	m = port->queues[0].kept[0];
+	assert_true(m->ol_flags & RTE_MBUF_F_TX_VLAN);
+	assert_int_equal(m->vlan_tci, VLAN);
+	assert_int_equal(m->data_len, HEADERS);
+	assert_memory_equal(rte_pktmbuf_mtod(m, const uint8_t *), headers, ETH);
+	nic_tx_flush(port, 0);
+	assert_int_equal(nic_rx_burst(port, 0, &frame, 1), 1);
+	nic_rx_release(port, 0, &frame, 1);
+}
+
+static void test_tx_given_vlan_and_sums_by_the_port_counts_the_tag(void **state)
+{
+	struct nic_port *port = *state;
+	uint8_t headers[HEADERS];
+	struct nic_tx_frame f = make_frame(headers);
+	struct nic_frame frame;
+	const struct rte_mbuf *m;
+
+	port->vlan_id = VLAN;
+	port->caps.tx_checksum = true;
+	make_headers(headers, port->caps.mac, port->caps.mac, 0);
+	assert_int_equal(nic_tx(port, 0, &f), 0);
+	m = port->queues[0].kept[0];
+	assert_int_equal(m->l2_len, ETH + TAG);
+	assert_int_equal(m->l3_len, IP);
+	assert_false(m->ol_flags & RTE_MBUF_F_TX_VLAN);
+	nic_tx_flush(port, 0);
+	assert_int_equal(nic_rx_burst(port, 0, &frame, 1), 1);
+	nic_rx_release(port, 0, &frame, 1);
+}
+
+static void test_rx_given_tag_says_who_took_it_off(void **state)
+{
+	struct nic_port *port = *state;
+	uint8_t headers[HEADERS];
+	struct nic_tx_frame f = make_frame(headers);
+	struct nic_frame frame;
+	struct rte_mbuf *m;
+
+	make_headers(headers, port->caps.mac, port->caps.mac, 0);
+	assert_int_equal(nic_tx(port, 0, &f), 0);
+	m = port->queues[0].kept[0];
+	m->ol_flags = RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+	m->vlan_tci = VLAN;
+	nic_tx_flush(port, 0);
+	assert_int_equal(nic_rx_burst(port, 0, &frame, 1), 1);
+	assert_true(frame.vlan_stripped);
+	assert_int_equal(frame.vlan_tci, VLAN);
+	nic_rx_release(port, 0, &frame, 1);
+
+	port->vlan_id = VLAN; /* in the frame: the header is found behind it */
+	assert_int_equal(nic_tx(port, 0, &f), 0);
+	m = port->queues[0].kept[0];
+	m->ol_flags = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+	nic_tx_flush(port, 0);
+	assert_int_equal(nic_rx_burst(port, 0, &frame, 1), 1);
+	assert_false(frame.vlan_stripped);
+	assert_int_equal(frame.checksum, NIC_CHECKSUM_GOOD);
+	nic_rx_release(port, 0, &frame, 1);
+}
+
 static void test_tx_given_empty_pool_counts(void **state)
 {
 	struct nic_port *port = *state;
@@ -710,6 +836,10 @@ int main(void)
 		RING(test_tx_given_tso_port_chains_and_asks_for_it),
 		RING(test_tx_given_unsound_frames_refuses_and_counts),
 		RING(test_tx_given_full_port_keeps_then_gives_up),
+		RING(test_tx_given_vlan_writes_the_tag),
+		RING(test_tx_given_vlan_and_card_leaves_it_to_the_card),
+		RING(test_tx_given_vlan_and_sums_by_the_port_counts_the_tag),
+		RING(test_rx_given_tag_says_who_took_it_off),
 		RING(test_tx_given_empty_pool_counts),
 		RING(test_rx_given_chains_linearises_or_counts),
 		RING(test_rx_given_checksum_flags_judges),
