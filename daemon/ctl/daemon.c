@@ -364,6 +364,7 @@ static int start_engines(struct daemon *d)
 		.nd = d->nd,
 		.tcp = d->cfg.tcp,
 		.limits = engine_share(d),
+		.reassembly = d->cfg.reassembly,
 		.port_owner = d->port_owner,
 		.peers = d->engines,
 		.wake = wake_engine,

@@ -283,6 +283,9 @@ int engine_create(struct engine **out, const struct engine_config *cfg, uint64_t
 	rc = init_pending_pool(e);
 	if (rc)
 		goto out_destroy;
+	rc = frags_init(e);
+	if (rc)
+		goto out_destroy;
 	e->session_capacity = lim->sessions_max;
 	e->sessions = calloc(lim->sessions_max, sizeof(*e->sessions));
 	e->due_prev = calloc(lim->conns_max, sizeof(*e->due_prev));
@@ -316,6 +319,7 @@ void engine_destroy(struct engine *e)
 	chunk_pool_fini(&e->pending_chunks);
 	if (e->pending_base)
 		munmap(e->pending_base, PENDING_POOL_BYTES);
+	frags_fini(e);
 	free(e->sessions);
 	free(e->due_prev);
 	free(e);
@@ -339,6 +343,7 @@ static void housekeeping(struct engine *e)
 		e->orphans_tick_us = e->now_us + ORPHANS_TICK_US;
 		session_orphans_tick(e);
 	}
+	frags_tick(e);
 }
 
 unsigned int engine_turn(struct engine *e, uint64_t now_us)
@@ -373,6 +378,7 @@ uint64_t engine_next_us(const struct engine *e)
 {
 	uint64_t next = min_us(tcp_wheel_next_us(&e->wheel), gate_next_us(e));
 
+	next = min_us(next, frags_next_us(e));
 	if (e->cfg.id == 0)
 		next = min_us(next, e->neigh_tick_us);
 	if (e->orphans)

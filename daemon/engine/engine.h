@@ -10,11 +10,11 @@
  * as done. Notes, which the engine starts, travel the same way. Nothing else is shared but
  * the neighbour table (lock-free for readers) and counters (one writer, read relaxed).
  *
- * Files: engine.c the turn; rx.c and rx6.c frames in; tx.c frames out; flow.c connections and
- * compact entries from birth to death; listener.c; sock.c the daemon's socket objects and their
- * published state; gate.c the trust boundary to clients; rxq.c receive chunks; txq.c send
- * descriptors; command.c messages; handover.c frames for another engine's flows; bell.c and
- * ringer.c doorbells.
+ * Files: engine.c the turn; rx.c and rx6.c frames in; rx_frag.c fragments; tx.c frames out; flow.c
+ * connections and compact entries from birth to death; listener.c; sock.c the daemon's socket
+ * objects and their published state; gate.c the trust boundary to clients; rxq.c receive chunks;
+ * txq.c send descriptors; command.c messages; handover.c frames for another engine's flows; bell.c
+ * and ringer.c doorbells.
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -60,6 +60,7 @@ struct engine_config {
 	const struct net_iface *iface;
 	struct net_neigh_table *neigh;
 	struct net_nd_host *nd; /* publishes the interface; NULL: `iface` it is and stays */
+	bool reassembly;	/* of fragments; else they are dropped */
 	struct tcp_config tcp;
 	struct engine_limits limits;
 	/* All engines, by id, and how to wake one; NULL where there is only this one. */
@@ -171,7 +172,7 @@ struct engine_flow_info {
 	uint32_t retrans_total, unacked_segs;
 	uint32_t resent_segs, lost_segs, sacked_segs;  /* in flight */
 	uint32_t dsack_dups, reord_seen, rcv_ooo_segs; /* ever */
-	int64_t deadline_in_us; /* -1: none */
+	int64_t deadline_in_us;			       /* -1: none */
 	bool timestamps, sack, ecn, orphan;
 	uint32_t chunks; /* receive chunks held */
 };

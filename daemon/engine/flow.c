@@ -498,6 +498,8 @@ static void nobody_segment(struct engine *e, const struct tcp_segment *seg)
 	uint16_t owner = handover_owner(e, seg->key.lport);
 	struct tcp_out reply;
 
+	if (!(seg->flags & TCP_SYN) && handover_pass(e))
+		return;
 	if (l)
 		listen_segment(e, l, seg);
 	else if (owner == e->cfg.id || !handover_send(e, owner))

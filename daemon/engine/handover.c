@@ -6,6 +6,8 @@
  * engine chose the port, or was chosen for it. So a segment that finds neither entry nor
  * listener here, and whose port names another engine, is copied to that engine's inbox, a
  * wait-free queue of bounded length. Correct on any port, fast on those that hash alike.
+ *
+ * Fragments are hashed otherwise than whole packets: rx_frag.c.
  */
 #include "internal.h"
 
@@ -46,6 +48,7 @@ bool handover_send(struct engine *e, uint16_t owner)
 	h->frame = *f;
 	h->frame.data = h->data;
 	h->frame.opaque = NULL;
+	h->frame.hops++;
 	memcpy(h->data, f->data, f->len_bytes);
 	cds_wfcq_node_init(&h->node);
 	cds_wfcq_enqueue(&to->handover.head, &to->handover.tail, &h->node);
@@ -56,6 +59,18 @@ out_full:
 	atomic_fetch_sub_explicit(&to->handover_depth, 1, memory_order_relaxed);
 	e->counters.handover_full++;
 	return true;
+}
+
+/* A packet that came in fragments, and whose flow is not here: it may be at any other engine, for
+ * the port spread the fragments otherwise than the rest. True: the next one looks. */
+bool handover_pass(struct engine *e)
+{
+	const struct nic_frame *f = e->frame;
+
+	/* The fragments themselves may have been handed over, but that was the hash's choice: the
+	 * whole begins at 0. */
+	return f && f->origin == NIC_REASSEMBLED && f->hops + 1 < e->cfg.count &&
+	       handover_send(e, (uint16_t)((e->cfg.id + 1) % e->cfg.count));
 }
 
 static struct handover *take(struct engine *e)

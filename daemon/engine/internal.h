@@ -21,6 +21,7 @@
 #include <engine/counters.h>
 #include <engine/engine.h>
 
+#include <net/ip6.h>
 #include <net/neigh.h>
 #include <net/packet.h>
 #include <net/ratelimit.h>
@@ -360,6 +361,10 @@ struct engine {
 	struct net_iface iface; /* our copy of what cfg.nd publishes; cfg.iface points to it */
 	uint64_t iface_generation;
 
+	struct net_frag_table *frags; /* NULL: fragments are dropped */
+	uint64_t frags_tick_us;
+	uint64_t ip6_id; /* of what we send in fragments, before it is hashed */
+
 	struct net_ratelimit icmp_limit;
 	uint64_t cookie_us; /* when a SYN was last answered by a cookie; 0: never */
 	uint16_t ip_id;
@@ -381,7 +386,7 @@ struct engine {
 	struct engine_counters counters;
 	uint32_t orphans;
 	uint64_t turns, busy_turns;
-	uint8_t scratch[65536];
+	uint8_t scratch[65600]; /* a frame of the longest IPv6 packet */
 };
 
 /* By the type's size, which is the arena's stride: a division by a constant, and no load of it. */
@@ -451,9 +456,20 @@ void engine_iface_refresh(struct engine *e);
 void engine_nd_tick(struct engine *e);
 void engine_nd_solicit(struct engine *e, const struct net_addr *target, const struct net_mac *dst);
 
+/* rx_frag.c */
+struct net_frag_table;
+int frags_init(struct engine *e);
+void frags_fini(struct engine *e);
+void frags_tick(struct engine *e);
+uint64_t frags_next_us(const struct engine *e);
+void rx_fragment4(struct engine *e, const struct net_packet *p, const struct net_ip4 *ip);
+void rx_fragment6(struct engine *e, const struct net_packet *p, const struct net_ip6 *ip);
+void engine_tx_answer(struct engine *e, const uint8_t *frame, size_t len);
+
 /* handover.c */
 uint16_t handover_owner(const struct engine *e, uint16_t lport);
 bool handover_send(struct engine *e, uint16_t owner);
+bool handover_pass(struct engine *e);
 unsigned int handover_run(struct engine *e);
 bool handover_empty(struct engine *e);
 void handover_fini(struct engine *e);
@@ -462,6 +478,8 @@ void handover_fini(struct engine *e);
 void engine_tx_reply(struct engine *e, const struct tcp_out *out); /* no payload */
 unsigned int engine_output(struct engine *e);			   /* the due list */
 void engine_tx_frame(struct engine *e, const uint8_t *frame, size_t len);
+void engine_tx_parts(struct engine *e, const uint8_t *head, size_t head_len, const uint8_t *rest,
+	size_t rest_len);
 void engine_neigh_tick(struct engine *e);
 void engine_announce(struct engine *e);
 

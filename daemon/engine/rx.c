@@ -39,13 +39,12 @@ static void rx_echo(struct engine *e, const struct net_packet *p, const struct n
 		e->net_counters.icmp_rate_limited++;
 		return;
 	}
-	len = net_icmp_build_echo_reply(
-		e->scratch, NET_ETH_HLEN + e->cfg.iface->mtu_bytes, p, ip, e->ip_id++);
+	len = net_icmp_build_echo_reply(e->scratch, sizeof(e->scratch), p, ip, e->ip_id++);
 	if (!len) {
 		e->net_counters.icmp_echo_too_long++;
 		return;
 	}
-	engine_tx_frame(e, e->scratch, len);
+	engine_tx_answer(e, e->scratch, len);
 	e->net_counters.icmp_echo_replies_sent++;
 }
 
@@ -123,7 +122,9 @@ static uint32_t rx_flags(const struct nic_frame *f)
 	uint32_t flags =
 		f->checksum == NIC_CHECKSUM_GOOD ? NET_RX_IP4_CSUM_OK | NET_RX_L4_CSUM_OK : 0;
 
-	return f->vlan_stripped ? flags | net_rx_vlan(f->vlan_tci) : flags;
+	if (f->vlan_stripped)
+		flags |= net_rx_vlan(f->vlan_tci);
+	return f->origin == NIC_REASSEMBLED ? flags | NET_RX_REASSEMBLED : flags;
 }
 
 static void rx_packet(struct engine *e, const struct nic_frame *f)
@@ -143,6 +144,10 @@ static void rx_packet(struct engine *e, const struct nic_frame *f)
 	}
 	if (why == NET_DROP_NONE)
 		why = net_ip4_parse(&ip, &p, e->cfg.iface);
+	if (why == NET_DROP_ip4_fragment && e->frags) {
+		rx_fragment4(e, &p, &ip);
+		return;
+	}
 	if (why != NET_DROP_NONE) {
 		net_drop_count(&e->net_counters, why);
 		return;

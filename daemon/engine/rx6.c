@@ -137,14 +137,14 @@ static void rx_nd(struct engine *e, const struct net_packet *p, const struct net
 
 static void rx_echo(struct engine *e, const struct net_packet *p, const struct net_ip6 *ip)
 {
-	size_t len = net_icmp6_build_echo_reply(
-		e->scratch, NET_ETH_HLEN + e->cfg.iface->mtu_bytes, p, ip, e->cfg.iface);
+	size_t len =
+		net_icmp6_build_echo_reply(e->scratch, sizeof(e->scratch), p, ip, e->cfg.iface);
 
 	if (!len) {
 		e->net_counters.icmp_echo_too_long++;
 		return;
 	}
-	engine_tx_frame(e, e->scratch, len);
+	engine_tx_answer(e, e->scratch, len);
 	e->net_counters.icmp_echo_replies_sent++;
 }
 
@@ -183,6 +183,10 @@ void rx_ip6(struct engine *e, const struct net_packet *p)
 	struct net_ip6 ip;
 	enum net_drop why = net_ip6_parse(&ip, p, e->cfg.iface);
 
+	if (why == NET_DROP_ip6_fragment && e->frags) {
+		rx_fragment6(e, p, &ip);
+		return;
+	}
 	if (why == NET_DROP_NONE && ip.proto == NET_PROTO_TCP)
 		why = net_ip6_tcp_check(&ip);
 	if (why != NET_DROP_NONE) {

@@ -40,17 +40,25 @@ static void put32(uint8_t *p, uint32_t v)
 	put16(p + 2, (uint16_t)v);
 }
 
-/* A whole frame without TCP payload: ARP, ICMP. */
+/* A whole frame without TCP payload. */
 void engine_tx_frame(struct engine *e, const uint8_t *frame, size_t len)
 {
 	size_t head = len < NIC_HEADERS_MAX ? len : NIC_HEADERS_MAX;
-	struct nic_gather rest = {.data = frame + head, .len_bytes = (uint32_t)(len - head)};
+
+	engine_tx_parts(e, frame, head, frame + head, len - head);
+}
+
+/* The same in two pieces, the first of at most NIC_HEADERS_MAX. */
+void engine_tx_parts(struct engine *e, const uint8_t *head, size_t head_len, const uint8_t *rest,
+	size_t rest_len)
+{
+	struct nic_gather gather = {.data = rest, .len_bytes = (uint32_t)rest_len};
 	struct nic_tx_frame f = {
-		.headers = frame,
-		.headers_len = (uint16_t)head,
-		.gather = &rest,
-		.gather_count = rest.len_bytes ? 1 : 0,
-		.payload_len = rest.len_bytes,
+		.headers = head,
+		.headers_len = (uint16_t)head_len,
+		.gather = &gather,
+		.gather_count = rest_len ? 1 : 0,
+		.payload_len = (uint32_t)rest_len,
 	};
 
 	if (nic_tx(e->cfg.port, e->cfg.id, &f))

@@ -80,6 +80,18 @@ static enum net_drop check_source(const struct net_ip4 *ip, const struct net_ifa
 	return NET_DROP_NONE;
 }
 
+static enum net_drop check_fragment(struct net_ip4 *ip, const uint8_t *h)
+{
+	uint16_t word = net_get16(h + 6);
+
+	if (!(word & (IP4_MF | IP4_OFFSET_MASK)))
+		return NET_DROP_NONE;
+	ip->frag_more = (word & IP4_MF) != 0;
+	ip->frag_offset = (uint16_t)((word & IP4_OFFSET_MASK) * 8);
+	ip->id = net_get16(h + 4);
+	return NET_DROP_ip4_fragment;
+}
+
 enum net_drop net_ip4_parse(
 	struct net_ip4 *ip, const struct net_packet *p, const struct net_iface *iface)
 {
@@ -106,11 +118,9 @@ enum net_drop net_ip4_parse(
 	why = check_source(ip, iface);
 	if (why != NET_DROP_NONE)
 		return why;
-	if (net_get16(h + 6) & (IP4_MF | IP4_OFFSET_MASK))
-		return NET_DROP_ip4_fragment;
 	if (ip->proto != NET_PROTO_TCP && ip->proto != NET_PROTO_ICMP)
 		return NET_DROP_ip4_unknown_proto;
-	return NET_DROP_NONE;
+	return check_fragment(ip, h);
 }
 
 enum net_drop net_ip4_tcp_check(const struct net_ip4 *ip)
@@ -143,6 +153,17 @@ void net_ip4_build(uint8_t *hdr20, const struct net_ip4_out *out)
 	uint16_t check;
 
 	net_ip4_build_unsummed(hdr20, out);
+	check = net_checksum_fold(net_checksum_add_ip4(0, hdr20));
+	memcpy(hdr20 + 10, &check, sizeof(check));
+}
+
+void net_ip4_make_fragment(uint8_t *hdr20, uint16_t offset_bytes, uint16_t len_bytes, bool more)
+{
+	uint16_t check;
+
+	net_put16(hdr20 + 2, (uint16_t)(NET_IP4_HLEN + len_bytes));
+	net_put16(hdr20 + 6, (uint16_t)(offset_bytes / 8 | (more ? IP4_MF : 0)));
+	net_put16(hdr20 + 10, 0);
 	check = net_checksum_fold(net_checksum_add_ip4(0, hdr20));
 	memcpy(hdr20 + 10, &check, sizeof(check));
 }

@@ -1,8 +1,8 @@
 /* IPv4 (RFC 791) as a host speaks it (RFC 1122 section 3.2).
  *
  * net_ip4_parse() is the one place where the header's fields become trusted: afterwards `l4`
- * and its length lie inside the frame and link padding is cut off. Fragments are dropped:
- * TCP sends with DF, and reassembly would be state that strangers can make us keep. Options
+ * and its length lie inside the frame and link padding is cut off. A fragment is a drop of its
+ * own, NET_DROP_ip4_fragment, and frag.h may put it together with others. Options
  * are walked with bounds and ignored, except that a source route is refused. The TTL is not
  * a reason to drop: RFC 1122 section 3.2.1.7 forbids it, even for 0.
  */
@@ -33,10 +33,15 @@ struct net_ip4 {
 	uint8_t ttl;
 	uint8_t tos; /* DSCP and, in the low two bits, ECN (RFC 3168 section 5) */
 	bool l4_csum_ok;
+	/* of a fragment */
+	bool frag_more;
+	uint16_t frag_offset; /* of l4 in what was fragmented, in bytes */
+	uint16_t id;
 };
 
 /* Fills *ip from a packet of EtherType IPv4. Accepted are whole packets for one of iface's
- * addresses, of protocol TCP or ICMP. Returns NET_DROP_NONE or the reason. The header
+ * addresses, of protocol TCP or ICMP. Returns NET_DROP_NONE or the reason; with
+ * NET_DROP_ip4_fragment, *ip is a fragment that is in order but for that. The header
  * checksum is computed unless the packet's NET_RX_IP4_CSUM_OK is set. */
 enum net_drop net_ip4_parse(
 	struct net_ip4 *ip, const struct net_packet *p, const struct net_iface *iface);
@@ -58,5 +63,9 @@ struct net_ip4_out {
 void net_ip4_build(uint8_t *hdr20, const struct net_ip4_out *out);
 /* The same with a checksum of 0, for whoever fills it in later. */
 void net_ip4_build_unsummed(uint8_t *hdr20, const struct net_ip4_out *out);
+
+/* Makes a header that net_ip4_build() has written that of a fragment: `len_bytes` of payload from
+ * `offset_bytes` on, a multiple of 8. */
+void net_ip4_make_fragment(uint8_t *hdr20, uint16_t offset_bytes, uint16_t len_bytes, bool more);
 
 #endif

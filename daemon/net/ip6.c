@@ -8,7 +8,6 @@ enum {
 	IP6_OPT_JUMBO = 0xc2, /* RFC 2675 */
 	IP6_OPT_ACT_MASK = 0xc0,
 
-	IP6_FRAGMENT_HLEN = 8,
 	IP6_FRAGMENT_MF = 1,
 	IP6_FRAGMENT_OFFSET_MASK = 0xfff8,
 };
@@ -86,10 +85,13 @@ static enum net_drop check_fragment(struct net_ip6 *ip)
 {
 	uint16_t word = net_get16(ip->l4 + 2);
 
-	if (word & (IP6_FRAGMENT_OFFSET_MASK | IP6_FRAGMENT_MF))
-		return NET_DROP_ip6_fragment;
 	ip->fragmented = true;
-	return NET_DROP_NONE;
+	if (!(word & (IP6_FRAGMENT_OFFSET_MASK | IP6_FRAGMENT_MF)))
+		return NET_DROP_NONE;
+	ip->frag_more = (word & IP6_FRAGMENT_MF) != 0;
+	ip->frag_offset = word & IP6_FRAGMENT_OFFSET_MASK;
+	ip->frag_id = net_get32(ip->l4 + 4);
+	return NET_DROP_ip6_fragment;
 }
 
 static bool is_extension(uint8_t proto)
@@ -107,7 +109,7 @@ static enum net_drop skip_one(struct net_ip6 *ip, bool first)
 
 	if (ip->l4_len_bytes < 8)
 		return NET_DROP_ip6_bad_ext;
-	len = ip->proto == NET_PROTO_FRAGMENT ? IP6_FRAGMENT_HLEN : ((size_t)h[1] + 1) * 8;
+	len = ip->proto == NET_PROTO_FRAGMENT ? NET_IP6_FRAGMENT_HLEN : ((size_t)h[1] + 1) * 8;
 	if (len > ip->l4_len_bytes)
 		return NET_DROP_ip6_bad_ext;
 	switch (ip->proto) {
@@ -170,6 +172,7 @@ enum net_drop net_ip6_parse(
 		.hop_limit = h[7],
 		.tclass = (uint8_t)(net_get16(h) >> 4),
 		.l4_csum_ok = (p->rx_flags & NET_RX_L4_CSUM_OK) != 0,
+		.fragmented = (p->rx_flags & NET_RX_REASSEMBLED) != 0,
 	};
 	memcpy(ip->src.b, h + 8, sizeof(ip->src.b));
 	memcpy(ip->dst.b, h + 24, sizeof(ip->dst.b));
@@ -200,4 +203,17 @@ void net_ip6_build(uint8_t *hdr40, const struct net_ip6_out *out)
 	hdr40[7] = out->hop_limit;
 	memcpy(hdr40 + 8, out->src->b, sizeof(out->src->b));
 	memcpy(hdr40 + 24, out->dst->b, sizeof(out->dst->b));
+}
+
+void net_ip6_make_fragment(
+	uint8_t *hdr48, uint32_t id, uint16_t offset_bytes, uint16_t len_bytes, bool more)
+{
+	uint8_t *fragment = hdr48 + NET_IP6_HLEN;
+
+	fragment[0] = hdr48[6];
+	fragment[1] = 0;
+	net_put16(fragment + 2, (uint16_t)(offset_bytes | (more ? IP6_FRAGMENT_MF : 0)));
+	net_put32(fragment + 4, id);
+	hdr48[6] = NET_PROTO_FRAGMENT;
+	net_put16(hdr48 + 4, (uint16_t)(NET_IP6_FRAGMENT_HLEN + len_bytes));
 }

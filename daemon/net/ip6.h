@@ -4,8 +4,8 @@
  * and its length lie inside the frame and link padding is cut off. Extension headers are
  * walked with bounds, at most NET_IP6_EXT_MAX of them, and skipped; a routing header is ignored
  * when no segments are left and refused otherwise, whatever its type (RFC 8200 section 4.4,
- * RFC 5095). Fragments are dropped, for the reason in ip4.h, but for "atomic" ones, which are
- * whole packets (RFC 6946). The hop limit is not a reason to drop, except to ND.
+ * RFC 5095). A fragment is a drop of its own, as in ip4.h, but for "atomic" ones, which are whole
+ * packets (RFC 6946). The hop limit is not a reason to drop, except to ND.
  *
  * An IPv4-mapped address never comes from or goes to a wire (RFC 4038 section 4.2): it
  * would name an IPv4 flow.
@@ -24,6 +24,7 @@ enum {
 	NET_IP6_HLEN = 40, /* without extension headers: all we send */
 	NET_IP6_HOP_LIMIT = 64,
 	NET_IP6_EXT_MAX = 8,
+	NET_IP6_FRAGMENT_HLEN = 8,
 
 	NET_PROTO_HOP_BY_HOP = 0,
 	NET_PROTO_ROUTING = 43,
@@ -44,11 +45,16 @@ struct net_ip6 {
 	bool multicast;	 /* dst is a group that we are a member of */
 	bool fragmented; /* had a fragment header, though it is whole */
 	bool l4_csum_ok;
+	/* of a fragment */
+	bool frag_more;
+	uint16_t frag_offset; /* of l4 in what was fragmented, in bytes */
+	uint32_t frag_id;
 };
 
 /* Fills *ip from a packet of EtherType IPv6. Accepted are whole packets for one of iface's
  * addresses, of protocol TCP or ICMPv6, and of ICMPv6 also those for a group of ours. Returns
- * NET_DROP_NONE or the reason. */
+ * NET_DROP_NONE or the reason; with NET_DROP_ip6_fragment, *ip is a fragment that is in order but
+ * for that, and `proto` what its first fragment says is behind. */
 enum net_drop net_ip6_parse(
 	struct net_ip6 *ip, const struct net_packet *p, const struct net_iface *iface);
 
@@ -68,5 +74,10 @@ struct net_ip6_out {
 
 /* Writes a header of NET_IP6_HLEN bytes. */
 void net_ip6_build(uint8_t *hdr40, const struct net_ip6_out *out);
+
+/* Makes a header that net_ip6_build() has written that of a fragment, NET_IP6_FRAGMENT_HLEN bytes
+ * longer; the rest as net_ip4_make_fragment(). */
+void net_ip6_make_fragment(
+	uint8_t *hdr48, uint32_t id, uint16_t offset_bytes, uint16_t len_bytes, bool more);
 
 #endif

@@ -42,6 +42,9 @@ enum net_rx_flag {
 	NET_RX_IP4_CSUM_OK = 1 << 0,
 	NET_RX_L4_CSUM_OK = 1 << 1,
 	NET_RX_VLAN = 1 << 2, /* it took a tag off: net_rx_vlan() */
+	/* and what we know ourselves */
+	NET_RX_REASSEMBLED = 1 << 3, /* frag.h made it */
+	NET_RX_LOOPED = 1 << 4,	     /* we sent it, to one of our own addresses */
 };
 
 /* The flag for a frame whose tag the port has taken off, and what the tag said. */

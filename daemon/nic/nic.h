@@ -23,6 +23,13 @@ enum nic_checksum {
 	NIC_CHECKSUM_GOOD,    /* the port has verified IP (IPv4's header) and TCP */
 };
 
+/* Ports leave it at 0; engines receive some frames that no port brought. */
+enum nic_origin {
+	NIC_FROM_PORT,
+	NIC_REASSEMBLED, /* of fragments */
+	NIC_LOOPED,	 /* sent to one of our own addresses */
+};
+
 /* A received frame, contiguous. Valid until nic_rx_release(). */
 struct nic_frame {
 	const uint8_t *data;
@@ -30,6 +37,8 @@ struct nic_frame {
 	enum nic_checksum checksum;
 	bool vlan_stripped; /* the port has taken an 802.1Q tag off, which said vlan_tci */
 	uint16_t vlan_tci;
+	enum nic_origin origin;
+	uint16_t hops; /* how often engines have handed it over */
 	void *opaque;
 };
 

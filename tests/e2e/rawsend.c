@@ -10,6 +10,8 @@
  *	                     peer must read (first bytes win) on stdout
  *	synflood COUNT       SYNs from random addresses, on link and off
  *	arpflood COUNT       ARP packets from as many addresses, SRC being the first
+ *	fragflood COUNT      fragments from random addresses: first ones whose rest never comes,
+ *	                     ones that overlap, that part a header, that end past 64 KB
  *
  * Exit status: 0, 1 if the peer did not do what it must, 2 if something else failed.
  */
@@ -343,6 +345,47 @@ static int case_arpflood(struct run *r)
 	return 0;
 }
 
+/* Makes frame a fragment: first of a packet of its own, or one that lies about the one before. */
+static size_t make_fragment(const struct raw_host *h, uint32_t i, uint8_t *frame)
+{
+	static const uint16_t words[4] = {0x2000, 0x2002, 0x2001, 0x1fff};
+	static const uint8_t payload[44] = {0};
+	static uint32_t src_ip;
+	struct raw_segment s = {.sport = 7,
+		.dport = flood_port,
+		.flags = RAW_ACK,
+		.payload = payload,
+		.payload_len = sizeof(payload)};
+	uint8_t *ip = frame + RAW_ETH_HLEN;
+	uint32_t sum = 0;
+	size_t len;
+
+	if (i % 4 == 0)
+		src_ip = 0x0b000000 | (raw_random() & 0xffffff);
+	s.src_ip = src_ip;
+	len = raw_tcp_frame(h, &s, frame);
+	ip[4] = (uint8_t)(i >> 10);
+	ip[5] = (uint8_t)(i >> 2);
+	ip[6] = (uint8_t)(words[i % 4] >> 8);
+	ip[7] = (uint8_t)words[i % 4];
+	ip[10] = ip[11] = 0;
+	for (unsigned int at = 0; at < RAW_IP_HLEN; at += 2)
+		sum += (uint32_t)ip[at] << 8 | ip[at + 1];
+	sum = ~((sum & 0xffff) + (sum >> 16));
+	ip[10] = (uint8_t)(sum >> 8);
+	ip[11] = (uint8_t)sum;
+	return len;
+}
+
+static int case_fragflood(struct run *r)
+{
+	uint32_t count = (uint32_t)atoi(r->args[0]);
+
+	flood_port = r->port;
+	print_rate("fragments", count, raw_flood(&r->host, count, make_fragment));
+	return 0;
+}
+
 /* -- main -----------------------------------------------------------------------------------------
  */
 
@@ -357,6 +400,7 @@ static const struct {
 	{"overlap", 2, case_overlap},
 	{"synflood", 1, case_synflood},
 	{"arpflood", 1, case_arpflood},
+	{"fragflood", 1, case_fragflood},
 };
 
 static uint32_t address(const char *text)

@@ -126,7 +126,7 @@ lie ext-many net.ip6_many_ext 8
 lie ext-past-end net.ip6_bad_ext 8
 lie ext-option net.ip6_bad_option 8
 lie routing-0 net.ip6_source_route 8
-lie fragment net.ip6_fragment 8
+lie fragment net.frag_bad 8
 lie jumbogram net.ip6_jumbogram 8
 lie mapped net.ip6_bad_source 8
 lie nd-option-0 net.nd_bad_option 8

@@ -1,12 +1,14 @@
-/* Fuzzes what reads frames below TCP: Ethernet, ARP, IPv4, ICMP, IPv6, ICMPv6, ND.
+/* Fuzzes what reads frames below TCP: Ethernet, ARP, IPv4, fragments, ICMP, IPv6, ICMPv6, ND.
  *
  * The input's first byte gives the port's checksum verdict, whether it took a VLAN tag off and
- * whether we are in that VLAN; the rest is the frame, in a block of exactly its size, so that a
- * sanitizer sees a read past it. Since no mutation finds a checksum, a set bit makes the ICMP
- * checksum right before it is parsed. Beyond not crashing, each view must lie inside the frame and each accepted value must keep its promise.
+ * whether we are in that VLAN; the rest is the frame, or several, each in a block of exactly its
+ * size, so that a sanitizer sees a read past it. Since no mutation finds a checksum, a set bit
+ * makes the ICMP checksum right before it is parsed. Beyond not crashing, each view must lie inside
+ * the frame and each accepted value must keep its promise.
  */
 #include <net/arp.h>
 #include <net/checksum.h>
+#include <net/frag.h>
 #include <net/icmp.h>
 #include <net/ip4.h>
 #include <net/nd_host.h>
@@ -23,6 +25,8 @@ enum {
 	REPLY_CAP = NET_ETH_HLEN + 1500,
 	VLAN = 5,
 	IN_VLAN = 1 << 3, /* beside enum net_rx_flag */
+	SEVERAL = 1 << 4, /* frames, each behind its length */
+	FRAMES_MAX = 200,
 	FIX_ICMP = 1 << 7,
 };
 
@@ -110,12 +114,82 @@ static void fix_icmp(uint8_t *frame, const struct net_packet *p, const struct ne
 	memcpy(msg + 2, &check, sizeof(check));
 }
 
+static struct net_frag_table *frags(void)
+{
+	static struct net_frag_table *table;
+	static struct net_counters c;
+	size_t size = (net_frag_size() + NET_FRAG_ALIGN - 1) / NET_FRAG_ALIGN * NET_FRAG_ALIGN;
+
+	if (!table) {
+		void *mem = aligned_alloc(NET_FRAG_ALIGN, size);
+
+		require(mem != NULL);
+		memset(mem, 0, size);
+		table = net_frag_init(mem, &c);
+	}
+	return table;
+}
+
+/* What is whole is no fragment, and a packet as if it had come in one. */
+static void check_whole(const struct net_frag_whole *whole, const struct net_iface *iface)
+{
+	struct net_iface plain = *iface;
+	struct net_packet p;
+	struct net_ip4 ip4;
+	struct net_ip6 ip6;
+
+	if (!whole->frame)
+		return;
+	plain.vlan_id = 0;
+	require(net_packet_parse(&p, whole->frame, whole->len_bytes, &plain, 0) == NET_DROP_NONE);
+	if (p.ethertype == NET_ETHERTYPE_IP4) {
+		require(net_ip4_parse(&ip4, &p, &plain) == NET_DROP_NONE);
+		require(ip4.l4 + ip4.l4_len_bytes == whole->frame + whole->len_bytes);
+	} else if (net_ip6_parse(&ip6, &p, &plain) == NET_DROP_NONE) {
+		require(ip6.l4 + ip6.l4_len_bytes == whole->frame + whole->len_bytes);
+	}
+}
+
+static uint64_t frag_now_us;
+
+static void forget_fragments(void)
+{
+	frag_now_us += NET_FRAG_TIMEOUT6_US + 1;
+	net_frag_expire(frags(), frag_now_us);
+	require(!net_frag_waits(frags()));
+}
+
+static void fuzz_fragment4(
+	const struct net_packet *p, const struct net_ip4 *ip, const struct net_iface *iface)
+{
+	struct net_frag_whole whole;
+	enum net_drop why = net_frag_input4(frags(), p, ip, frag_now_us += 100000, &whole);
+
+	require(why == NET_DROP_NONE || !whole.frame);
+	check_whole(&whole, iface);
+}
+
+static void fuzz_fragment6(
+	const struct net_packet *p, const struct net_ip6 *ip, const struct net_iface *iface)
+{
+	struct net_frag_whole whole;
+	enum net_drop why = net_frag_input6(frags(), p, ip, frag_now_us += 100000, &whole);
+
+	require(why == NET_DROP_NONE || !whole.frame);
+	check_whole(&whole, iface);
+}
+
 static void fuzz_ip4(
 	uint8_t *frame, const struct net_packet *p, const struct net_iface *iface, bool fix)
 {
 	struct net_ip4 ip;
+	enum net_drop why = net_ip4_parse(&ip, p, iface);
 
-	if (net_ip4_parse(&ip, p, iface) != NET_DROP_NONE)
+	if (why == NET_DROP_ip4_fragment) {
+		require_inside(p, ip.l4, ip.l4_len_bytes);
+		fuzz_fragment4(p, &ip, iface);
+	}
+	if (why != NET_DROP_NONE)
 		return;
 	require_inside(p, ip.l4, ip.l4_len_bytes);
 	require(net_iface_is_local(iface, ip.dst_be) && !net_iface_is_local(iface, ip.src_be));
@@ -187,8 +261,13 @@ static void fuzz_ip6(
 	uint8_t *frame, const struct net_packet *p, const struct net_iface *iface, bool fix)
 {
 	struct net_ip6 ip;
+	enum net_drop why = net_ip6_parse(&ip, p, iface);
 
-	if (net_ip6_parse(&ip, p, iface) != NET_DROP_NONE)
+	if (why == NET_DROP_ip6_fragment) {
+		require_inside(p, ip.l4, ip.l4_len_bytes);
+		fuzz_fragment6(p, &ip, iface);
+	}
+	if (why != NET_DROP_NONE)
 		return;
 	require_inside(p, ip.l4, ip.l4_len_bytes);
 	require(!net_addr_is_ip4(&ip.src) && !net_iface_is_local6(iface, &ip.src));
@@ -207,29 +286,46 @@ static void fuzz_ip6(
 	fuzz_icmp6(p, &ip, iface);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void fuzz_frame(const uint8_t *data, size_t size, uint8_t how)
 {
 	struct net_iface iface = make_iface();
+	uint32_t rx_flags = (how & 7) | (how & NET_RX_VLAN ? net_rx_vlan(VLAN) : 0);
 	struct net_packet p;
-	uint32_t rx_flags;
-	uint8_t *frame;
+	uint8_t *frame = malloc(size ? size : 1);
 
-	if (size < 1)
-		return 0;
-	iface.vlan_id = data[0] & IN_VLAN ? VLAN : 0;
-	rx_flags = (data[0] & 7) | (data[0] & NET_RX_VLAN ? net_rx_vlan(VLAN) : 0);
-	frame = malloc(size > 1 ? size - 1 : 1);
 	require(frame != NULL);
-	memcpy(frame, data + 1, size - 1);
-	if (net_packet_parse(&p, frame, size - 1, &iface, rx_flags) == NET_DROP_NONE) {
+	memcpy(frame, data, size);
+	iface.vlan_id = how & IN_VLAN ? VLAN : 0;
+	if (net_packet_parse(&p, frame, size, &iface, rx_flags) == NET_DROP_NONE) {
 		require_inside(&p, p.l3, p.l3_len_bytes);
 		if (p.ethertype == NET_ETHERTYPE_ARP)
 			fuzz_arp(&p, &iface);
 		else if (p.ethertype == NET_ETHERTYPE_IP6)
-			fuzz_ip6(frame, &p, &iface, (data[0] & FIX_ICMP) != 0);
+			fuzz_ip6(frame, &p, &iface, (how & FIX_ICMP) != 0);
 		else
-			fuzz_ip4(frame, &p, &iface, (data[0] & FIX_ICMP) != 0);
+			fuzz_ip4(frame, &p, &iface, (how & FIX_ICMP) != 0);
 	}
 	free(frame);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint8_t how = size ? data[0] : 0;
+
+	if (size < 1)
+		return 0;
+	data++;
+	size--;
+	for (unsigned int i = 0; how & SEVERAL && i < FRAMES_MAX && size > 2; i++) {
+		size_t len = (size_t)data[0] << 8 | data[1];
+
+		len = len < size - 2 ? len : size - 2;
+		fuzz_frame(data + 2, len, how);
+		data += 2 + len;
+		size -= 2 + len;
+	}
+	fuzz_frame(data, size, how);
+	/* So that an input that fails does so alone, too. */
+	forget_fragments();
 	return 0;
 }

@@ -97,6 +97,7 @@ void sim_host_init(struct sim_host *h, const struct sim_host_config *cfg, struct
 		.numa_node = -1,
 		.tcp = cfg->tcp,
 		.limits = cfg->limits,
+		.reassembly = true,
 		.port_first = SIM_PORT_FIRST,
 		.port_last = SIM_PORT_LAST,
 	};

@@ -124,16 +124,35 @@ static void test_echo_given_flood_answers_a_bounded_rate(void **state)
 	assert_int_equal(c->icmp_rate_limited, BURST_PINGS - (c->icmp_echo_replies_sent - 1));
 }
 
-/* Reassembly is not done here: a request that the MTU lets through but for its reply's sake. */
-static void test_echo_given_more_than_fits_is_counted(void **state)
+/* What came in a frame of the peer's larger MTU goes back in two of ours. */
+static void test_echo_given_more_than_fits_answers_in_fragments(void **state)
 {
 	static uint8_t frame[ICMP_AT + 2000];
+	struct sim_frame *first, *second;
 
 	(void)state;
 	frame[ICMP_AT] = ECHO;
+	for (int i = 4; i < 2000; i++)
+		frame[ICMP_AT + i] = (uint8_t)(i * 7);
 	receive_icmp(frame, 2000);
-	assert_null(sent());
-	assert_int_equal(engine_net_counters(engine_of(0))->icmp_echo_too_long, 1);
+	first = sent();
+	second = sent();
+	assert_non_null(first);
+	assert_non_null(second);
+	assert_int_equal(first->len_bytes, ICMP_AT + 1480);
+	assert_int_equal(second->len_bytes, ICMP_AT + 520);
+	assert_int_equal(first->data[NET_ETH_HLEN + 6], 0x20); /* more, no DF */
+	assert_int_equal(second->data[NET_ETH_HLEN + 6], 0);
+	assert_int_equal(second->data[NET_ETH_HLEN + 7], 1480 / 8);
+	assert_memory_equal(first->data + NET_ETH_HLEN + 4, second->data + NET_ETH_HLEN + 4, 2);
+	assert_memory_equal(first->data + ICMP_AT + 4, frame + ICMP_AT + 4, 1476);
+	assert_memory_equal(second->data + ICMP_AT, frame + ICMP_AT + 1480, 520);
+	assert_int_equal(net_checksum_fold(net_checksum_add(0, first->data + NET_ETH_HLEN, 20)), 0);
+	assert_int_equal(
+		net_checksum_fold(net_checksum_add(0, second->data + NET_ETH_HLEN, 20)), 0);
+	assert_int_equal(engine_net_counters(engine_of(0))->frag_sent, 1);
+	free(first);
+	free(second);
 }
 
 static void test_error_given_port_unreachable_ends_an_open(void **state)
@@ -257,7 +276,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_echo_given_request_returns_its_data),
 		T(test_echo_given_flood_answers_a_bounded_rate),
-		T(test_echo_given_more_than_fits_is_counted),
+		T(test_echo_given_more_than_fits_answers_in_fragments),
 		T(test_error_given_port_unreachable_ends_an_open),
 		T(test_error_given_established_connection_ends_nothing),
 		T(test_error_given_too_big_sends_smaller_segments),
