@@ -73,80 +73,112 @@ void conn_list_remove(struct engine *e, struct conn_list *l, struct tcp_conn *c)
 /* -- what tcp/ borrows ---------------------------------------------------------------------------
  */
 
-static struct tcp_reasm *ops_reasm_alloc(void *arg, struct tcp_conn *c)
+static struct tcp_extra *extra_of(struct engine *e, const struct tcp_conn *c)
+{
+	return shm_arena_at(&e->extras, c->extra_idx);
+}
+
+static struct tcp_extra *ops_extra_alloc(void *arg, struct tcp_conn *c)
 {
 	struct engine *e = arg;
 
-	c->reasm_idx = shm_arena_alloc(&e->reasms);
-	if (c->reasm_idx == NONE) {
+	c->extra_idx = shm_arena_alloc(&e->extras);
+	return c->extra_idx == NONE ? NULL : extra_of(e, c);
+}
+
+static struct tcp_extra *ops_extra_get(void *arg, const struct tcp_conn *c)
+{
+	return extra_of(arg, c);
+}
+
+/* An object of arena `a` for the connection, whose number is kept in *idx. */
+static void *block_alloc(struct shm_arena *a, uint32_t *idx)
+{
+	*idx = shm_arena_alloc(a);
+	return *idx == NONE ? NULL : shm_arena_at(a, *idx);
+}
+
+static void block_free(struct shm_arena *a, uint32_t *idx)
+{
+	if (*idx != NONE)
+		shm_arena_free(a, *idx);
+	*idx = NONE;
+}
+
+static struct tcp_reasm *ops_reasm_alloc(void *arg, struct tcp_conn *c)
+{
+	struct engine *e = arg;
+	struct tcp_reasm *r = block_alloc(&e->reasms, &extra_of(e, c)->reasm_idx);
+
+	if (!r)
 		e->counters.reasm_full++;
-		return NULL;
-	}
-	return shm_arena_at(&e->reasms, c->reasm_idx);
+	return r;
 }
 
 static struct tcp_reasm *ops_reasm_get(void *arg, const struct tcp_conn *c)
 {
 	struct engine *e = arg;
 
-	return c->reasm_idx == NONE ? NULL : shm_arena_at(&e->reasms, c->reasm_idx);
+	return shm_arena_at(&e->reasms, extra_of(e, c)->reasm_idx);
 }
 
 static void ops_reasm_free(void *arg, struct tcp_conn *c)
 {
 	struct engine *e = arg;
 
-	if (c->reasm_idx != NONE)
-		shm_arena_free(&e->reasms, c->reasm_idx);
-	c->reasm_idx = NONE;
+	block_free(&e->reasms, &extra_of(e, c)->reasm_idx);
 }
 
 static struct tcp_score *ops_score_alloc(void *arg, struct tcp_conn *c)
 {
 	struct engine *e = arg;
 
-	c->score_idx = shm_arena_alloc(&e->scores);
-	return c->score_idx == NONE ? NULL : shm_arena_at(&e->scores, c->score_idx);
+	return block_alloc(&e->scores, &extra_of(e, c)->score_idx);
 }
 
 static struct tcp_score *ops_score_get(void *arg, const struct tcp_conn *c)
 {
 	struct engine *e = arg;
 
-	return shm_arena_at(&e->scores, c->score_idx);
+	return shm_arena_at(&e->scores, extra_of(e, c)->score_idx);
 }
 
 static void ops_score_free(void *arg, struct tcp_conn *c)
 {
 	struct engine *e = arg;
 
-	if (c->score_idx != NONE)
-		shm_arena_free(&e->scores, c->score_idx);
-	c->score_idx = NONE;
+	block_free(&e->scores, &extra_of(e, c)->score_idx);
 }
 
 static void *ops_cc_alloc(void *arg, struct tcp_conn *c)
 {
 	struct engine *e = arg;
 
-	c->cc_idx = shm_arena_alloc(&e->ccs);
-	return c->cc_idx == NONE ? NULL : shm_arena_at(&e->ccs, c->cc_idx);
+	return block_alloc(&e->ccs, &extra_of(e, c)->cc_idx);
 }
 
 static void *ops_cc_get(void *arg, const struct tcp_conn *c)
 {
 	struct engine *e = arg;
 
-	return c->cc_idx == NONE ? NULL : shm_arena_at(&e->ccs, c->cc_idx);
+	return shm_arena_at(&e->ccs, extra_of(e, c)->cc_idx);
 }
 
 static void ops_cc_free(void *arg, struct tcp_conn *c)
 {
 	struct engine *e = arg;
 
-	if (c->cc_idx != NONE)
-		shm_arena_free(&e->ccs, c->cc_idx);
-	c->cc_idx = NONE;
+	block_free(&e->ccs, &extra_of(e, c)->cc_idx);
+}
+
+void engine_extra_free(struct engine *e, struct tcp_conn *c)
+{
+	if (c->extra_idx == NONE)
+		return;
+	ops_reasm_free(e, c);
+	ops_score_free(e, c);
+	ops_cc_free(e, c);
+	block_free(&e->extras, &c->extra_idx);
 }
 
 static void *table_alloc(void *arg, size_t size_bytes)
@@ -183,6 +215,7 @@ static int init_arenas(struct engine *e)
 		{&e->chunks, "chunks", sizeof(struct rx_chunk), CHUNKS_MAX},
 		{&e->descs, "descs", sizeof(struct tx_desc),
 			DESCS_MAX + lim->conns_max * TXQ_DESCRIPTORS_PER_CONN},
+		{&e->extras, "extras", sizeof(struct tcp_extra), lim->conns_max},
 		{&e->reasms, "reasms", sizeof(struct tcp_reasm), lim->conns_max},
 		{&e->scores, "scores", sizeof(struct tcp_score), lim->conns_max},
 		{&e->ccs, "ccs", TCP_CC_BLOCK_BYTES,
@@ -212,6 +245,8 @@ static void init_tcp(struct engine *e)
 	e->ops = (struct tcp_ops){
 		.rx_store = rxq_store,
 		.rx_limit = rxq_limit,
+		.extra_alloc = ops_extra_alloc,
+		.extra_get = ops_extra_get,
 		.reasm_alloc = ops_reasm_alloc,
 		.reasm_get = ops_reasm_get,
 		.reasm_free = ops_reasm_free,
@@ -303,7 +338,7 @@ out_destroy:
 void engine_destroy(struct engine *e)
 {
 	struct shm_arena *arenas[] = {&e->conns, &e->halves, &e->tws, &e->socks, &e->chunks,
-		&e->descs, &e->reasms, &e->scores, &e->ccs, &e->tunes};
+		&e->descs, &e->extras, &e->reasms, &e->scores, &e->ccs, &e->tunes};
 
 	for (uint32_t i = 0; e->sessions && i < e->session_capacity; i++)
 		if (e->sessions[i])

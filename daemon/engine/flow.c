@@ -39,18 +39,15 @@ static tcp_ref half_ref(const struct engine *e, const struct tcp_half *h)
 		(uint32_t)(((const uint8_t *)h - e->halves.base) / e->halves.stride_bytes));
 }
 
-static void init_engine_fields(struct engine *e, struct tcp_conn *c)
+static void init_engine_fields(struct tcp_conn *c)
 {
 	c->owner = NONE;
 	c->rxq_head = c->rxq_tail = NONE;
 	c->txq_head = c->txq_tail = NONE;
-	c->reasm_idx = NONE;
-	c->score_idx = NONE;
-	c->cc_idx = NONE;
+	c->extra_idx = NONE;
 	c->due_next = NONE;
 	c->due_flags = 0;
-	c->gen = engine_gen(e);
-	c->entry.armed_us = UINT64_MAX;
+	c->entry.slot = TCP_SLOT_NONE;
 	c->entry.deadline_us = UINT64_MAX;
 }
 
@@ -62,7 +59,7 @@ static struct tcp_conn *conn_new(struct engine *e)
 		e->counters.conns_full++;
 		return NULL;
 	}
-	init_engine_fields(e, conn_at(e, idx));
+	init_engine_fields(conn_at(e, idx));
 	return conn_at(e, idx);
 }
 
@@ -94,12 +91,7 @@ static void free_conn(struct engine *e, struct tcp_conn *c)
 		conn_list_remove(e, &e->due, c);
 	if (c->due_flags & CONN_WAITS_NEIGH)
 		conn_list_remove(e, &e->neigh_waiters, c);
-	if (c->reasm_idx != NONE)
-		e->ops.reasm_free(e, c);
-	e->ops.score_free(e, c);
-	if (c->cc_idx != NONE)
-		e->ops.cc_free(e, c);
-	c->gen = 0;
+	engine_extra_free(e, c);
 	shm_arena_free(&e->conns, conn_idx(e, c));
 }
 
@@ -150,7 +142,7 @@ static void become_timewait(struct engine *e, struct tcp_conn *c)
 	tw = shm_arena_at(&e->tws, idx);
 	tcp_tw_init(&e->tcp, tw, c, e->now_us);
 	tw->gen = engine_gen(e);
-	tw->entry.armed_us = UINT64_MAX;
+	tw->entry.slot = TCP_SLOT_NONE;
 	tcp_wheel_remove(&e->wheel, conn_ref(e, c));
 	tcp_table_replace(&e->table, hash_of(e, &c->entry.key), conn_ref(e, c),
 		tcp_ref_make(TCP_KIND_TW, idx));
@@ -478,7 +470,7 @@ static void listen_segment(struct engine *e, struct listener *l, const struct tc
 	h->listener_idx = l->idx;
 	h->listener_gen = l->desc.handle.gen;
 	h->gen = engine_gen(e);
-	h->entry.armed_us = UINT64_MAX;
+	h->entry.slot = TCP_SLOT_NONE;
 	if (tcp_table_insert(&e->table, hash_of(e, &seg->key), half_ref(e, h))) {
 		e->counters.table_full++;
 		shm_arena_free(&e->halves, idx);
@@ -622,7 +614,7 @@ static bool is_alive(struct engine *e, tcp_ref ref)
 	const struct shm_arena *arena[] = {&e->conns, &e->halves, &e->tws};
 
 	return shm_arena_is_used(arena[tcp_ref_kind(ref)], tcp_ref_idx(ref)) &&
-	       tcp_space_entry(&e->space, ref)->armed_us == UINT64_MAX;
+	       tcp_space_entry(&e->space, ref)->slot == TCP_SLOT_NONE;
 }
 
 /* Serves due deadlines, a bounded number; returns how many. */

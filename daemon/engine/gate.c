@@ -385,6 +385,8 @@ static int set_option(
 	name = (enum tcp_option_name)tcp_name[option];
 	if (value < tcp_option_min(name) || value > tcp_option_max(name))
 		return -EINVAL;
+	if (!tcp_setopt_room(&e->tcp, c, name))
+		return -ENOBUFS;
 	flow_events(e, c, tcp_setopt(&e->tcp, c, name, (uint32_t)value, e->now_us));
 	return 0;
 }

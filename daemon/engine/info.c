@@ -28,24 +28,28 @@ uint32_t info_resent_segs(struct engine *e, const struct tcp_conn *c)
 {
 	if (!tcp_conn_loss(c, TCP_L_SCORE))
 		return 0;
-	return segments(tcp_score_resent_bytes(e->ops.score_get(e, c)), c->snd_mss_bytes);
+	return segments(tcp_score_resent_bytes(tcp_conn_score(&e->tcp, c)), c->snd_mss_bytes);
 }
 
 /* Linux's enum tcp_ca_state: open, disorder, recovery, loss. */
-static uint8_t ca_state(const struct tcp_conn *c)
+static uint8_t ca_state(struct engine *e, const struct tcp_conn *c)
 {
 	bool loss = tcp_conn_loss(c, TCP_L_RTO) || (c->retries > 0 && tcp_conn_flight(c) > 0);
 
-	return c->flags & TCP_F_RECOVERY ? 3 : loss ? 4 : c->sacked_bytes > 0 || c->dupacks > 0;
+	return c->flags & TCP_F_RECOVERY ? 3
+	       : loss			 ? 4
+					 : tcp_conn_sacked(&e->tcp, c) > 0 || c->dupacks > 0;
 }
 
 /* Fills at most max bytes; returns how many. */
 uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_t max)
 {
+	const struct tcp_extra *x = tcp_extra(&e->tcp, c);
 	uint32_t mss = c->snd_mss_bytes;
+	uint64_t nxt = tcp_conn_snd_nxt(c);
 	struct tcp_info t = {
 		.tcpi_state = linux_state[c->state],
-		.tcpi_ca_state = ca_state(c),
+		.tcpi_ca_state = ca_state(e, c),
 		.tcpi_retransmits = c->retries,
 		.tcpi_backoff = c->backoff,
 		.tcpi_options = (c->flags & TCP_F_TS ? TCPI_OPT_TIMESTAMPS : 0) |
@@ -58,12 +62,12 @@ uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_
 		.tcpi_snd_mss = mss,
 		.tcpi_rcv_mss = c->rcv_mss_bytes,
 		.tcpi_unacked = segments(tcp_conn_flight(c), mss),
-		.tcpi_sacked = segments(c->sacked_bytes, mss),
-		.tcpi_lost = segments(c->lost_bytes, mss),
+		.tcpi_sacked = segments(tcp_conn_sacked(&e->tcp, c), mss),
+		.tcpi_lost = segments(tcp_conn_lost(&e->tcp, c), mss),
 		.tcpi_retrans = info_resent_segs(e, c),
 		.tcpi_reordering = 3,
-		.tcpi_dsack_dups = c->dsack_dups,
-		.tcpi_reord_seen = c->reord_seen,
+		.tcpi_dsack_dups = x->dsack_dups,
+		.tcpi_reord_seen = x->reord_seen,
 		.tcpi_pmtu = net_iface_mtu(e->cfg.iface, &c->entry.key.remote),
 		.tcpi_rtt = c->srtt_us,
 		.tcpi_rttvar = c->rttvar_us,
@@ -71,17 +75,15 @@ uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_
 		.tcpi_snd_cwnd = segments(c->cwnd, mss),
 		.tcpi_advmss = tcp_mss_max(&e->cfg.tcp, &c->entry.key.remote),
 		.tcpi_rcv_space = tcp_conn_rcv_wnd(c),
-		.tcpi_total_retrans = c->retrans_segs,
+		.tcpi_total_retrans = x->retrans_segs,
 		.tcpi_bytes_acked = c->snd_una_pos,
 		.tcpi_bytes_received = c->rcv_nxt_pos,
 		.tcpi_segs_out = c->segs_out,
 		.tcpi_segs_in = c->segs_in,
-		.tcpi_notsent_bytes =
-			(uint32_t)(c->snd_end_pos > c->snd_nxt_pos ? c->snd_end_pos - c->snd_nxt_pos
-								   : 0),
+		.tcpi_notsent_bytes = (uint32_t)(c->snd_end_pos > nxt ? c->snd_end_pos - nxt : 0),
 		.tcpi_min_rtt = c->rtt_min_us,
-		.tcpi_rcv_ooopack = c->rcv_ooo_segs,
-		.tcpi_bytes_retrans = c->retrans_bytes,
+		.tcpi_rcv_ooopack = x->rcv_ooo_segs,
+		.tcpi_bytes_retrans = x->retrans_bytes,
 		.tcpi_snd_wnd = c->snd_wnd,
 	};
 	uint32_t len = sizeof(t) < max ? sizeof(t) : max;

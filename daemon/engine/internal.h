@@ -32,6 +32,7 @@
 #include <shm/segment.h>
 #include <tcp/conn.h>
 #include <tcp/counters.h>
+#include <tcp/extra.h>
 #include <tcp/half.h>
 #include <tcp/reasm.h>
 #include <tcp/score.h>
@@ -221,8 +222,8 @@ struct ring {
 	uint16_t ctx;
 	bool active;
 	bool publishing;
-	bool pushed;   /* something was pushed since the last doorbell check */
-	uint32_t rung; /* the sleep of the client that was last rung for */
+	bool pushed;	      /* something was pushed since the last doorbell check */
+	uint32_t rung;	      /* the sleep of the client that was last rung for */
 	uint8_t bell_suspect; /* how many more of its rings are timed by CPU time (bell.c) */
 	uint8_t bell_strikes; /* how many of these were slow */
 	int doorbell_fd;
@@ -327,7 +328,8 @@ struct engine {
 	struct tcp_space space;
 	struct tcp_table table;
 	struct tcp_wheel wheel;
-	struct shm_arena conns, halves, tws, socks, chunks, descs, reasms, scores, ccs, tunes;
+	struct shm_arena conns, halves, tws, socks, chunks, descs, extras, reasms, scores, ccs;
+	struct shm_arena tunes;
 	uint32_t tune_hand; /* where to look for an idle one next */
 	uint32_t next_gen;
 
@@ -344,7 +346,7 @@ struct engine {
 	struct session *session_bucket[SESSION_BUCKETS];
 	struct session **sessions; /* by index */
 	struct session *closing;   /* dead, with sockets still to close */
-	uint64_t closed_us; /* when some were closed last */
+	uint64_t closed_us;	   /* when some were closed last */
 	uint32_t session_count, session_capacity, session_hint;
 	struct ring *active; /* circular lists */
 	struct ring *publish;
@@ -412,6 +414,8 @@ static inline struct sock *conn_sock(struct engine *e, const struct tcp_conn *c)
 	return (c->due_flags & CONN_PENDING) || c->owner == NONE ? NULL : sock_at(e, c->owner);
 }
 uint64_t engine_random(struct engine *e);
+/* The connection is about to be freed: its block, and what it names. */
+void engine_extra_free(struct engine *e, struct tcp_conn *c);
 void conn_list_push(struct engine *e, struct conn_list *l, struct tcp_conn *c);
 struct tcp_conn *conn_list_pop(struct engine *e, struct conn_list *l); /* NULL: empty */
 void conn_list_remove(struct engine *e, struct conn_list *l, struct tcp_conn *c);

@@ -45,6 +45,8 @@ static uint32_t list_segs(const struct tcp_conn *c, uint64_t bytes)
 
 static void list_conn(struct engine *e, const struct tcp_conn *c, struct engine_flow_info *f)
 {
+	const struct tcp_extra *x = tcp_extra(&e->tcp, c);
+
 	f->state = c->state;
 	f->rcv_queued_bytes = c->rcv_nxt_pos;
 	f->snd_queued_bytes = c->snd_end_pos - c->snd_una_pos;
@@ -64,14 +66,14 @@ static void list_conn(struct engine *e, const struct tcp_conn *c, struct engine_
 	f->bytes_received = c->rcv_nxt_pos;
 	f->segs_in = c->segs_in;
 	f->segs_out = c->segs_out;
-	f->retrans_total = c->retrans_segs;
+	f->retrans_total = x->retrans_segs;
 	f->unacked_segs = list_segs(c, tcp_conn_flight(c));
 	f->resent_segs = info_resent_segs(e, c);
-	f->lost_segs = list_segs(c, c->lost_bytes);
-	f->sacked_segs = list_segs(c, c->sacked_bytes);
-	f->dsack_dups = c->dsack_dups;
-	f->reord_seen = c->reord_seen;
-	f->rcv_ooo_segs = c->rcv_ooo_segs;
+	f->lost_segs = list_segs(c, tcp_conn_lost(&e->tcp, c));
+	f->sacked_segs = list_segs(c, tcp_conn_sacked(&e->tcp, c));
+	f->dsack_dups = x->dsack_dups;
+	f->reord_seen = x->reord_seen;
+	f->rcv_ooo_segs = x->rcv_ooo_segs;
 	f->timestamps = c->flags & TCP_F_TS;
 	f->sack = c->flags & TCP_F_SACK;
 	f->chunks = count_chunks(e, c);

@@ -105,7 +105,7 @@ static bool may_take(struct engine *e, struct tcp_conn *c, uint64_t pos, bool in
 		return false;
 	}
 	return pos - consumed_pos(e, c) < rxq_least_window(e) ||
-	       c->rcv_edge_pos - pos <= CHUNK_SMALL_BYTES;
+	       tcp_conn_rcv_edge(c) - pos <= CHUNK_SMALL_BYTES;
 }
 
 /* A new chunk for bytes at pos, inserted behind chunk `before`. */

@@ -132,7 +132,7 @@ static void rtt_of_window(const struct engine *e, const struct tcp_conn *c, stru
 		return;
 	if (t->window_us && took_us <= RTT_MAX_US && (!t->rtt_us || took_us < t->rtt_us))
 		t->rtt_us = took_us ? (uint32_t)took_us : 1;
-	t->window_pos = c->rcv_edge_pos;
+	t->window_pos = tcp_conn_rcv_edge(c);
 	t->window_us = e->now_us;
 }
 
@@ -220,7 +220,7 @@ bool tune_acked(struct engine *e, const struct tcp_conn *c, struct sock *sk)
 /* Of the data: the FIN has a position, too. */
 static uint64_t sent_pos(const struct tcp_conn *c)
 {
-	return min_u64(c->snd_max_pos, c->snd_end_pos);
+	return min_u64(tcp_conn_snd_max(c), c->snd_end_pos);
 }
 
 uint32_t tune_told_sndbuf(struct engine *e, const struct tcp_conn *c, const struct sock *sk)

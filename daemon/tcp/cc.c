@@ -55,22 +55,38 @@ uint32_t tcp_cc_initial_window(const struct tcp_conn *c)
 	return min_u32(10 * mss, two);
 }
 
+/* What the algorithm cannot do without; false: memory is out. */
+static bool begin_block(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_cc_ops *ops,
+	const struct tcp_extra *x)
+{
+	if ((ops->state || ops->block) && !x)
+		return false;
+	if (!ops->block)
+		return true;
+	if (!ctx->ops->cc_alloc || !ctx->ops->cc_alloc(ctx->ops_arg, c))
+		return false;
+	c->flags |= TCP_F_CC_BLOCK;
+	return true;
+}
+
 static void begin(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	const struct tcp_cc_ops *ops = tcp_cc_of(c);
+	struct tcp_extra *x;
 
 	assert(c->cc != TCP_CC_PLUGIN || ctx->cfg->cc_plugin);
-	memset(&c->cc_state, 0, sizeof(c->cc_state));
 	c->cc_phase = 0;
 	c->flags &= ~(TCP_F_CC_WATCH | TCP_F_PACED | TCP_F_PACE_HOLD);
-	if (ops->block && (!ctx->ops->cc_alloc || !ctx->ops->cc_alloc(ctx->ops_arg, c))) {
+	x = ops->state || ops->block || ops->paced || ctx->cfg->pacing ? tcp_extra_make(ctx, c)
+								       : tcp_extra_have(ctx, c);
+	if (x)
+		memset(&x->cc_state, 0, sizeof(x->cc_state));
+	if (!begin_block(ctx, c, ops, x)) {
 		ctx->counters->cc_no_memory++;
 		c->cc = TCP_CC_CUBIC;
 		ops = tcp_cc_of(c);
-	} else if (ops->block) {
-		c->flags |= TCP_F_CC_BLOCK;
 	}
-	if (ops->paced || ctx->cfg->pacing)
+	if (x && (ops->paced || ctx->cfg->pacing))
 		c->flags |= TCP_F_PACED;
 	ops->init(ctx, c);
 }
@@ -104,7 +120,8 @@ void tcp_cc_switch(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_cc_id id)
 	tcp_cc_stop(ctx, c);
 	c->cc = (uint8_t)id;
 	c->cwnd_acked = 0;
-	c->pacing_rate = 0;
+	if (tcp_conn_has(c, TCP_F_EXTRA))
+		tcp_extra_have(ctx, c)->pacing_rate = 0;
 	if (c->cwnd > 0 && c->state != TCP_CLOSED && c->state != TCP_TIME_WAIT)
 		begin(ctx, c);
 }
@@ -131,7 +148,7 @@ void tcp_cc_acked(
 	struct tcp_cc_ack a = {
 		.now_us = now_us,
 		.acked_bytes = acked_bytes,
-		.rtt_us = c->rtt_last_us,
+		.rtt_us = ctx->rtt_last_us,
 	};
 
 	if (!used) {
@@ -151,7 +168,7 @@ void tcp_cc_observe(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_byte
 	struct tcp_cc_ack a = {
 		.now_us = now_us,
 		.acked_bytes = acked_bytes,
-		.rtt_us = c->rtt_last_us,
+		.rtt_us = ctx->rtt_last_us,
 	};
 
 	if (tcp_conn_has(c, TCP_F_CC_WATCH))

@@ -3,8 +3,9 @@
  * Loss recovery (loss.c) says when something was lost, was congested or was taken back, and
  * keeps cwnd during recovery; an algorithm says how far to back off and how to grow. An
  * algorithm is a constant table, named by an index in the control block, since pointers do not
- * live there. What it must remember lies in `cc_state` of the block, of which it alone makes
- * sense.
+ * live there. What it must remember lies in `cc_state` of struct tcp_extra, of which it alone
+ * makes sense: from the start (`state`), or from when it first has something to remember. An
+ * algorithm that finds no memory then does as NewReno does.
  *
  * cc.c holds what all share and is the only one to call through a table:
  *
@@ -17,7 +18,8 @@
 #ifndef TCP_CC_H
 #define TCP_CC_H
 
-#include <tcp/conn.h>
+#include <tcp/extra.h>
+#include <tcp/score.h>
 
 /* Also the number in struct tcp_config.cc and in the flow list; TCP_CC_NEWRENO is 0. */
 enum tcp_cc_id {
@@ -59,6 +61,7 @@ struct tcp_cc_ops {
 	/* Likewise: data up to end_pos leaves, for the first time or again. May be NULL. */
 	void (*sent)(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, uint64_t now_us);
 	bool paced; /* sets pacing_rate, and cwnd as it likes: restarts and recovery leave it */
+	bool state; /* needs cc_state from the start */
 	bool block; /* needs a block of TCP_CC_BLOCK_BYTES */
 };
 extern const struct tcp_cc_ops tcp_cc_newreno;

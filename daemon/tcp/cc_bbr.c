@@ -13,7 +13,7 @@
  * round with loss otherwise lowers bw_lo and inflight_lo to 0.7, until the next probe.
  *
  * Recovery sees BBR through ssthresh(), which is cwnd, and whatever it does to cwnd meanwhile
- * is put right by the next ACK: `cwnd` of the scratch is the truth. A congestion mark
+ * is put right by the next ACK: `cwnd` of the block is the truth. A congestion mark
  * (RFC 3168) counts as a loss: the draft leaves it to L4S.
  */
 #include <tcp/cc_bbr.h>
@@ -202,7 +202,7 @@ static bool too_high(const struct tcp_rate_sample *rs)
 static void handle_too_high(const struct tcp_conn *c, struct tcp_bbr *b,
 	const struct tcp_rate_sample *rs, uint64_t now_us)
 {
-	uint64_t target = min_u64(bdp(c, b, bw(b), UNIT), c->cc_state.bbr.cwnd);
+	uint64_t target = min_u64(bdp(c, b, bw(b), UNIT), b->cwnd);
 
 	b->probe_samples = false;
 	if (!rs->app_limited)
@@ -215,7 +215,7 @@ static void probe_upward(struct tcp_conn *c, struct tcp_bbr *b, const struct tcp
 {
 	uint64_t steps;
 
-	if (!tcp_conn_has(c, TCP_F_CWND_LIMITED) && c->cc_state.bbr.cwnd < b->inflight_hi)
+	if (!tcp_conn_has(c, TCP_F_CWND_LIMITED) && b->cwnd < b->inflight_hi)
 		return;
 	b->probe_up_acks += rs->newly_delivered;
 	steps = b->probe_up_acks / b->probe_up_cnt;
@@ -341,9 +341,9 @@ static uint64_t probe_rtt_cwnd(const struct tcp_conn *c, const struct tcp_bbr *b
 	return max_u64(bdp(c, b, bw(b), PROBE_RTT_CWND_GAIN), floor_bytes(c));
 }
 
-static void enter_probe_rtt(struct tcp_conn *c, struct tcp_bbr *b)
+static void enter_probe_rtt(struct tcp_bbr *b)
 {
-	b->prior_cwnd = (uint32_t)max_u64(b->prior_cwnd, c->cc_state.bbr.cwnd);
+	b->prior_cwnd = (uint32_t)max_u64(b->prior_cwnd, b->cwnd);
 	b->state = TCP_BBR_PROBE_RTT;
 	set_gains(b, UNIT, PROBE_RTT_CWND_GAIN);
 	b->probe_rtt_done_us = 0;
@@ -354,7 +354,7 @@ static void enter_probe_rtt(struct tcp_conn *c, struct tcp_bbr *b)
 static void leave_probe_rtt(struct tcp_conn *c, struct tcp_bbr *b, uint64_t now_us)
 {
 	b->probe_rtt_stamp_us = now_us;
-	c->cc_state.bbr.cwnd = (uint32_t)max_u64(c->cc_state.bbr.cwnd, b->prior_cwnd);
+	b->cwnd = (uint32_t)max_u64(b->cwnd, b->prior_cwnd);
 	b->prior_cwnd = 0;
 	reset_lower_bounds(b);
 	if (b->full_bw_reached) {
@@ -371,7 +371,7 @@ static void run_probe_rtt(struct tcp_conn *c, struct tcp_bbr *b, const struct tc
 {
 	if (b->state != TCP_BBR_PROBE_RTT) {
 		if (expired && b->min_rtt_us != UINT32_MAX)
-			enter_probe_rtt(c, b);
+			enter_probe_rtt(b);
 		return;
 	}
 	if (b->probe_rtt_done_us == 0) {
@@ -407,7 +407,7 @@ static void update_max_bw(struct tcp_bbr *b, const struct tcp_rate_sample *rs)
 }
 
 /* Section 4.5.6.3: a round with loss, and no probe to blame. */
-static void adapt_lower_bounds(struct tcp_conn *c, struct tcp_bbr *b)
+static void adapt_lower_bounds(struct tcp_bbr *b)
 {
 	bool probing =
 		b->state == TCP_BBR_STARTUP || b->state == TCP_BBR_REFILL || b->state == TCP_BBR_UP;
@@ -417,16 +417,16 @@ static void adapt_lower_bounds(struct tcp_conn *c, struct tcp_bbr *b)
 	if (b->bw_lo == UINT64_MAX)
 		b->bw_lo = max_bw(b);
 	if (b->inflight_lo == UINT64_MAX)
-		b->inflight_lo = c->cc_state.bbr.cwnd;
+		b->inflight_lo = b->cwnd;
 	b->bw_lo = max_u64(b->bw_latest, percent(b->bw_lo, BETA_PERCENT));
 	b->inflight_lo = max_u64(b->inflight_latest, percent(b->inflight_lo, BETA_PERCENT));
 }
 
-static void note_congestion(struct tcp_conn *c, struct tcp_bbr *b, const struct tcp_rate_sample *rs)
+static void note_congestion(struct tcp_bbr *b, const struct tcp_rate_sample *rs)
 {
-	bool backed_off = b->backoffs_seen != c->cc_state.bbr.backoffs;
+	bool backed_off = b->backoffs_seen != b->backoffs;
 
-	b->backoffs_seen = c->cc_state.bbr.backoffs;
+	b->backoffs_seen = b->backoffs;
 	if (rs->newly_lost == 0 && !backed_off)
 		return;
 	b->loss_in_round = true;
@@ -434,18 +434,17 @@ static void note_congestion(struct tcp_conn *c, struct tcp_bbr *b, const struct 
 		b->losses_in_round++;
 }
 
-static void update_congestion(
-	struct tcp_conn *c, struct tcp_bbr *b, const struct tcp_rate_sample *rs)
+static void update_congestion(struct tcp_bbr *b, const struct tcp_rate_sample *rs)
 {
 	b->loss_round_start =
 		rs->prior_delivered != UINT64_MAX && rs->prior_delivered >= b->loss_round_delivered;
 	if (b->loss_round_start)
 		b->loss_round_delivered = b->rate.delivered;
-	note_congestion(c, b, rs);
+	note_congestion(b, rs);
 	b->bw_latest = max_u64(b->bw_latest, rs->bw);
 	b->inflight_latest = max_u64(b->inflight_latest, rs->delivered);
 	if (b->loss_round_start)
-		adapt_lower_bounds(c, b);
+		adapt_lower_bounds(b);
 }
 
 /* At the end of a round, when everybody has seen it: the next one is judged by itself. */
@@ -460,8 +459,7 @@ static void begin_loss_round(struct tcp_bbr *b, const struct tcp_rate_sample *rs
 }
 
 /* Section 4.5.7: ACKs that come in bunches need more in flight. */
-static void update_aggregation(
-	struct tcp_conn *c, struct tcp_bbr *b, const struct tcp_rate_sample *rs, uint64_t now_us)
+static void update_aggregation(struct tcp_bbr *b, const struct tcp_rate_sample *rs, uint64_t now_us)
 {
 	uint64_t expected = bw(b) * (now_us - b->extra_start_us) / 1000000;
 	uint64_t extra;
@@ -478,21 +476,22 @@ static void update_aggregation(
 	}
 	b->extra_delivered += rs->newly_delivered;
 	extra = b->extra_delivered > expected ? b->extra_delivered - expected : 0;
-	b->extra_acked[0] = max_u64(b->extra_acked[0], min_u64(extra, c->cc_state.bbr.cwnd));
+	b->extra_acked[0] = max_u64(b->extra_acked[0], min_u64(extra, b->cwnd));
 }
 
 /* -- rate and window: section 4.6 ------------------------------------------------------------- */
 
-static void set_pacing_rate(struct tcp_conn *c, struct tcp_bbr *b)
+static void set_pacing_rate(struct tcp_ctx *ctx, struct tcp_conn *c, struct tcp_bbr *b)
 {
+	struct tcp_extra *x = tcp_extra_have(ctx, c);
 	uint64_t rate = bw(b) * b->pacing_gain / UNIT * (100 - PACING_MARGIN_PERCENT) / 100;
 
 	if (bw(b) == 0)
 		return;
 	if (rate > UINT32_MAX)
 		rate = UINT32_MAX;
-	if (b->full_bw_reached || rate > c->pacing_rate)
-		c->pacing_rate = (uint32_t)max_u64(rate, c->snd_mss_bytes);
+	if (b->full_bw_reached || rate > x->pacing_rate)
+		x->pacing_rate = (uint32_t)max_u64(rate, c->snd_mss_bytes);
 }
 
 static uint64_t bound_for_model(const struct tcp_conn *c, const struct tcp_bbr *b, uint64_t cwnd)
@@ -520,7 +519,7 @@ static uint64_t bound_for_recovery(
 	if (tcp_conn_has(c, TCP_F_RECOVERY) && !b->conserve) {
 		b->conserve = true;
 		b->conserve_until = b->rate.delivered;
-		b->prior_cwnd = (uint32_t)max_u64(b->prior_cwnd, c->cc_state.bbr.cwnd);
+		b->prior_cwnd = (uint32_t)max_u64(b->prior_cwnd, b->cwnd);
 	}
 	if (b->conserve && !tcp_conn_has(c, TCP_F_RECOVERY)) {
 		b->conserve = false;
@@ -534,15 +533,15 @@ static void set_cwnd(struct tcp_conn *c, struct tcp_bbr *b, const struct tcp_rat
 {
 	uint64_t most =
 		inflight(c, b, b->cwnd_gain) + max_u64(b->extra_acked[0], b->extra_acked[1]);
-	uint64_t cwnd = bound_for_recovery(c, b, rs, c->cc_state.bbr.cwnd);
+	uint64_t cwnd = bound_for_recovery(c, b, rs, b->cwnd);
 
 	if (b->full_bw_reached)
 		cwnd = min_u64(cwnd + rs->newly_delivered, most);
 	else if (cwnd < most || b->rate.delivered < 2ull * tcp_cc_initial_window(c))
 		cwnd += rs->newly_delivered;
 	cwnd = bound_for_model(c, b, max_u64(cwnd, floor_bytes(c)));
-	c->cc_state.bbr.cwnd = (uint32_t)min_u64(cwnd, TCP_CWND_MAX_BYTES);
-	c->cwnd = c->cc_state.bbr.cwnd;
+	b->cwnd = (uint32_t)min_u64(cwnd, TCP_CWND_MAX_BYTES);
+	c->cwnd = b->cwnd;
 }
 
 /* -- what congestion control is asked ------------------------------------------------------------
@@ -556,13 +555,13 @@ static void bbr_observe(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tc
 
 	if (!b)
 		return;
-	tcp_rate_acked(&b->rate, c, a, &rs);
+	tcp_rate_acked(&b->rate, ctx, c, a, &rs);
 	if (rs.newly_delivered == 0 && rs.newly_lost == 0)
 		return;
 	update_round(b, &rs);
 	update_max_bw(b, &rs);
-	update_congestion(c, b, &rs);
-	update_aggregation(c, b, &rs, a->now_us);
+	update_congestion(b, &rs);
+	update_aggregation(b, &rs, a->now_us);
 	run_startup(c, b, &rs, a->now_us);
 	if (b->full_bw_reached)
 		adapt_upper_bounds(c, b, &rs, a->now_us);
@@ -571,7 +570,7 @@ static void bbr_observe(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tc
 	update_min_rtt(b, &rs, a->now_us);
 	run_probe_rtt(c, b, &rs, expired && !rs.app_limited, a->now_us);
 	begin_loss_round(b, &rs);
-	set_pacing_rate(c, b);
+	set_pacing_rate(ctx, c, b);
 	set_cwnd(c, b, &rs);
 }
 
@@ -587,7 +586,7 @@ static void bbr_sent(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, 
 		b->min_rtt_stamp_us = now_us;
 		b->cycle_stamp_us = now_us;
 	}
-	tcp_rate_sent(&b->rate, c, end_pos, now_us);
+	tcp_rate_sent(&b->rate, ctx, c, end_pos, now_us);
 }
 
 /* Section 4.6.2: until there is a sample, the initial window in the first round trip. */
@@ -597,15 +596,15 @@ static void bbr_init(struct tcp_ctx *ctx, struct tcp_conn *c)
 	uint64_t rtt_us = c->srtt_us ? c->srtt_us : FIRST_RTT_US;
 
 	memset(b, 0, sizeof(*b));
-	tcp_rate_init(&b->rate, c);
+	tcp_rate_init(&b->rate, ctx, c);
 	b->min_rtt_us = b->probe_rtt_min_us = c->srtt_us ? c->srtt_us : UINT32_MAX;
 	b->inflight_hi = UINT64_MAX;
 	b->probe_up_cnt = UINT64_MAX;
 	reset_lower_bounds(b);
 	b->state = TCP_BBR_STARTUP;
 	set_gains(b, STARTUP_PACING_GAIN, STARTUP_CWND_GAIN);
-	c->cc_state.bbr.cwnd = c->cwnd;
-	c->pacing_rate = (uint32_t)min_u64(
+	b->cwnd = c->cwnd;
+	tcp_extra_have(ctx, c)->pacing_rate = (uint32_t)min_u64(
 		(uint64_t)c->cwnd * 1000000 / rtt_us * STARTUP_PACING_GAIN / UNIT, UINT32_MAX);
 	c->flags |= TCP_F_CC_WATCH;
 }
@@ -614,29 +613,31 @@ static void bbr_init(struct tcp_ctx *ctx, struct tcp_conn *c)
 static uint32_t bbr_ssthresh(
 	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
 {
-	struct tcp_bbr_scratch *s = &c->cc_state.bbr;
+	struct tcp_bbr *b = tcp_cc_block(ctx, c);
 	uint32_t floor = MIN_SEGMENTS * (uint32_t)c->snd_mss_bytes;
 
-	(void)ctx;
 	(void)flight_bytes;
-	s->backoffs++;
+	if (!b)
+		return floor;
+	b->backoffs++;
 	if (why == TCP_CC_TIMEOUT) {
-		s->timeouts++;
-		s->cwnd = floor;
+		b->timeouts++;
+		b->cwnd = floor;
 	} else if (why == TCP_CC_ECN) {
-		s->cwnd = (uint32_t)percent(s->cwnd, BETA_PERCENT);
+		b->cwnd = (uint32_t)percent(b->cwnd, BETA_PERCENT);
 	}
-	if (s->cwnd < floor)
-		s->cwnd = floor;
-	return s->cwnd;
+	if (b->cwnd < floor)
+		b->cwnd = floor;
+	return b->cwnd;
 }
 
 /* Recovery has restored cwnd: what it was before is the truth again. */
 static void bbr_undo(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
-	(void)ctx;
-	if (c->cwnd > c->cc_state.bbr.cwnd)
-		c->cc_state.bbr.cwnd = c->cwnd;
+	struct tcp_bbr *b = tcp_cc_block(ctx, c);
+
+	if (b && c->cwnd > b->cwnd)
+		b->cwnd = c->cwnd;
 }
 
 static void bbr_acked(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_cc_ack *a)

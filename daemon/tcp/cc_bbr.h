@@ -61,6 +61,8 @@ struct tcp_bbr {
 	bool probe_samples;
 
 	uint32_t pacing_gain, cwnd_gain;
+	uint32_t cwnd;		     /* recovery may change the connection's */
+	uint32_t timeouts, backoffs; /* not yet heeded */
 	uint32_t prior_cwnd;
 	uint32_t timeouts_seen, backoffs_seen;
 	bool conserve; /* first round of a recovery: packet conservation */

@@ -30,6 +30,7 @@ enum {
 };
 
 enum cubic_phase {
+	FRESH,		  /* nothing to remember yet, and perhaps no place */
 	FIRST_SLOW_START, /* `first` of the state is in use, later `avoid` */
 	LATER,
 };
@@ -71,31 +72,43 @@ static uint64_t cubic_bytes(uint32_t t_ms, uint32_t mss)
 	return t * t * t * (2ull * mss) / (5000000000u / 512);
 }
 
-static void leave_first_slow_start(struct tcp_conn *c)
+static void leave_first_slow_start(struct tcp_conn *c, struct tcp_cubic *s)
 {
 	if (c->cc_phase == LATER)
 		return;
 	c->cc_phase = LATER;
-	memset(&c->cc_state.cubic, 0, sizeof(c->cc_state.cubic));
+	memset(s, 0, sizeof(*s));
 }
 
 static void cubic_init(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	(void)ctx;
-	c->cc_phase = FIRST_SLOW_START;
-	tcp_hystart_init(c, &c->cc_state.cubic.first);
+	c->cc_phase = FRESH;
+}
+
+/* Its memory, from the first time that the window was the limit; NULL: there is none. */
+static struct tcp_cubic *state(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	struct tcp_extra *x = tcp_extra_make(ctx, c);
+
+	if (x && c->cc_phase == FRESH) {
+		c->cc_phase = FIRST_SLOW_START;
+		tcp_hystart_init(c, &x->cc_state.cubic.first);
+	}
+	return x ? &x->cc_state.cubic : NULL;
 }
 
 /* Sections 4.6 to 4.8. After a time-out the plateau is where slow start will end. */
 static uint32_t cubic_ssthresh(
 	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
 {
-	struct tcp_cubic *s = &c->cc_state.cubic;
+	struct tcp_cubic *s = state(ctx, c);
 	uint32_t floor = 2u * c->snd_mss_bytes;
 	uint64_t less = flight_bytes * BETA_NUM / BETA_DEN;
 
-	(void)ctx;
-	leave_first_slow_start(c);
+	if (!s)
+		return tcp_cc_newreno.ssthresh(ctx, c, flight_bytes, why);
+	leave_first_slow_start(c, s);
 	s->undo = s->avoid;
 	s->cwnd_prior = c->cwnd;
 	if (why == TCP_CC_TIMEOUT)
@@ -111,15 +124,16 @@ static uint32_t cubic_ssthresh(
 /* Section 4.9.1. */
 static void cubic_undo(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
-	(void)ctx;
-	leave_first_slow_start(c);
-	c->cc_state.cubic.avoid = c->cc_state.cubic.undo;
+	struct tcp_cubic *s = state(ctx, c);
+
+	if (!s)
+		return;
+	leave_first_slow_start(c, s);
+	s->avoid = s->undo;
 }
 
-static void begin_epoch(struct tcp_conn *c, const struct tcp_cc_ack *a)
+static void begin_epoch(struct tcp_conn *c, struct tcp_cubic *s, const struct tcp_cc_ack *a)
 {
-	struct tcp_cubic *s = &c->cc_state.cubic;
-
 	s->avoid.epoch_ms = now_ms(a);
 	s->avoid.w_est = c->cwnd;
 	s->est_acked = 0;
@@ -134,9 +148,8 @@ static void begin_epoch(struct tcp_conn *c, const struct tcp_cc_ack *a)
 }
 
 /* Section 4.2 figure 1, t milliseconds into the epoch. */
-static uint32_t w_cubic(const struct tcp_conn *c, uint32_t t_ms)
+static uint32_t w_cubic(const struct tcp_conn *c, const struct tcp_cubic_avoid *s, uint32_t t_ms)
 {
-	const struct tcp_cubic_avoid *s = &c->cc_state.cubic.avoid;
 	uint64_t off;
 
 	if (t_ms < s->k_ms) {
@@ -148,9 +161,8 @@ static uint32_t w_cubic(const struct tcp_conn *c, uint32_t t_ms)
 }
 
 /* Section 4.3: alpha segments for each window acknowledged, one once cwnd_prior is reached. */
-static void grow_reno_estimate(struct tcp_conn *c, uint32_t acked_bytes)
+static void grow_reno_estimate(const struct tcp_conn *c, struct tcp_cubic *s, uint32_t acked_bytes)
 {
-	struct tcp_cubic *s = &c->cc_state.cubic;
 	uint64_t per_segment = c->cwnd;
 
 	if (s->avoid.w_est < s->cwnd_prior)
@@ -178,32 +190,36 @@ static void approach(struct tcp_conn *c, uint32_t target, uint32_t acked_bytes)
 	c->cwnd += (uint32_t)min_u32((uint32_t)(step / c->cwnd), target - c->cwnd);
 }
 
-static void avoid_congestion(struct tcp_conn *c, const struct tcp_cc_ack *a)
+static void avoid_congestion(struct tcp_conn *c, struct tcp_cubic *s, const struct tcp_cc_ack *a)
 {
-	struct tcp_cubic_avoid *s = &c->cc_state.cubic.avoid;
+	struct tcp_cubic_avoid *v = &s->avoid;
 	uint32_t t_ms;
 
 	if (c->flags & TCP_F_CC_UNUSED)
-		s->epoch_ms = 0;
-	if (s->epoch_ms == 0)
-		begin_epoch(c, a);
-	t_ms = now_ms(a) - s->epoch_ms;
-	grow_reno_estimate(c, a->acked_bytes);
-	if (w_cubic(c, t_ms) < s->w_est) {
-		if (s->w_est > c->cwnd)
-			c->cwnd = s->w_est;
+		v->epoch_ms = 0;
+	if (v->epoch_ms == 0)
+		begin_epoch(c, s, a);
+	t_ms = now_ms(a) - v->epoch_ms;
+	grow_reno_estimate(c, s, a->acked_bytes);
+	if (w_cubic(c, v, t_ms) < v->w_est) {
+		if (v->w_est > c->cwnd)
+			c->cwnd = v->w_est;
 		return;
 	}
-	approach(c, w_cubic(c, t_ms + c->srtt_us / 1000), a->acked_bytes);
+	approach(c, w_cubic(c, v, t_ms + c->srtt_us / 1000), a->acked_bytes);
 }
 
 static void cubic_acked(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_cc_ack *a)
 {
-	if (c->cwnd >= c->ssthresh) {
-		leave_first_slow_start(c);
-		avoid_congestion(c, a);
+	struct tcp_cubic *s = state(ctx, c);
+
+	if (!s) {
+		tcp_cc_newreno.acked(ctx, c, a);
+	} else if (c->cwnd >= c->ssthresh) {
+		leave_first_slow_start(c, s);
+		avoid_congestion(c, s, a);
 	} else if (c->cc_phase == FIRST_SLOW_START) {
-		tcp_hystart_acked(ctx, c, &c->cc_state.cubic.first, a);
+		tcp_hystart_acked(ctx, c, &s->first, a);
 	} else {
 		c->cwnd += tcp_cc_slow_start_bytes(c, a->acked_bytes);
 	}

@@ -12,39 +12,43 @@ enum {
 	GAIN_SHIFT = 4,	  /* section 3.3: g = 1/16 */
 };
 
+static struct tcp_dctcp *state(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return &tcp_extra_have(ctx, c)->cc_state.dctcp;
+}
+
 static void dctcp_init(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
-	(void)ctx;
-	c->cc_state.dctcp.alpha = 1u << ALPHA_SHIFT; /* section 3.3, step 0 */
-	c->cc_state.dctcp.window_end = (uint32_t)c->snd_max_pos;
+	struct tcp_dctcp *s = state(ctx, c);
+
+	s->alpha = 1u << ALPHA_SHIFT; /* section 3.3, step 0 */
+	s->window_end = (uint32_t)tcp_conn_snd_max(c);
 	c->flags |= TCP_F_CC_WATCH;
 }
 
 /* Section 3.3, step 8: a window has passed. */
-static void update_alpha(struct tcp_conn *c)
+static void update_alpha(const struct tcp_conn *c, struct tcp_dctcp *s)
 {
-	struct tcp_dctcp *s = &c->cc_state.dctcp;
 	uint64_t share = ((uint64_t)s->marked_bytes << ALPHA_SHIFT) / s->acked_bytes;
 
 	s->alpha -= s->alpha >> GAIN_SHIFT;
 	s->alpha += (uint32_t)(share >> GAIN_SHIFT);
 	s->acked_bytes = 0;
 	s->marked_bytes = 0;
-	s->window_end = (uint32_t)c->snd_max_pos;
+	s->window_end = (uint32_t)tcp_conn_snd_max(c);
 }
 
 static void dctcp_observe(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_cc_ack *a)
 {
-	struct tcp_dctcp *s = &c->cc_state.dctcp;
+	struct tcp_dctcp *s = state(ctx, c);
 
-	(void)ctx;
 	if (a->acked_bytes == 0)
 		return;
 	s->acked_bytes += a->acked_bytes;
 	if (tcp_conn_has(c, TCP_F_ECE_NOW))
 		s->marked_bytes += a->acked_bytes;
 	if ((int32_t)((uint32_t)tcp_conn_una(c) - s->window_end) > 0)
-		update_alpha(c);
+		update_alpha(c, s);
 }
 
 /* Section 3.4 for marks, section 3.5 for loss. */
@@ -56,7 +60,7 @@ static uint32_t dctcp_ssthresh(
 
 	if (why != TCP_CC_ECN)
 		return tcp_cc_newreno.ssthresh(ctx, c, flight_bytes, why);
-	less = ((uint64_t)c->cwnd * c->cc_state.dctcp.alpha) >> (ALPHA_SHIFT + 1);
+	less = ((uint64_t)c->cwnd * state(ctx, c)->alpha) >> (ALPHA_SHIFT + 1);
 	return c->cwnd > less + floor ? (uint32_t)(c->cwnd - less) : floor;
 }
 
@@ -71,4 +75,5 @@ const struct tcp_cc_ops tcp_cc_dctcp = {
 	.ssthresh = dctcp_ssthresh,
 	.acked = dctcp_acked,
 	.observe = dctcp_observe,
+	.state = true,
 };

@@ -8,7 +8,7 @@ static void start_round(struct tcp_conn *c, struct tcp_hystart *h)
 	h->last_min_rtt_us = h->curr_min_rtt_us;
 	h->curr_min_rtt_us = UINT32_MAX;
 	h->samples = 0;
-	h->round_end = (uint32_t)c->snd_max_pos;
+	h->round_end = (uint32_t)tcp_conn_snd_max(c);
 }
 
 void tcp_hystart_init(struct tcp_conn *c, struct tcp_hystart *h)

@@ -1,16 +1,16 @@
 #include <tcp/cc_rate.h>
 
 /* A peer that reneges takes something back: nothing is delivered until that is made up for. */
-static uint64_t reached(const struct tcp_conn *c)
+static uint64_t reached(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	return tcp_conn_una(c) + c->sacked_bytes;
+	return tcp_conn_una(c) + tcp_conn_sacked(ctx, c);
 }
 
-void tcp_rate_init(struct tcp_rate *r, const struct tcp_conn *c)
+void tcp_rate_init(struct tcp_rate *r, const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
 	memset(r, 0, offsetof(struct tcp_rate, note));
-	r->retrans_seen = c->retrans_bytes;
-	r->reached = reached(c);
+	r->retrans_seen = tcp_extra(ctx, c)->retrans_bytes;
+	r->reached = reached(ctx, c);
 }
 
 static struct tcp_rate_note *note_at(struct tcp_rate *r, uint32_t i)
@@ -27,13 +27,14 @@ static bool too_dense(struct tcp_rate *r, const struct tcp_conn *c, uint64_t end
 	       end_pos < note_at(r, r->count - 1)->end_pos + c->cwnd / (TCP_RATE_NOTES - 8);
 }
 
-void tcp_rate_sent(struct tcp_rate *r, const struct tcp_conn *c, uint64_t end_pos, uint64_t now_us)
+void tcp_rate_sent(struct tcp_rate *r, const struct tcp_ctx *ctx, const struct tcp_conn *c,
+	uint64_t end_pos, uint64_t now_us)
 {
 	uint64_t una = tcp_conn_una(c);
 
-	if (end_pos <= c->snd_max_pos)
-		return;		     /* sent again */
-	if (c->snd_max_pos == una) { /* nothing was in flight */
+	if (end_pos <= tcp_conn_snd_max(c))
+		return;			  /* sent again */
+	if (tcp_conn_snd_max(c) == una) { /* nothing was in flight */
 		r->first_sent_us = now_us;
 		r->delivered_us = now_us;
 		r->count = 0;
@@ -47,19 +48,19 @@ void tcp_rate_sent(struct tcp_rate *r, const struct tcp_conn *c, uint64_t end_po
 		.delivered = r->delivered,
 		.delivered_us = r->delivered_us,
 		.lost = r->lost,
-		.in_flight = (uint32_t)(tcp_conn_pipe(c) + end_pos - c->snd_max_pos),
+		.in_flight = (uint32_t)(tcp_conn_pipe(ctx, c) + end_pos - tcp_conn_snd_max(c)),
 		.app_limited = r->app_limited != 0,
 	};
 }
 
 /* Everything handed over is on its way, and the window would take more. */
-static void note_app_limit(struct tcp_rate *r, const struct tcp_conn *c)
+static void note_app_limit(struct tcp_rate *r, const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	uint64_t flight = tcp_conn_pipe(c);
+	uint64_t flight = tcp_conn_pipe(ctx, c);
 
 	if (r->app_limited && r->delivered > r->app_limited)
 		r->app_limited = 0;
-	if (c->snd_nxt_pos >= c->snd_end_pos && flight < c->cwnd)
+	if (tcp_conn_snd_nxt(c) >= c->snd_end_pos && flight < c->cwnd)
 		r->app_limited = r->delivered + flight ? r->delivered + flight : 1;
 }
 
@@ -82,8 +83,8 @@ static void take_sample(struct tcp_rate *r, const struct tcp_rate_note *n, uint6
 	r->first_sent_us = n->sent_us;
 }
 
-void tcp_rate_acked(struct tcp_rate *r, const struct tcp_conn *c, const struct tcp_cc_ack *a,
-	struct tcp_rate_sample *out)
+void tcp_rate_acked(struct tcp_rate *r, const struct tcp_ctx *ctx, const struct tcp_conn *c,
+	const struct tcp_cc_ack *a, struct tcp_rate_sample *out)
 {
 	uint64_t una = tcp_conn_una(c);
 	struct tcp_rate_note last = {0};
@@ -91,15 +92,15 @@ void tcp_rate_acked(struct tcp_rate *r, const struct tcp_conn *c, const struct t
 
 	*out = (struct tcp_rate_sample){
 		.prior_delivered = UINT64_MAX,
-		.newly_delivered = reached(c) > r->reached ? reached(c) - r->reached : 0,
-		.newly_lost = c->retrans_bytes - r->retrans_seen,
-		.in_flight = tcp_conn_pipe(c),
+		.newly_delivered = reached(ctx, c) > r->reached ? reached(ctx, c) - r->reached : 0,
+		.newly_lost = tcp_extra(ctx, c)->retrans_bytes - r->retrans_seen,
+		.in_flight = tcp_conn_pipe(ctx, c),
 		.rtt_us = a->rtt_us,
 	};
-	r->retrans_seen = c->retrans_bytes;
+	r->retrans_seen = tcp_extra(ctx, c)->retrans_bytes;
 	r->lost += out->newly_lost;
 	if (out->newly_delivered > 0) {
-		r->reached = reached(c);
+		r->reached = reached(ctx, c);
 		r->delivered += out->newly_delivered;
 		r->delivered_us = a->now_us;
 	}
@@ -111,5 +112,5 @@ void tcp_rate_acked(struct tcp_rate *r, const struct tcp_conn *c, const struct t
 	}
 	if (found)
 		take_sample(r, &last, a->now_us, out);
-	note_app_limit(r, c);
+	note_app_limit(r, ctx, c);
 }

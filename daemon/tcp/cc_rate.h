@@ -57,9 +57,10 @@ struct tcp_rate_sample {
 	bool app_limited;
 };
 
-void tcp_rate_init(struct tcp_rate *r, const struct tcp_conn *c);
-void tcp_rate_sent(struct tcp_rate *r, const struct tcp_conn *c, uint64_t end_pos, uint64_t now_us);
-void tcp_rate_acked(struct tcp_rate *r, const struct tcp_conn *c, const struct tcp_cc_ack *a,
-	struct tcp_rate_sample *out);
+void tcp_rate_init(struct tcp_rate *r, const struct tcp_ctx *ctx, const struct tcp_conn *c);
+void tcp_rate_sent(struct tcp_rate *r, const struct tcp_ctx *ctx, const struct tcp_conn *c,
+	uint64_t end_pos, uint64_t now_us);
+void tcp_rate_acked(struct tcp_rate *r, const struct tcp_ctx *ctx, const struct tcp_conn *c,
+	const struct tcp_cc_ack *a, struct tcp_rate_sample *out);
 
 #endif

@@ -4,32 +4,38 @@
  * Only tcp/ writes it, except the group at the end, which is the engine's alone: it is set up
  * after tcp_connect() or tcp_promote(), which leave it as it is.
  *
+ * What only few connections need is in struct tcp_extra (extra.h), so that an idle connection
+ * and one that asks and answers pay four cache lines.
+ *
  * Send side. Positions count data bytes; the SYN has none and the FIN takes the position
  * behind the last byte:
  *
- *       0 ....... snd_una_pos ....... snd_nxt_pos ..... snd_max_pos ..... snd_end_pos
+ *       0 ....... snd_una_pos ....... snd_nxt ......... snd_max ......... snd_end_pos
  *       acknowledged |   in flight        |  sent once, to be  |  not yet sent  |
  *                    |                    |  sent again        |                |
  *
  *   - snd_una_pos <= snd_end_pos always: it counts data only. That the FIN was acknowledged
  *     is TCP_F_FIN_ACKED. tcp_conn_una() is the sum.
- *   - snd_nxt_pos and snd_max_pos are snd_end_pos + 1 when the FIN was sent.
- *   - snd_nxt_pos goes back to una at a time-out; snd_max_pos never goes back.
+ *   - snd_nxt and snd_max are snd_end_pos + 1 when the FIN was sent.
+ *   - snd_nxt goes back to una at a time-out; snd_max never goes back.
  *   - sequence number = iss + 1 + (uint32_t)position.
  *
  * Receive side:
  *
- *       0 ............ rcv_nxt_pos ................. rcv_edge_pos
+ *       0 ............ rcv_nxt_pos ................. rcv_edge
  *          received         |      window promised       |  not yet
  *
  *   - rcv_nxt_pos counts data only; that the peer's FIN was reached is TCP_F_FIN_RCVD.
- *   - rcv_edge_pos is the edge as the peer computes it from the scaled window of our last
+ *   - rcv_edge is the edge as the peer computes it from the scaled window of our last
  *     segment; it never goes back.
  *
- * There is one deadline in the entry, the earliest of three (conn_timer.c): `send_at_us`
+ * snd_nxt, snd_max and rcv_edge lie less than 2^32 past una or rcv_nxt: their low halves are kept
+ * (`_low`), and tcp_conn_snd_nxt() and its likes tell the positions.
+ *
+ * There is one deadline in the entry, the earliest of three (conn_timer.c): `send_at`
  * (retransmission and what comes before it, or probing a closed window, or a withheld tail),
- * `ack_at_us` (delayed ACK) and `life_at_us` (keepalive, FIN-WAIT-2 of an orphan, 2 MSL).
- * UINT64_MAX is "not running".
+ * `ack_at` (delayed ACK) and `life_at_ms` (keepalive, FIN-WAIT-2 of an orphan, 2 MSL). 0 is
+ * "not running"; the first two are low halves of the clock in microseconds.
  */
 #ifndef TCP_CONN_H
 #define TCP_CONN_H
@@ -66,14 +72,15 @@ enum tcp_conn_flag {
 	TCP_F_WSCALE = 1 << 9,	      /* window scaling on, both ways */
 	TCP_F_PASSIVE = 1 << 10,      /* made from a half-open entry */
 	TCP_F_RECOVERY = 1 << 11,     /* fast recovery (RFC 6582) */
-	TCP_F_RECOVER_SET = 1 << 12,  /* recover_pos means something */
+	TCP_F_RECOVER_SET = 1 << 12,  /* recover_seq means something: una has not passed it */
 	TCP_F_PARTIAL_ACK = 1 << 13,  /* the first partial ACK of this recovery has come */
-	TCP_F_RTT_TIMED = 1 << 14,    /* rtt_pos, rtt_sent_us are in use (Karn) */
+	TCP_F_RTT_TIMED = 1 << 14,    /* rtt_seq, rtt_sent_us are in use (Karn) */
 	TCP_F_CWND_LIMITED = 1 << 15, /* output stopped at cwnd since the last ACK */
 	TCP_F_SACK = 1 << 16,	      /* SACK permitted, both ways */
 	TCP_F_REASM = 1 << 17,	      /* there is a reassembly block */
 	TCP_F_DSACK = 1 << 18,	      /* dsack_start_seq, dsack_end_seq are to be reported */
 	TCP_F_COOKIE = 1 << 19,	      /* made from a cookie, whose timestamp is not exact */
+	TCP_F_EXTRA = 1 << 20,	      /* there is a struct tcp_extra */
 	TCP_F_CC_BLOCK = 1 << 21,     /* the congestion control has a block of its own */
 	TCP_F_PACED = 1 << 22,	      /* pace.c */
 	TCP_F_PACE_HOLD = 1 << 23,    /* no new data before pace_at_us */
@@ -90,172 +97,95 @@ enum tcp_conn_flag {
 enum tcp_loss_flag {
 	TCP_L_SCORE = 1 << 0,	   /* there is a scoreboard */
 	TCP_L_BLIND = 1 << 1,	   /* there is none, and when the flight was sent is not known */
-	TCP_L_RTO = 1 << 2,	   /* after a time-out, until recover_pos; with the board only */
+	TCP_L_RTO = 1 << 2,	   /* after a time-out, until recover_seq; with the board only */
 	TCP_L_FRTO = 1 << 3,	   /* new data goes first: RFC 5682 section 3.1 step 2b */
-	TCP_L_PTO = 1 << 4,	   /* send_at_us is the probe time-out: RFC 8985 section 7 */
-	TCP_L_REO = 1 << 5,	   /* send_at_us ends the reordering window: section 6 */
+	TCP_L_PTO = 1 << 4,	   /* send_at is the probe time-out: RFC 8985 section 7 */
+	TCP_L_REO = 1 << 5,	   /* send_at ends the reordering window: section 6 */
 	TCP_L_REORDERING = 1 << 6, /* the path reorders: section 6.2 step 3 */
 	TCP_L_TLP_OUT = 1 << 7,	   /* a probe is out, up to tlp_seq */
 	TCP_L_TLP_NEW = 1 << 8,	   /* and it was new data */
 };
 
-/* What congestion control remembers; only the algorithm in force makes sense of it. */
-struct tcp_hystart {	    /* cc_hystart.c */
-	uint32_t round_end; /* low bits of the position that ends the round */
-	uint32_t last_min_rtt_us, curr_min_rtt_us;
-	uint32_t css_baseline_us;
-	uint8_t samples;    /* of this round */
-	uint8_t css_rounds; /* 0: not in conservative slow start */
-	uint16_t pad;
-};
-struct tcp_cubic_avoid {
-	uint32_t w_max;	   /* bytes: the plateau */
-	uint32_t epoch_ms; /* our clock; 0: to be begun */
-	uint32_t k_ms;
-	uint32_t w_est; /* bytes: what Reno would have */
-};
-struct tcp_cubic { /* cc_cubic.c */
-	union {
-		struct tcp_hystart first; /* until the first slow start is over */
-		struct {
-			struct tcp_cubic_avoid avoid, undo;
-			uint32_t cwnd_prior; /* bytes, before the last back-off */
-			uint32_t est_acked;  /* bytes acknowledged towards the next step of w_est */
-		};
-	};
-};
-struct tcp_dctcp { /* cc_dctcp.c; the first two are the receiver's, ecn.c */
-	uint64_t old_ack_pos;
-	uint32_t old_ack_ece;
-	uint32_t alpha;
-	uint32_t window_end; /* low bits of the position that ends the observation */
-	uint32_t acked_bytes, marked_bytes;
-};
-struct tcp_bbr_scratch { /* cc_bbr.c; the rest is in a block of its own */
-	uint32_t cwnd;
-	uint32_t timeouts, backoffs; /* not yet heeded */
-};
-union tcp_cc_state {
-	struct tcp_cubic cubic;
-	struct tcp_dctcp dctcp;
-	struct tcp_bbr_scratch bbr;
-	uint64_t word[5];
-};
-static_assert(sizeof(union tcp_cc_state) == 40, "every connection pays for it");
-
 struct tcp_conn {
 	struct tcp_entry entry;
+	uint64_t snd_una_pos;
 
 	/* Input: where the peer's stream stands. */
 	uint64_t rcv_nxt_pos;
-	uint64_t rcv_edge_pos;
-	uint64_t snd_una_pos;
-	uint64_t snd_max_pos; /* highest ever sent, exclusive */
+	uint64_t snd_end_pos;
+	uint32_t rcv_edge_low; /* this and the next two: tcp_conn_rcv_edge() and so on */
+	uint32_t snd_max_low;  /* highest ever sent, exclusive */
+	uint32_t snd_nxt_low;
 	uint32_t irs;
 	uint32_t iss;
 	uint32_t flags;		/* enum tcp_conn_flag */
 	uint32_t snd_wnd;	/* bytes, already scaled */
 	uint32_t snd_wl1;	/* seq of the segment of the last window update */
-	uint32_t snd_wl2;	/* ack of it */
 	uint32_t ts_recent;	/* RFC 7323 section 4.3 */
-	uint32_t ts_recent_ms;	/* our clock when it was set */
 	uint32_t last_ack_sent; /* RFC 7323 Last.ACK.sent */
-	uint16_t rcv_mss_bytes; /* largest segment seen: what "full-sized" means */
+	uint8_t state;		/* enum tcp_state; written by tcp_conn_set_state() alone */
+	uint8_t snd_wscale;	/* the peer's shift: windows we receive */
+	uint8_t rcv_wscale;	/* ours: windows we send */
+	uint8_t cc;		/* index of the congestion control, cc.h */
 	uint8_t quick_acks;	/* this many ACKs more are not delayed */
 	uint8_t dupacks;
-	uint8_t state;	    /* enum tcp_state; written by tcp_conn_set_state() alone */
-	uint8_t snd_wscale; /* the peer's shift: windows we receive */
-	uint8_t rcv_wscale; /* ours: windows we send */
-	uint8_t cc;	    /* index of the congestion control, cc.h */
-	uint16_t owe;	    /* enum tcp_owe */
-	uint16_t error;	    /* positive errno; 0: none */
+	uint8_t dup_acks_owed; /* for segments out of order, each its own (RFC 5681) */
+	uint8_t backoff;       /* doublings of the RTO or of the probe interval */
 
-	/* Output and loss recovery. */
-	uint64_t snd_nxt_pos;
-	uint64_t snd_end_pos;
-	uint64_t recover_pos;	  /* RFC 6582 recover: snd_max_pos at the last loss */
-	uint64_t rtt_pos;	  /* an ACK at or past it ends the measurement */
-	uint32_t rtt_sent_us;	  /* low 32 bits of the clock */
-	uint32_t cwnd;		  /* bytes */
-	uint32_t ssthresh;	  /* bytes */
-	uint32_t cwnd_acked;	  /* bytes acknowledged towards the next increase */
-	uint32_t snd_wnd_max;	  /* largest window the peer ever offered, bytes */
-	uint32_t small_seq;	  /* end of the last segment below the MSS (Minshall) */
-	uint32_t dsack_start_seq; /* received twice, for our next ACK (RFC 2883) */
-	uint32_t dsack_end_seq;
-	uint32_t loss;		/* enum tcp_loss_flag */
-	uint32_t sacked_bytes;	/* in flight, but delivered */
-	uint32_t lost_bytes;	/* in flight, but given up and not sent again */
-	uint32_t tlp_seq;	/* SND.NXT behind the probe */
-	uint32_t reo_round_seq; /* a DSACK counts again from here on */
-	uint8_t reo_mult;	/* reordering window, quarters of the least round trip */
-	uint8_t reo_persist;	/* recoveries until it is one again */
-	uint8_t keepcnt;	/* probes before it is given up; 0: the configuration's */
-	uint8_t pad1;
-	uint16_t snd_mss_bytes;	  /* payload per segment: the peer's MSS less our options */
-	uint8_t backoff;	  /* doublings of the RTO or of the probe interval */
-	uint8_t retries;	  /* time-outs or probes since the last sign of life */
-	uint8_t keepalive_probes; /* unanswered */
-	uint8_t dup_acks_owed;	  /* for segments out of order, each its own (RFC 5681) */
-	uint8_t cc_phase;	  /* the congestion control's own */
-	uint8_t soft_error;	  /* errno from ICMP: becomes `error` if the connection times out */
-
-	/* Timers, microseconds. */
-	uint64_t send_at_us;
-	uint64_t ack_at_us;
-	uint64_t life_at_us;
+	/* Output and timers. */
+	uint16_t owe;		/* enum tcp_owe */
+	uint16_t loss;		/* enum tcp_loss_flag */
+	uint16_t rcv_mss_bytes; /* largest segment seen: what "full-sized" means */
+	uint16_t snd_mss_bytes; /* payload per segment: the peer's MSS less our options */
+	uint32_t cwnd;		/* bytes */
+	uint32_t ssthresh;	/* bytes */
+	uint32_t snd_wnd_max;	/* largest window the peer ever offered, bytes */
+	uint32_t small_seq;	/* end of the last segment below the MSS (Minshall) */
+	uint32_t rtt_seq;	/* an ACK at or past it ends the measurement */
+	uint32_t rtt_sent_us;	/* low 32 bits of the clock */
 	uint32_t srtt_us;
 	uint32_t rttvar_us;
-	uint32_t rto_us;      /* without back-off */
-	uint32_t rtt_min_us;  /* smallest sample; UINT32_MAX: none */
-	uint32_t rtt_last_us; /* sample of the ACK at hand, for congestion control; 0: none */
-	uint32_t cwr_seq;     /* end of what was sent when a mark was answered */
-
-	uint32_t pacing_rate; /* bytes a second; 0: not known, UINT32_MAX: no limit */
-	uint32_t pace_at_us;  /* low 32 bits of the clock: until then is taken (pace.c) */
-
-	/* Congestion control's own. */
-	union tcp_cc_state cc_state;
-
-	/* Cold. */
+	uint32_t rto_us;     /* without back-off */
+	uint32_t rtt_min_us; /* smallest sample; UINT32_MAX: none */
+	uint32_t send_at;
+	uint32_t ack_at;
+	uint32_t life_at_ms;
 	uint32_t ts_offset;
-	uint32_t stray_rst_seq;
+
+	/* Cold, most of it. */
 	uint32_t last_rx_ms;
-	uint32_t last_tx_ms;   /* data only: RFC 5681 section 4.1 */
-	uint32_t challenge_ms; /* last challenge ACK; 0: none */
+	uint32_t last_tx_ms; /* data only: RFC 5681 section 4.1 */
 	uint32_t segs_in;
 	uint32_t segs_out;
-	uint32_t retrans_segs;
-	uint32_t retrans_bytes;
-	uint32_t rcv_ooo_segs;	  /* received out of order */
-	uint32_t dsack_dups;	  /* DSACKs received */
-	uint32_t reord_seen;	  /* times that reordering was seen */
-	uint32_t stalled_ms;	  /* of the first time-out or probe without an answer; 0: none */
-	uint32_t user_timeout_ms; /* RFC 5482; 0: none */
-	uint16_t keepidle_s;	  /* this and what follows 0: the configuration's */
-	uint16_t keepintvl_s;
-	uint8_t syncnt;
-	uint8_t linger2_s;
-	uint16_t
-		maxseg; /* TCP_MAXSEG: bounds snd_mss_bytes and what our SYN says; 0: it does not */
+	uint32_t cwnd_acked;   /* bytes acknowledged towards the next increase */
+	uint32_t challenge_ms; /* last challenge ACK; 0: none */
+	union {
+		uint32_t recover_seq;	/* RFC 6582 recover: snd_max at the last loss */
+		uint32_t stray_rst_seq; /* TCP_OWE_STRAY_RST, before anything can be lost */
+	};
+	uint8_t retries;	  /* time-outs or probes since the last sign of life */
+	uint8_t keepalive_probes; /* unanswered */
+	uint8_t error;		  /* positive errno; 0: none */
+	uint8_t soft_error;	  /* errno from ICMP: becomes `error` if the connection times out */
+	uint8_t cc_phase;	  /* the congestion control's own */
+	uint8_t pad;
 
 	/* The engine's: tcp/ neither reads nor writes them. */
+	uint16_t due_flags;
 	uint32_t owner;
-	uint32_t gen;
 	uint32_t rxq_head;
 	uint32_t rxq_tail;
 	uint32_t txq_head;
 	uint32_t txq_tail;
-	uint32_t reasm_idx;
-	uint32_t score_idx;
 	uint32_t due_next;
-	uint16_t due_flags;
-	uint16_t pad;
-	uint32_t cc_idx;
-	uint32_t pad2;
+	uint32_t extra_idx; /* struct tcp_extra */
 };
-static_assert(sizeof(struct tcp_conn) == 448, "size is part of the arena's layout");
-static_assert(offsetof(struct tcp_conn, owner) == 400, "the engine's group is last");
+static_assert(sizeof(struct tcp_conn) == 256, "size is part of the arena's layout");
+static_assert(offsetof(struct tcp_conn, rcv_nxt_pos) == 64 &&
+		      offsetof(struct tcp_conn, owe) == 128 &&
+		      offsetof(struct tcp_conn, last_rx_ms) == 192,
+	"the groups are cache lines");
+static_assert(offsetof(struct tcp_conn, due_flags) == 226, "the engine's group is last");
 
 static inline bool tcp_conn_has(const struct tcp_conn *c, uint32_t flag)
 {
@@ -273,10 +203,31 @@ static inline uint64_t tcp_conn_una(const struct tcp_conn *c)
 	return c->snd_una_pos + tcp_conn_has(c, TCP_F_FIN_ACKED);
 }
 
+/* The position at or behind `base_pos` that has these low bits. */
+static inline uint64_t tcp_pos_from(uint64_t base_pos, uint32_t low)
+{
+	return base_pos + (uint32_t)(low - (uint32_t)base_pos);
+}
+
+static inline uint64_t tcp_conn_snd_nxt(const struct tcp_conn *c)
+{
+	return tcp_pos_from(c->snd_una_pos, c->snd_nxt_low);
+}
+
+static inline uint64_t tcp_conn_snd_max(const struct tcp_conn *c)
+{
+	return tcp_pos_from(c->snd_una_pos, c->snd_max_low);
+}
+
+static inline uint64_t tcp_conn_rcv_edge(const struct tcp_conn *c)
+{
+	return tcp_pos_from(c->rcv_nxt_pos, c->rcv_edge_low);
+}
+
 /* RFC 5681 FlightSize, as far as it is not given up for lost. */
 static inline uint64_t tcp_conn_flight(const struct tcp_conn *c)
 {
-	return c->snd_nxt_pos - tcp_conn_una(c);
+	return tcp_conn_snd_nxt(c) - tcp_conn_una(c);
 }
 
 static inline bool tcp_conn_loss(const struct tcp_conn *c, uint32_t flag)
@@ -288,12 +239,6 @@ static inline bool tcp_conn_loss(const struct tcp_conn *c, uint32_t flag)
 static inline bool tcp_conn_in_episode(const struct tcp_conn *c)
 {
 	return tcp_conn_has(c, TCP_F_RECOVERY) || tcp_conn_loss(c, TCP_L_RTO);
-}
-
-/* RFC 6675 section 2 pipe: what is in the network, as far as we know. */
-static inline uint64_t tcp_conn_pipe(const struct tcp_conn *c)
-{
-	return tcp_conn_flight(c) - c->sacked_bytes - c->lost_bytes;
 }
 
 static inline uint32_t tcp_conn_snd_seq(const struct tcp_conn *c, uint64_t pos)
@@ -315,7 +260,7 @@ static inline uint32_t tcp_conn_rcv_nxt(const struct tcp_conn *c)
 /* RFC 9293 RCV.WND, bytes: what the peer may still send. */
 static inline uint32_t tcp_conn_rcv_wnd(const struct tcp_conn *c)
 {
-	return (uint32_t)(c->rcv_edge_pos - c->rcv_nxt_pos);
+	return c->rcv_edge_low - (uint32_t)c->rcv_nxt_pos;
 }
 
 /* The retransmission time-out in force, backed off (RFC 6298 section 5.5). */

@@ -1,14 +1,14 @@
 /* The three timers of a connection, and the one deadline in the entry.
  *
- * send_at_us, while something is to be sent or to be acknowledged:
+ * send_at, while something is to be sent or to be acknowledged:
  *   - SYN-SENT, SYN-RECEIVED: the SYN again, with back-off, syn_retries times;
  *   - data or FIN in flight: retransmission (RFC 6298 section 5), data_retries times; before
  *     it a probe (TCP_L_PTO) or another look at what is late (TCP_L_REO, both RFC 8985);
  *   - nothing in flight, the window closed: a probe (RFC 9293 section 3.8.6.1), with
  *     back-off, for ever as long as the peer answers; an orphan only orphan_retries times;
  *   - nothing in flight, a tail held back: TCP_TAIL_HOLD_US after that the tail goes.
- * ack_at_us: an ACK is delayed until then.
- * life_at_us: 2 MSL in TIME-WAIT; the patience with a peer that leaves an orphan in FIN-WAIT-2;
+ * ack_at: an ACK is delayed until then.
+ * life_at_ms: 2 MSL in TIME-WAIT; the patience with a peer that leaves an orphan in FIN-WAIT-2;
  *   else keepalive. Keepalive is lazy: it looks at the time of the last segment when it fires.
  *
  * A fourth time counts towards the deadline while new data is held: pace_at_us (pace.c).
@@ -36,32 +36,42 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 
 /* RFC 5482: the user's patience with a peer that acknowledges nothing, or keeps its window shut,
  * counted from the first time-out or probe. */
-static bool user_timed_out(const struct tcp_conn *c, uint64_t now_us)
+static bool user_timed_out(const struct tcp_extra *x, uint64_t now_us)
 {
-	return c->user_timeout_ms && c->stalled_ms &&
-	       tcp_ms(now_us) - c->stalled_ms >= c->user_timeout_ms;
+	return x->user_timeout_ms && x->stalled_ms &&
+	       tcp_ms(now_us) - x->stalled_ms >= x->user_timeout_ms;
 }
 
 /* The next time-out comes in time to end that patience. */
-static void keep_user_timeout(struct tcp_conn *c, uint64_t now_us)
+static void keep_user_timeout(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	uint32_t gone_ms = tcp_ms(now_us) - c->stalled_ms;
+	const struct tcp_extra *x = tcp_extra(ctx, c);
+	uint32_t gone_ms = tcp_ms(now_us) - x->stalled_ms;
 	uint64_t left_us;
 
-	if (!c->stalled_ms || !c->user_timeout_ms || c->send_at_us == TCP_NEVER)
+	if (!x->stalled_ms || !x->user_timeout_ms || !c->send_at)
 		return;
-	left_us = gone_ms < c->user_timeout_ms ? (c->user_timeout_ms - gone_ms) * 1000ull : 0;
-	c->send_at_us = min_u64(c->send_at_us, now_us + left_us);
+	left_us = gone_ms < x->user_timeout_ms ? (x->user_timeout_ms - gone_ms) * 1000ull : 0;
+	if (tcp_timer_us(c->send_at, now_us) > now_us + left_us)
+		c->send_at = tcp_timer_in(now_us, left_us);
+}
+
+void tcp_stall_end(const struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	struct tcp_extra *x = tcp_extra_have(ctx, c);
+
+	if (x)
+		x->stalled_ms = 0;
 }
 
 void tcp_send_timer_start(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	uint64_t rto_us = tcp_conn_rto_us(ctx, c), pto_us = tcp_tlp_timeout_us(c);
+	uint64_t rto_us = tcp_conn_rto_us(ctx, c), pto_us = tcp_tlp_timeout_us(ctx, c);
 
-	c->loss &= ~(TCP_L_PTO | TCP_L_REO);
+	c->loss &= (uint16_t) ~(TCP_L_PTO | TCP_L_REO);
 	if (pto_us < rto_us)
 		c->loss |= TCP_L_PTO;
-	c->send_at_us = now_us + (pto_us < rto_us ? pto_us : rto_us);
+	c->send_at = tcp_timer_in(now_us, pto_us < rto_us ? pto_us : rto_us);
 }
 
 static void arm_send(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
@@ -69,13 +79,29 @@ static void arm_send(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now
 	bool opening = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
 
 	if (!opening && (!tcp_conn_sends(c) || tcp_conn_una(c) == tcp_conn_end(c)))
-		c->send_at_us = TCP_NEVER;
-	else if (c->send_at_us != TCP_NEVER)
+		c->send_at = 0;
+	else if (c->send_at)
 		return;
 	else if (opening || tcp_conn_flight(c) > 0)
 		tcp_send_timer_start(ctx, c, now_us);
 	else
-		c->send_at_us = now_us + hold_us(ctx, c);
+		c->send_at = tcp_timer_in(now_us, hold_us(ctx, c));
+}
+
+void tcp_life_start(struct tcp_conn *c, uint64_t at_us)
+{
+	uint32_t at_ms = (uint32_t)((at_us + 999) / 1000);
+
+	c->life_at_ms = at_us == TCP_NEVER ? 0 : at_ms ? at_ms : 1;
+}
+
+uint64_t tcp_life_us(const struct tcp_conn *c, uint64_t now_us)
+{
+	uint64_t now_ms = now_us / 1000;
+
+	if (!c->life_at_ms)
+		return TCP_NEVER;
+	return (now_ms + (uint64_t)(int64_t)(int32_t)(c->life_at_ms - (uint32_t)now_ms)) * 1000;
 }
 
 void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
@@ -86,20 +112,22 @@ void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t n
 	if (patience)
 		return;
 	c->keepalive_probes = 0;
-	c->life_at_us = tcp_conn_has(c, TCP_F_KEEPALIVE) ? now_us + tcp_conn_keepidle_us(ctx, c)
-							 : TCP_NEVER;
+	tcp_life_start(c, tcp_conn_has(c, TCP_F_KEEPALIVE) ? now_us + tcp_conn_keepidle_us(ctx, c)
+							   : TCP_NEVER);
 }
 
 uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	assert(c->state != TCP_CLOSED);
-	assert(c->sacked_bytes + (uint64_t)c->lost_bytes <= tcp_conn_flight(c));
-	assert(!tcp_conn_loss(c, TCP_L_SCORE) || c->snd_nxt_pos == c->snd_max_pos);
+	assert(!tcp_conn_loss(c, TCP_L_SCORE) || tcp_conn_snd_nxt(c) == tcp_conn_snd_max(c));
 	arm_send(ctx, c, now_us);
-	keep_user_timeout(c, now_us);
-	c->entry.deadline_us = min_u64(c->send_at_us, min_u64(c->ack_at_us, c->life_at_us));
+	if (tcp_conn_has(c, TCP_F_EXTRA))
+		keep_user_timeout(ctx, c, now_us);
+	c->entry.deadline_us = min_u64(tcp_timer_us(c->send_at, now_us),
+		min_u64(tcp_timer_us(c->ack_at, now_us), tcp_life_us(c, now_us)));
 	if (tcp_conn_has(c, TCP_F_PACE_HOLD))
-		c->entry.deadline_us = min_u64(c->entry.deadline_us, tcp_pace_settle(c, now_us));
+		c->entry.deadline_us =
+			min_u64(c->entry.deadline_us, tcp_pace_settle(ctx, c, now_us));
 	return tcp_output_due(ctx, c) ? TCP_EV_OUTPUT : 0;
 }
 
@@ -119,11 +147,14 @@ static uint32_t retries_max(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 }
 
 /* A time-out or probe more went without an answer: was that the last? */
-static bool is_over(struct tcp_conn *c, uint32_t tries, uint32_t tries_max, uint64_t now_us)
+static bool is_over(const struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t tries,
+	uint32_t tries_max, uint64_t now_us)
 {
-	if (!c->stalled_ms)
-		c->stalled_ms = tcp_ms(now_us) ? tcp_ms(now_us) : UINT32_MAX; /* 0: does not run */
-	return tries >= tries_max || tries == UINT8_MAX || user_timed_out(c, now_us);
+	struct tcp_extra *x = tcp_extra_have(ctx, c);
+
+	if (x && !x->stalled_ms)
+		x->stalled_ms = tcp_ms(now_us) ? tcp_ms(now_us) : UINT32_MAX; /* 0: does not run */
+	return tries >= tries_max || tries == UINT8_MAX || (x && user_timed_out(x, now_us));
 }
 
 static void back_off(struct tcp_conn *c)
@@ -134,7 +165,7 @@ static void back_off(struct tcp_conn *c)
 
 static uint32_t expire_syn(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	if (is_over(c, c->retries, tcp_conn_syn_retries(ctx, c), now_us))
+	if (is_over(ctx, c, c->retries, tcp_conn_syn_retries(ctx, c), now_us))
 		return timed_out(ctx, c);
 	c->retries++;
 	back_off(c);
@@ -146,7 +177,7 @@ static uint32_t expire_syn(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now
 
 static uint32_t expire_flight(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	if (is_over(c, c->retries, retries_max(ctx, c), now_us))
+	if (is_over(ctx, c, c->retries, retries_max(ctx, c), now_us))
 		return timed_out(ctx, c);
 	tcp_loss_timeout(ctx, c, now_us);
 	return 0;
@@ -157,7 +188,7 @@ static uint32_t expire_probe(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t n
 {
 	uint32_t tries = tcp_conn_has(c, TCP_F_ORPHAN) ? c->backoff : c->retries;
 
-	if (is_over(c, tries, retries_max(ctx, c), now_us))
+	if (is_over(ctx, c, tries, retries_max(ctx, c), now_us))
 		return timed_out(ctx, c);
 	c->retries++;
 	back_off(c);
@@ -170,7 +201,7 @@ static bool expire_early(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_u
 {
 	uint32_t kind = c->loss & (TCP_L_PTO | TCP_L_REO);
 
-	c->loss &= ~kind;
+	c->loss &= (uint16_t)~kind;
 	if (tcp_conn_flight(c) == 0)
 		return false;
 	if (kind & TCP_L_REO)
@@ -182,7 +213,7 @@ static bool expire_early(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_u
 
 static uint32_t expire_send(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	c->send_at_us = TCP_NEVER;
+	c->send_at = 0;
 	if (expire_early(ctx, c, now_us))
 		return 0;
 	if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED)
@@ -206,8 +237,10 @@ static uint32_t keepalive_failed(struct tcp_ctx *ctx, struct tcp_conn *c)
 /* A user timeout takes the place of the number of probes, as in Linux. */
 static bool keepalive_is_over(const struct tcp_ctx *ctx, const struct tcp_conn *c, uint64_t idle_us)
 {
-	if (c->user_timeout_ms)
-		return c->keepalive_probes > 0 && idle_us / 1000 >= c->user_timeout_ms;
+	uint32_t user_timeout_ms = tcp_extra(ctx, c)->user_timeout_ms;
+
+	if (user_timeout_ms)
+		return c->keepalive_probes > 0 && idle_us / 1000 >= user_timeout_ms;
 	return c->keepalive_probes >= tcp_conn_keepcnt(ctx, c);
 }
 
@@ -216,22 +249,22 @@ static uint32_t expire_keepalive(struct tcp_ctx *ctx, struct tcp_conn *c, uint64
 {
 	uint64_t idle_us = (uint64_t)(tcp_ms(now_us) - c->last_rx_ms) * 1000;
 
-	c->life_at_us = TCP_NEVER;
+	c->life_at_ms = 0;
 	if (!tcp_conn_has(c, TCP_F_KEEPALIVE))
 		return 0;
 	if (tcp_conn_una(c) != tcp_conn_end(c)) {
-		c->life_at_us = now_us + tcp_conn_keepidle_us(ctx, c);
+		tcp_life_start(c, now_us + tcp_conn_keepidle_us(ctx, c));
 		return 0;
 	}
 	if (idle_us < tcp_conn_keepidle_us(ctx, c)) {
-		c->life_at_us = now_us + tcp_conn_keepidle_us(ctx, c) - idle_us;
+		tcp_life_start(c, now_us + tcp_conn_keepidle_us(ctx, c) - idle_us);
 		return 0;
 	}
 	if (keepalive_is_over(ctx, c, idle_us) || c->keepalive_probes == UINT8_MAX)
 		return keepalive_failed(ctx, c);
 	c->keepalive_probes++;
 	c->owe |= TCP_OWE_KEEPALIVE;
-	c->life_at_us = now_us + tcp_conn_keepintvl_us(ctx, c);
+	tcp_life_start(c, now_us + tcp_conn_keepintvl_us(ctx, c));
 	return 0;
 }
 
@@ -250,14 +283,14 @@ uint32_t tcp_timer(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	uint32_t events = 0;
 
-	if (c->state != TCP_CLOSED && c->life_at_us <= now_us)
+	if (c->state != TCP_CLOSED && tcp_life_us(c, now_us) <= now_us)
 		events |= expire_life(ctx, c, now_us);
-	if (c->state != TCP_CLOSED && c->send_at_us <= now_us)
+	if (c->state != TCP_CLOSED && tcp_timer_us(c->send_at, now_us) <= now_us)
 		events |= expire_send(ctx, c, now_us);
 	if (c->state == TCP_CLOSED)
 		return events;
-	if (c->ack_at_us <= now_us) {
-		c->ack_at_us = TCP_NEVER;
+	if (tcp_timer_us(c->ack_at, now_us) <= now_us) {
+		c->ack_at = 0;
 		c->owe |= TCP_OWE_ACK;
 		ctx->counters->delayed_acks++;
 	}

@@ -43,9 +43,9 @@ void tcp_ecn_negotiate(const struct tcp_ctx *ctx, struct tcp_conn *c, uint8_t sy
 	ctx->counters->ecn_agreed++;
 }
 
-static void dctcp_received(struct tcp_conn *c, bool ce)
+static void dctcp_received(struct tcp_conn *c, struct tcp_extra *x, bool ce)
 {
-	struct tcp_dctcp *s = &c->cc_state.dctcp;
+	struct tcp_dctcp *s = &x->cc_state.dctcp;
 	bool was = tcp_conn_has(c, TCP_F_ECN_ECHO);
 
 	if (ce == was)
@@ -67,8 +67,8 @@ void tcp_ecn_received(struct tcp_rx *rx)
 		return;
 	if (ce)
 		rx->ctx->counters->ecn_ce_in++;
-	if (c->cc == TCP_CC_DCTCP) {
-		dctcp_received(c, ce);
+	if (c->cc == TCP_CC_DCTCP && tcp_conn_has(c, TCP_F_EXTRA)) {
+		dctcp_received(c, tcp_extra_have(rx->ctx, c), ce);
 		return;
 	}
 	if (rx->seg->flags & TCP_CWR)
@@ -83,22 +83,27 @@ void tcp_ecn_received(struct tcp_rx *rx)
 void tcp_ecn_acked(struct tcp_rx *rx)
 {
 	struct tcp_conn *c = rx->c;
-	uint64_t flight = tcp_conn_pipe(c);
+	struct tcp_extra *x;
+	uint64_t flight = tcp_conn_pipe(rx->ctx, c);
 
-	if (tcp_conn_has(c, TCP_F_CWR_WINDOW) && tcp_seq_gt(rx->seg->ack, c->cwr_seq))
+	if (tcp_conn_has(c, TCP_F_CWR_WINDOW) &&
+		tcp_seq_gt(rx->seg->ack, tcp_extra(rx->ctx, c)->cwr_seq))
 		c->flags &= ~TCP_F_CWR_WINDOW;
 	c->flags &= ~TCP_F_ECE_NOW;
 	if (!(rx->seg->flags & TCP_ECE))
 		return;
 	c->flags |= TCP_F_ECE_NOW;
 	rx->ctx->counters->ecn_ece_in++;
-	if (tcp_conn_has(c, TCP_F_CWR_WINDOW) || tcp_conn_in_episode(c) || c->snd_max_pos == 0)
+	if (tcp_conn_has(c, TCP_F_CWR_WINDOW) || tcp_conn_in_episode(c) || tcp_conn_snd_max(c) == 0)
 		return;
 	tcp_cc_backoff(rx->ctx, c, flight < c->cwnd ? flight : c->cwnd, TCP_CC_ECN);
 	if (c->cwnd > c->ssthresh)
 		c->cwnd = c->ssthresh;
-	c->flags |= TCP_F_CWR_WINDOW;
-	c->cwr_seq = tcp_conn_snd_seq(c, c->snd_max_pos);
+	x = tcp_extra_make(rx->ctx, c);
+	if (x) {
+		x->cwr_seq = tcp_conn_snd_seq(c, tcp_conn_snd_max(c));
+		c->flags |= TCP_F_CWR_WINDOW;
+	}
 	rx->ctx->counters->ecn_backoffs++;
 }
 

@@ -43,7 +43,7 @@ void tcp_half_init(const struct tcp_ctx *ctx, struct tcp_half *h, const struct t
 
 	memset(h, 0, offsetof(struct tcp_half, listener_idx));
 	h->entry.key = syn->key;
-	h->entry.armed_us = UINT64_MAX;
+	h->entry.slot = TCP_SLOT_NONE;
 	h->entry.deadline_us = now_us + ctx->cfg->rto_initial_us;
 	h->iss = iss;
 	h->irs = syn->seq;
@@ -124,7 +124,7 @@ static enum step check_repeated_syn(struct arrival *a)
 		return CONTINUE;
 	if ((h->flags & TCP_HALF_TS) && seg->opt.has_ts &&
 		tcp_seq_gt(seg->opt.ts_val, h->ts_recent))
-		h->ts_recent = seg->opt.ts_val; /* RFC 7323 section 4.3, rule 2 */
+		h->ts_recent = seg->opt.ts_val;	       /* RFC 7323 section 4.3, rule 2 */
 	if (!tcp_ecn_accepts(a->ctx->cfg, seg->flags)) /* RFC 3168 section 6.1.1.1 */
 		h->flags &= (uint8_t)~TCP_HALF_ECN;
 	a->ctx->counters->syn_retransmits++;

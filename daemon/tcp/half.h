@@ -54,7 +54,7 @@ struct tcp_half {
 	uint32_t gen;
 	uint32_t pad;
 };
-static_assert(sizeof(struct tcp_half) == 112, "no padding, at most two cache lines");
+static_assert(sizeof(struct tcp_half) == 104, "no padding, at most two cache lines");
 
 /* Builds the SYN|ACK that *h stands for. */
 void tcp_half_synack(const struct tcp_ctx *ctx, const struct tcp_half *h, uint64_t now_us,

@@ -19,7 +19,7 @@ static bool icmp_in_flight(const struct tcp_conn *c, uint32_t seq)
 
 	if (c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED)
 		return seq == c->iss;
-	return tcp_seq_within(seq, una, (uint32_t)(c->snd_max_pos - tcp_conn_una(c)));
+	return tcp_seq_within(seq, una, (uint32_t)(tcp_conn_snd_max(c) - tcp_conn_una(c)));
 }
 
 uint32_t tcp_icmp_error(
@@ -54,7 +54,7 @@ uint32_t tcp_icmp_too_big(
 	}
 	c->snd_mss_bytes = (uint16_t)mss;
 	tcp_recovery_drop(ctx, c);
-	c->snd_nxt_pos = tcp_conn_una(c);
+	c->snd_nxt_low = (uint32_t)(tcp_conn_una(c));
 	c->flags &= ~TCP_F_RTT_TIMED;
 	ctx->counters->mtu_reduced++;
 	return tcp_conn_settle(ctx, c, now_us);

@@ -21,54 +21,54 @@ static enum tcp_step ack_syn_received(struct tcp_rx *rx)
 	c->snd_wnd = rx->seg->wnd << c->snd_wscale;
 	c->snd_wnd_max = c->snd_wnd;
 	c->snd_wl1 = rx->seg->seq;
-	c->snd_wl2 = rx->seg->ack;
 	return TCP_CONTINUE;
 }
 
 /* A window that was closed has opened: probing ends, and what waited goes without delay. */
-static void ack_window_opened(struct tcp_conn *c)
+static void ack_window_opened(const struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	if (tcp_conn_flight(c) > 0)
 		return;
 	c->backoff = 0;
-	c->stalled_ms = 0;
-	c->send_at_us = TCP_NEVER;
+	tcp_stall_end(ctx, c);
+	c->send_at = 0;
 }
 
 /* SND.WND follows the segment that is newest by SEQ, then by ACK. One that acknowledges
  * something new is newer than all before even if its SEQ is not, when the peer sends old data
- * again; the RFC's rule alone would keep a window meant for an earlier SND.UNA. */
-static void ack_update_window(struct tcp_conn *c, const struct tcp_segment *seg, bool advances)
+ * again; the RFC's rule alone would keep a window meant for an earlier SND.UNA.
+ * SND.WL2 is left out: no ACK comes here that is older than SND.UNA, which WL2 never passes. */
+static void ack_update_window(
+	const struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg, bool advances)
 {
 	bool closed = c->snd_wnd == 0;
 
-	if (!advances && !tcp_seq_lt(c->snd_wl1, seg->seq) &&
-		!(c->snd_wl1 == seg->seq && tcp_seq_leq(c->snd_wl2, seg->ack)))
+	if (!advances && tcp_seq_lt(seg->seq, c->snd_wl1))
 		return;
 	c->snd_wnd = seg->wnd << c->snd_wscale;
 	c->snd_wl1 = seg->seq;
-	c->snd_wl2 = seg->ack;
 	if (c->snd_wnd > c->snd_wnd_max)
 		c->snd_wnd_max = c->snd_wnd;
 	if (closed && c->snd_wnd > 0)
-		ack_window_opened(c);
+		ack_window_opened(ctx, c);
 }
 
 /* RFC 6298 section 5.3; of a recovery only the first partial ACK restarts it (RFC 6582 section
  * 3.2 step 3), so that many holes end in a time-out and slow start. */
 static void ack_restart_timer(struct tcp_conn *c)
 {
-	bool partial = tcp_conn_has(c, TCP_F_RECOVERY) && tcp_conn_una(c) < c->recover_pos;
+	bool partial =
+		tcp_conn_has(c, TCP_F_RECOVERY) && tcp_seq_lt(tcp_conn_una_seq(c), c->recover_seq);
 
 	if (!partial || !tcp_conn_has(c, TCP_F_PARTIAL_ACK) || tcp_conn_loss(c, TCP_L_SCORE))
-		c->send_at_us = TCP_NEVER;
+		c->send_at = 0;
 }
 
 /* Something new was acknowledged, `acked` sequence numbers. */
 static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 {
 	struct tcp_conn *c = rx->c;
-	uint64_t una = tcp_conn_una(c) + acked;
+	uint64_t nxt = tcp_conn_snd_nxt(c), una = tcp_conn_una(c) + acked;
 
 	if (una > c->snd_end_pos) {
 		c->flags |= TCP_F_FIN_ACKED;
@@ -78,11 +78,14 @@ static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 	if (una > c->snd_una_pos)
 		rx->events |= TCP_EV_ACKED;
 	c->snd_una_pos = una;
-	if (c->snd_nxt_pos < tcp_conn_una(c))
-		c->snd_nxt_pos = tcp_conn_una(c);
+	if (nxt < tcp_conn_una(c))
+		c->snd_nxt_low = (uint32_t)tcp_conn_una(c);
+	if (tcp_conn_has(c, TCP_F_RECOVER_SET) && !tcp_conn_in_episode(c) &&
+		tcp_seq_gt(tcp_conn_una_seq(c), c->recover_seq))
+		c->flags &= ~TCP_F_RECOVER_SET; /* while 32 bits can still tell */
 	ack_restart_timer(c);
 	c->retries = 0;
-	c->stalled_ms = 0;
+	tcp_stall_end(rx->ctx, c);
 	c->soft_error = 0;
 	tcp_rtt_acked(rx->ctx, c, rx->seg, rx->now_us);
 }
@@ -123,7 +126,7 @@ static enum tcp_step ack_of_fin(struct tcp_rx *rx)
 	case TCP_FIN_WAIT_1:
 		tcp_conn_set_state(c, TCP_FIN_WAIT_2);
 		if (tcp_conn_has(c, TCP_F_ORPHAN))
-			c->life_at_us = rx->now_us + tcp_conn_fin_wait_2_us(rx->ctx, c);
+			tcp_life_start(c, rx->now_us + tcp_conn_fin_wait_2_us(rx->ctx, c));
 		return TCP_CONTINUE;
 	case TCP_CLOSING:
 		rx->events |= tcp_conn_time_wait(rx->ctx, c, rx->now_us);
@@ -142,7 +145,7 @@ static enum tcp_step ack_check_range(struct tcp_rx *rx, int32_t acked)
 {
 	struct tcp_conn *c = rx->c;
 
-	if (acked > 0 && (uint64_t)acked > c->snd_max_pos - tcp_conn_una(c)) {
+	if (acked > 0 && (uint64_t)acked > tcp_conn_snd_max(c) - tcp_conn_una(c)) {
 		rx->ctx->counters->ack_too_new++;
 		tcp_challenge_ack(rx->ctx, c, rx->now_us);
 		return TCP_DONE;
@@ -178,7 +181,7 @@ enum tcp_step tcp_check_ack(struct tcp_rx *rx)
 		tcp_ecn_acked(rx);
 	old_wnd = c->snd_wnd;
 	flight = tcp_conn_flight(c);
-	ack_update_window(c, seg, acked > 0);
+	ack_update_window(rx->ctx, c, seg, acked > 0);
 	ack_answers_probe(c);
 	if (acked > 0)
 		ack_advance(rx, (uint32_t)acked);

@@ -58,7 +58,7 @@ enum tcp_step tcp_check_paws(struct tcp_rx *rx)
 	}
 	if (tcp_seq_geq(seg->opt.ts_val, c->ts_recent))
 		return TCP_CONTINUE;
-	if (tcp_ms(rx->now_us) - c->ts_recent_ms > PAWS_IDLE_MS)
+	if (tcp_ms(rx->now_us) - c->last_rx_ms > PAWS_IDLE_MS)
 		return TCP_CONTINUE;
 	rx->ctx->counters->paws++;
 	reject(rx);
@@ -74,7 +74,6 @@ static void update_ts_recent(struct tcp_rx *rx)
 		tcp_seq_gt(rx->seg->seq, c->last_ack_sent))
 		return;
 	c->ts_recent = rx->seg->opt.ts_val;
-	c->ts_recent_ms = tcp_ms(rx->now_us);
 }
 
 static void note_alive(struct tcp_rx *rx)
@@ -91,7 +90,7 @@ static void restart_time_wait(struct tcp_rx *rx, uint32_t seg_len)
 {
 	if (rx->c->state == TCP_TIME_WAIT && (rx->seg->flags & TCP_FIN) &&
 		rx->seg->seq + seg_len == tcp_conn_rcv_nxt(rx->c))
-		rx->c->life_at_us = rx->now_us + 2ull * rx->ctx->cfg->msl_us;
+		tcp_life_start(rx->c, rx->now_us + 2ull * rx->ctx->cfg->msl_us);
 }
 
 /* First step. A probe of a closed window is not acceptable, but its ACK counts: without

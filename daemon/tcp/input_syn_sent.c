@@ -52,7 +52,8 @@ static void syn_sent_options(struct tcp_rx *rx)
 	if (cfg->sack && opt->sack_permitted)
 		c->flags |= TCP_F_SACK;
 	tcp_ecn_negotiate(rx->ctx, c, rx->seg->flags);
-	tcp_conn_negotiated(c, tcp_options_peer_mss(cfg, &c->entry.key.remote, opt), rx->now_us);
+	tcp_conn_negotiated(
+		rx->ctx, c, tcp_options_peer_mss(cfg, &c->entry.key.remote, opt), rx->now_us);
 }
 
 /* Fourth: the peer's SYN, with our ACK or crossing ours. Text and FIN that come with it are
@@ -69,7 +70,6 @@ static enum tcp_step syn_sent_syn(struct tcp_rx *rx)
 	c->snd_wnd = seg->wnd; /* never scaled in a SYN: RFC 7323 section 2.2 */
 	c->snd_wnd_max = seg->wnd;
 	c->snd_wl1 = seg->seq;
-	c->snd_wl2 = seg->flags & TCP_ACK ? seg->ack : c->iss;
 	if (seg->len > 0)
 		rx->ctx->counters->syn_data++;
 	if (seg->flags & TCP_ACK) {

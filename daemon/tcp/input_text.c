@@ -51,9 +51,9 @@ static bool text_trim(struct tcp_rx *rx, const struct tcp_reasm *r, struct text 
 		n->data_partly_old++;
 		tcp_sack_note_duplicate(rx->ctx, c, rx->seg->seq, rx->seg->seq + t->off);
 	}
-	if (t->end_pos > c->rcv_edge_pos) {
+	if (t->end_pos > tcp_conn_rcv_edge(c)) {
 		n->data_past_window++;
-		t->end_pos = c->rcv_edge_pos;
+		t->end_pos = tcp_conn_rcv_edge(c);
 		rx->fin = false;
 	}
 	if (r && t->end_pos > r->fin_pos) {
@@ -131,7 +131,7 @@ static void text_fill_gaps(struct tcp_rx *rx, struct tcp_reasm *r, const struct 
 		rx->ctx->counters->data_overlap++;
 	if (rx->c->rcv_nxt_pos < t->start_pos) {
 		rx->ctx->counters->out_of_order++;
-		rx->c->rcv_ooo_segs++;
+		tcp_extra_have(rx->ctx, rx->c)->rcv_ooo_segs++;
 		tcp_reasm_note(r, t->start_pos);
 		if (rx->c->dup_acks_owed < DUP_ACKS_MAX)
 			rx->c->dup_acks_owed++;
@@ -142,7 +142,8 @@ static struct tcp_reasm *reasm_get_or_alloc(struct tcp_rx *rx, struct tcp_reasm 
 {
 	if (r)
 		return r;
-	r = rx->ctx->ops->reasm_alloc(rx->ctx->ops_arg, rx->c);
+	r = tcp_extra_make(rx->ctx, rx->c) ? rx->ctx->ops->reasm_alloc(rx->ctx->ops_arg, rx->c)
+					   : NULL;
 	if (!r) {
 		rx->ctx->counters->reasm_no_memory++;
 		return NULL;
@@ -157,7 +158,6 @@ static void text_ack_in_order(struct tcp_rx *rx)
 {
 	struct tcp_conn *c = rx->c;
 	uint32_t unacked = tcp_conn_rcv_nxt(c) - c->last_ack_sent;
-	uint64_t at_us = rx->now_us + rx->ctx->cfg->delack_us;
 	uint32_t len = rx->seg->len < rx->ctx->cfg->mss_max_bytes ? rx->seg->len
 								  : rx->ctx->cfg->mss_max_bytes;
 
@@ -165,8 +165,8 @@ static void text_ack_in_order(struct tcp_rx *rx)
 		c->rcv_mss_bytes = (uint16_t)len;
 	if (c->quick_acks > 0 || unacked >= 2u * c->rcv_mss_bytes)
 		c->owe |= TCP_OWE_ACK;
-	else if (at_us < c->ack_at_us)
-		c->ack_at_us = at_us;
+	else if (!c->ack_at)
+		c->ack_at = tcp_timer_in(rx->now_us, rx->ctx->cfg->delack_us);
 }
 
 /* Data for a connection that nobody holds any more: RFC 9293 section 3.6.1, an RST says that

@@ -17,9 +17,11 @@
 
 #include <tcp/conn.h>
 #include <tcp/counters.h>
+#include <tcp/extra.h>
 #include <tcp/isn.h>
 #include <tcp/options.h>
 #include <tcp/reasm.h>
+#include <tcp/score.h>
 
 enum {
 	TCP_OPTIONS_TS_BYTES = 12, /* timestamps, padded */
@@ -32,6 +34,19 @@ enum {
 static inline uint32_t tcp_ms(uint64_t now_us)
 {
 	return (uint32_t)(now_us / 1000);
+}
+
+/* A timer of up to 35 minutes in 32 bits: low bits of the clock; 0: not running. The engine must
+ * not be later than that. */
+static inline uint32_t tcp_timer_in(uint64_t now_us, uint64_t delay_us)
+{
+	uint32_t at = (uint32_t)(now_us + (delay_us < INT32_MAX ? delay_us : INT32_MAX));
+
+	return at ? at : 1;
+}
+static inline uint64_t tcp_timer_us(uint32_t at, uint64_t now_us)
+{
+	return at ? now_us + (uint64_t)(int64_t)(int32_t)(at - (uint32_t)now_us) : TCP_NEVER;
 }
 
 /* -- state.c ------------------------------------------------------------------------------ */
@@ -61,7 +76,8 @@ void tcp_conn_init(
 	struct tcp_ctx *ctx, struct tcp_conn *c, const struct net_tuple *key, enum tcp_state state);
 
 /* Sets what follows from the options of the peer's SYN. */
-void tcp_conn_negotiated(struct tcp_conn *c, uint16_t mss_bytes, uint64_t now_us);
+void tcp_conn_negotiated(
+	const struct tcp_ctx *ctx, struct tcp_conn *c, uint16_t mss_bytes, uint64_t now_us);
 
 /* Our SYN was acknowledged: ESTABLISHED, or FIN-WAIT-1 if the user has closed meanwhile.
  * Returns events. */
@@ -170,16 +186,16 @@ uint32_t tcp_recovery_resend_tail(struct tcp_ctx *ctx, struct tcp_conn *c, uint6
 /* -- tlp.c ---------------------------------------------------------------------------------- */
 
 /* RFC 8985 section 7.2 PTO, us; TCP_NEVER: no probe. */
-uint64_t tcp_tlp_timeout_us(const struct tcp_conn *c);
+uint64_t tcp_tlp_timeout_us(const struct tcp_ctx *ctx, const struct tcp_conn *c);
 void tcp_tlp_expired(struct tcp_ctx *ctx, struct tcp_conn *c);
 
 /* -- pace.c ---------------------------------------------------------------------------------- */
 
 /* With TCP_F_PACED: `len` bytes leave; and how large one piece may be, of `most`. */
-void tcp_pace_sent(struct tcp_conn *c, uint32_t len, uint64_t now_us);
-uint32_t tcp_pace_piece_max(const struct tcp_conn *c, uint32_t most);
+void tcp_pace_sent(const struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t len, uint64_t now_us);
+uint32_t tcp_pace_piece_max(const struct tcp_ctx *ctx, const struct tcp_conn *c, uint32_t most);
 /* With TCP_F_PACE_HOLD: ends the hold if it is over, and says when it will be. */
-uint64_t tcp_pace_settle(struct tcp_conn *c, uint64_t now_us);
+uint64_t tcp_pace_settle(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 
 /* -- ecn.c ----------------------------------------------------------------------------------- */
 
@@ -208,8 +224,7 @@ void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c);
 /* The retransmission timer has expired (RFC 6298 section 5.4 ff.). */
 void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 /* ssthresh comes down; `acked` bytes of the flight are just acknowledged. */
-void tcp_loss_back_off(
-	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes, bool timeout);
+void tcp_loss_back_off(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes, bool timeout);
 /* The last one was for nothing; the caller has restored cwnd and ssthresh. */
 void tcp_loss_undo(struct tcp_ctx *ctx, struct tcp_conn *c);
 /* Outside recovery cwnd grows, if it was in use. */
@@ -218,18 +233,21 @@ void tcp_loss_grow(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes
 
 void tcp_rtt_init(const struct tcp_ctx *ctx, struct tcp_conn *c);
 /* RFC 6298 section 2. `per_rtt` samples are expected in each round trip (RFC 7323 appendix G). */
-void tcp_rtt_sample(
-	const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t rtt_us, uint32_t per_rtt);
+void tcp_rtt_sample(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t rtt_us, uint32_t per_rtt);
 /* seg acknowledges something new (or our SYN): takes the sample it yields, if any. True if so. */
-bool tcp_rtt_acked(const struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg,
-	uint64_t now_us);
+bool tcp_rtt_acked(
+	struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg, uint64_t now_us);
 
-/* (Re)starts send_at_us for what is in flight: probe or retransmission time-out. */
+/* (Re)starts the send timer for what is in flight: probe or retransmission time-out. */
 void tcp_send_timer_start(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+/* The life timer: UINT64_MAX stops it. In whole milliseconds, never too early. */
+void tcp_life_start(struct tcp_conn *c, uint64_t at_us);
+uint64_t tcp_life_us(const struct tcp_conn *c, uint64_t now_us);
+/* The peer has answered. */
+void tcp_stall_end(const struct tcp_ctx *ctx, struct tcp_conn *c);
 /* Puts the timers in order; returns TCP_EV_OUTPUT if there is something to send, else 0. */
 uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
-
 
 /* -- setopt.c: the socket's own value, or the configuration's ---------------------------------- */
 

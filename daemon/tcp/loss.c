@@ -2,7 +2,7 @@
  *
  * Three duplicate ACKs start fast recovery: the first unacknowledged segment is sent again
  * (TCP_OWE_REXMIT) and cwnd is inflated by what has left the network; each partial ACK names
- * the next hole; an ACK of recover_pos ends it. The first two duplicates let one new segment
+ * the next hole; an ACK of recover_seq ends it. The first two duplicates let one new segment
  * out each (limited transmit; output.c adds it to cwnd). A time-out goes back to una and
  * begins slow start; what the peer kept is skipped as its ACKs jump over it.
  *
@@ -19,8 +19,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 }
 
 /* RFC 5681 section 3.2 step 2: what limited transmit has sent does not count. */
-void tcp_loss_back_off(
-	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes, bool timeout)
+void tcp_loss_back_off(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes, bool timeout)
 {
 	uint64_t flight = min_u64(tcp_conn_flight(c) + acked_bytes, c->cwnd);
 
@@ -37,11 +36,11 @@ static void loss_owe_retransmission(struct tcp_conn *c)
 static void loss_enter_recovery(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	tcp_loss_back_off(ctx, c, 0, false);
-	c->recover_pos = c->snd_max_pos;
+	c->recover_seq = tcp_conn_snd_seq(c, tcp_conn_snd_max(c));
 	c->flags |= TCP_F_RECOVERY | TCP_F_RECOVER_SET;
 	c->flags &= ~TCP_F_PARTIAL_ACK;
 	c->cwnd = c->ssthresh + TCP_DUPACK_THRESHOLD * (uint32_t)c->snd_mss_bytes;
-	c->send_at_us = TCP_NEVER;
+	c->send_at = 0;
 	ctx->counters->fast_retransmits++;
 	loss_owe_retransmission(c);
 }
@@ -50,7 +49,8 @@ static void loss_enter_recovery(struct tcp_ctx *ctx, struct tcp_conn *c)
  * start another one. */
 static bool loss_may_recover(const struct tcp_conn *c)
 {
-	return !tcp_conn_has(c, TCP_F_RECOVER_SET) || tcp_conn_una(c) > c->recover_pos;
+	return !tcp_conn_has(c, TCP_F_RECOVER_SET) ||
+	       tcp_seq_gt(tcp_conn_una_seq(c), c->recover_seq);
 }
 
 void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c)
@@ -106,7 +106,7 @@ void tcp_loss_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_byte
 	uint64_t flight_bytes, uint64_t now_us)
 {
 	if (tcp_conn_has(c, TCP_F_RECOVERY)) {
-		if (tcp_conn_una(c) >= c->recover_pos)
+		if (tcp_seq_geq(tcp_conn_una_seq(c), c->recover_seq))
 			loss_leave_recovery(c);
 		else
 			loss_partial_ack(ctx, c, acked_bytes);
@@ -123,7 +123,7 @@ static void loss_go_back(struct tcp_ctx *ctx, struct tcp_conn *c)
 	if (c->retries == 0)
 		tcp_loss_back_off(ctx, c, 0, true);
 	c->cwnd = c->snd_mss_bytes;
-	c->snd_nxt_pos = tcp_conn_una(c);
+	c->snd_nxt_low = (uint32_t)tcp_conn_una(c);
 }
 
 void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
@@ -131,7 +131,7 @@ void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 	if (!tcp_recovery_timeout(ctx, c, now_us))
 		loss_go_back(ctx, c);
 	c->cwnd_acked = 0;
-	c->recover_pos = c->snd_max_pos; /* RFC 6582 section 4 */
+	c->recover_seq = tcp_conn_snd_seq(c, tcp_conn_snd_max(c)); /* RFC 6582 section 4 */
 	c->flags |= TCP_F_RECOVER_SET;
 	c->flags &= ~(TCP_F_RECOVERY | TCP_F_PARTIAL_ACK | TCP_F_RTT_TIMED | TCP_F_CWND_LIMITED);
 	c->owe &= (uint16_t) ~(TCP_OWE_REXMIT | TCP_OWE_TLP);

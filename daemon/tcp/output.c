@@ -58,7 +58,7 @@ static uint32_t limited_transmit(const struct tcp_conn *c)
 static bool nagle_holds(const struct tcp_conn *c)
 {
 	uint32_t una = tcp_conn_una_seq(c);
-	uint32_t nxt = tcp_conn_snd_seq(c, c->snd_nxt_pos);
+	uint32_t nxt = tcp_conn_snd_seq(c, tcp_conn_snd_nxt(c));
 
 	if (tcp_conn_has(c, TCP_F_SHUT) || (c->owe & TCP_OWE_TAIL))
 		return false;
@@ -80,7 +80,7 @@ static uint32_t plan_tail(const struct tcp_conn *c, uint32_t len)
 {
 	uint32_t tail = tail_of(c, len);
 
-	if (tail == 0 || c->snd_nxt_pos < c->snd_max_pos || !nagle_holds(c))
+	if (tail == 0 || tcp_conn_snd_nxt(c) < tcp_conn_snd_max(c) || !nagle_holds(c))
 		return len;
 	return len - tail;
 }
@@ -104,24 +104,25 @@ static uint32_t plan_most(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 	if (ctx->cfg->tso_max_bytes <= mss)
 		return mss;
 	mss = ctx->cfg->tso_max_bytes / mss * mss;
-	return tcp_conn_has(c, TCP_F_PACED) ? tcp_pace_piece_max(c, mss) : mss;
+	return tcp_conn_has(c, TCP_F_PACED) ? tcp_pace_piece_max(ctx, c, mss) : mss;
 }
 
-static bool lost_goes_first(const struct tcp_conn *c)
+static bool lost_goes_first(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	return c->lost_bytes > 0 && !tcp_conn_loss(c, TCP_L_FRTO);
+	return tcp_conn_lost(ctx, c) > 0 && !tcp_conn_loss(c, TCP_L_FRTO);
 }
 
 static struct plan plan_next(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	uint64_t una = tcp_conn_una(c), nxt = c->snd_nxt_pos;
+	uint64_t una = tcp_conn_una(c), nxt = tcp_conn_snd_nxt(c);
 	uint64_t wnd_end = una + c->snd_wnd;
-	uint64_t cwnd_end = una + c->cwnd + c->sacked_bytes + c->lost_bytes + limited_transmit(c);
+	uint64_t cwnd_end = una + c->cwnd + tcp_conn_sacked(ctx, c) + tcp_conn_lost(ctx, c) +
+			    limited_transmit(c);
 	uint64_t edge = min_u64(wnd_end, cwnd_end);
 	struct plan p = {.pos = nxt};
 	uint64_t left, usable;
 
-	if (!tcp_conn_sends(c) || nxt > c->snd_end_pos || lost_goes_first(c) ||
+	if (!tcp_conn_sends(c) || nxt > c->snd_end_pos || lost_goes_first(ctx, c) ||
 		tcp_conn_has(c, TCP_F_PACE_HOLD))
 		return p;
 	left = c->snd_end_pos - nxt;
@@ -140,7 +141,7 @@ static struct plan plan_next(const struct tcp_ctx *ctx, const struct tcp_conn *c
 /* Nothing of the stream waits to be sent for the first time or again: no need to plan. */
 static bool all_sent(const struct tcp_conn *c)
 {
-	return c->snd_nxt_pos >= tcp_conn_end(c);
+	return tcp_conn_snd_nxt(c) >= tcp_conn_end(c);
 }
 
 bool tcp_output_due(const struct tcp_ctx *ctx, const struct tcp_conn *c)
@@ -151,7 +152,7 @@ bool tcp_output_due(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 
 	if ((c->owe & (uint16_t)~TCP_OWE_TAIL) || c->dup_acks_owed > 0)
 		return true;
-	if (c->lost_bytes > 0 && tcp_recovery_next(ctx, c, &pos, &len))
+	if (tcp_conn_loss(c, TCP_L_SCORE) && tcp_recovery_next(ctx, c, &pos, &len))
 		return true;
 	if (all_sent(c))
 		return false;
@@ -184,10 +185,11 @@ static void put_options(struct batch *b, struct tcp_out *o, bool syn, uint32_t l
 	struct tcp_conn *c = b->c;
 	bool fresh = c->state == TCP_SYN_SENT; /* we offer; else we repeat what was agreed */
 	uint16_t mss_max = tcp_mss_max(cfg, &c->entry.key.remote);
-	bool lower = c->maxseg && c->maxseg < mss_max;
+	uint16_t maxseg = tcp_extra(b->ctx, c)->maxseg;
+	bool lower = maxseg && maxseg < mss_max;
 	struct tcp_options opt = {
 		.has_mss = syn,
-		.mss = lower ? c->maxseg : mss_max,
+		.mss = lower ? maxseg : mss_max,
 		.has_wscale = syn && (fresh ? cfg->window_scale : tcp_conn_has(c, TCP_F_WSCALE)),
 		.wscale = c->rcv_wscale,
 		.has_ts = fresh ? cfg->timestamps : tcp_conn_has(c, TCP_F_TS),
@@ -234,7 +236,7 @@ static struct tcp_out *put_acking(struct batch *b, uint32_t seq, uint8_t flags, 
 		return o;
 	c->flags &= ~TCP_F_DSACK;
 	c->owe &= (uint16_t)~TCP_OWE_ACK;
-	c->ack_at_us = TCP_NEVER;
+	c->ack_at = 0;
 	if (c->quick_acks > 0)
 		c->quick_acks--;
 	return o;
@@ -248,7 +250,7 @@ static struct tcp_out *put_ack(struct batch *b, uint32_t seq, uint8_t flags)
 /* A sequence number that the peer finds acceptable even if it has taken back its window. */
 static uint32_t ack_seq(const struct tcp_conn *c)
 {
-	return tcp_conn_snd_seq(c, min_u64(c->snd_max_pos, tcp_conn_una(c) + c->snd_wnd));
+	return tcp_conn_snd_seq(c, min_u64(tcp_conn_snd_max(c), tcp_conn_una(c) + c->snd_wnd));
 }
 
 static void start_send_timer(struct batch *b)
@@ -287,14 +289,14 @@ static void put_syn(struct batch *b)
 	if (c->state == TCP_SYN_RECEIVED) {
 		put_ack(b, c->iss, synack_flags(c));
 	} else {
-		o = put_segment(b, c->iss,
-			TCP_SYN | (tcp_ecn_offers(b->ctx, c) ? TCP_ECE | TCP_CWR : 0));
+		o = put_segment(
+			b, c->iss, TCP_SYN | (tcp_ecn_offers(b->ctx, c) ? TCP_ECE | TCP_CWR : 0));
 		o->wnd = tcp_window_select(b->ctx, c, true);
 		put_options(b, o, true, 0);
 	}
 	if (c->backoff == 0) {
 		c->flags |= TCP_F_RTT_TIMED;
-		c->rtt_pos = 0;
+		c->rtt_seq = c->iss + 1;
 		c->rtt_sent_us = (uint32_t)b->now_us;
 	}
 	c->owe &= (uint16_t)~TCP_OWE_SYN;
@@ -312,15 +314,22 @@ static uint32_t segments_of(const struct tcp_conn *c, uint32_t len)
 static void count_retransmission(struct batch *b, uint64_t pos, uint32_t len)
 {
 	struct tcp_conn *c = b->c;
-	uint64_t again = pos < c->snd_max_pos ? min_u64(pos + len, c->snd_max_pos) - pos : 0;
+	uint64_t max = tcp_conn_snd_max(c);
+	uint32_t again, segs;
+	struct tcp_extra *x;
 
-	if (pos >= c->snd_max_pos)
+	if (pos >= max)
 		return;
+	again = (uint32_t)(min_u64(pos + len, max) - pos);
+	segs = segments_of(c, again);
 	c->flags &= ~TCP_F_RTT_TIMED; /* Karn */
-	c->retrans_segs += segments_of(c, (uint32_t)again);
-	c->retrans_bytes += (uint32_t)again;
-	b->ctx->counters->retransmitted_segs += segments_of(c, (uint32_t)again);
+	b->ctx->counters->retransmitted_segs += segs;
 	b->ctx->counters->retransmitted_bytes += again;
+	x = tcp_extra_make(b->ctx, c);
+	if (!x)
+		return;
+	x->retrans_segs += segs;
+	x->retrans_bytes += again;
 }
 
 /* A piece of the stream as a segment; the caller moves snd_nxt_pos. */
@@ -336,19 +345,19 @@ static void put_data(struct batch *b, uint64_t pos, uint32_t len, bool fin)
 	c->segs_out += segments_of(c, len) - 1;
 	b->ctx->counters->segs_out += segments_of(c, len) - 1;
 	count_retransmission(b, pos, len + fin);
-	if (tcp_conn_has(c, TCP_F_ECN) && len > 0 && pos >= c->snd_max_pos)
+	if (tcp_conn_has(c, TCP_F_ECN) && len > 0 && pos >= tcp_conn_snd_max(c))
 		tcp_ecn_mark(c, o);
-	if (pos >= c->snd_max_pos && !tcp_conn_has(c, TCP_F_RTT_TIMED)) {
+	if (pos >= tcp_conn_snd_max(c) && !tcp_conn_has(c, TCP_F_RTT_TIMED)) {
 		c->flags |= TCP_F_RTT_TIMED;
-		c->rtt_pos = pos + len + fin;
+		c->rtt_seq = tcp_conn_snd_seq(c, pos + len + fin);
 		c->rtt_sent_us = (uint32_t)b->now_us;
 	}
 	if (tcp_conn_has(c, TCP_F_PACED))
-		tcp_pace_sent(c, len, b->now_us);
+		tcp_pace_sent(b->ctx, c, len, b->now_us);
 	if (tcp_conn_has(c, TCP_F_CC_WATCH))
 		tcp_cc_sent(b->ctx, c, pos + len, b->now_us);
-	if (pos + len + fin > c->snd_max_pos)
-		c->snd_max_pos = pos + len + fin;
+	if (pos + len + fin > tcp_conn_snd_max(c))
+		c->snd_max_low = (uint32_t)(pos + len + fin);
 	c->last_tx_ms = tcp_ms(b->now_us);
 }
 
@@ -356,17 +365,17 @@ static void put_retransmission(struct batch *b)
 {
 	struct tcp_conn *c = b->c;
 	uint64_t una = tcp_conn_una(c);
-	uint64_t end = min_u64(c->snd_max_pos, c->snd_end_pos);
+	uint64_t end = min_u64(tcp_conn_snd_max(c), c->snd_end_pos);
 	uint32_t len;
 
 	c->owe &= (uint16_t)~TCP_OWE_REXMIT;
-	if (una >= c->snd_max_pos)
+	if (una >= tcp_conn_snd_max(c))
 		return;
 	len = (uint32_t)min_u64(end - una, c->snd_mss_bytes);
-	put_data(b, una, len, una + len < c->snd_max_pos && una + len == c->snd_end_pos);
-	if (c->snd_nxt_pos < una + len)
-		c->snd_nxt_pos = una + len;
-	if (c->send_at_us == TCP_NEVER)
+	put_data(b, una, len, una + len < tcp_conn_snd_max(c) && una + len == c->snd_end_pos);
+	if (tcp_conn_snd_nxt(c) < una + len)
+		c->snd_nxt_low = (uint32_t)(una + len);
+	if (!c->send_at)
 		start_send_timer(b);
 }
 
@@ -418,7 +427,7 @@ static void note_second_burst(struct batch *b)
 static void note_first_burst(struct tcp_conn *c, bool timed)
 {
 	if (timed)
-		c->loss &= ~TCP_L_BLIND;
+		c->loss &= (uint16_t)~TCP_L_BLIND;
 	else
 		c->loss |= TCP_L_BLIND;
 }
@@ -427,7 +436,7 @@ static void put_planned(struct batch *b, const struct plan *p)
 {
 	struct tcp_conn *c = b->c;
 	bool idle = tcp_conn_flight(c) == 0;
-	bool timed = p->pos == c->snd_max_pos && !tcp_conn_has(c, TCP_F_RTT_TIMED);
+	bool timed = p->pos == tcp_conn_snd_max(c) && !tcp_conn_has(c, TCP_F_RTT_TIMED);
 	uint32_t tail = tail_of(c, p->len);
 
 	note_dialogue(b);
@@ -436,13 +445,13 @@ static void put_planned(struct batch *b, const struct plan *p)
 	else
 		note_second_burst(b);
 	put_data(b, p->pos, p->len, p->fin);
-	c->snd_nxt_pos = p->pos + p->len + p->fin;
+	c->snd_nxt_low = (uint32_t)(p->pos + p->len + p->fin);
 	if (tcp_conn_loss(c, TCP_L_SCORE))
-		tcp_recovery_sent(b->ctx, c, c->snd_nxt_pos, b->now_us);
+		tcp_recovery_sent(b->ctx, c, tcp_conn_snd_nxt(c), b->now_us);
 	c->owe &= (uint16_t)~TCP_OWE_TAIL;
 	if (tail > 0)
 		c->small_seq = tcp_conn_snd_seq(c, p->pos + p->len);
-	if (idle || c->send_at_us == TCP_NEVER)
+	if (idle || !c->send_at)
 		start_send_timer(b);
 }
 
@@ -454,7 +463,7 @@ static void restart_probe_timer(struct batch *b)
 
 	if (tcp_conn_loss(c, TCP_L_REO) || tcp_conn_flight(c) <= c->snd_mss_bytes)
 		return;
-	if (tcp_tlp_timeout_us(c) < tcp_conn_rto_us(b->ctx, c))
+	if (tcp_tlp_timeout_us(b->ctx, c) < tcp_conn_rto_us(b->ctx, c))
 		start_send_timer(b);
 }
 
@@ -464,7 +473,7 @@ static void put_stream(struct batch *b)
 	unsigned int before = b->n;
 	struct plan p;
 
-	if (tcp_conn_flight(c) == 0 && c->snd_max_pos == c->snd_nxt_pos &&
+	if (tcp_conn_flight(c) == 0 && tcp_conn_snd_max(c) == tcp_conn_snd_nxt(c) &&
 		(uint64_t)(tcp_ms(b->now_us) - c->last_tx_ms) * 1000 > c->rto_us)
 		tcp_cc_idle(c);
 	while (b->n < b->max && !all_sent(c)) {
@@ -502,9 +511,11 @@ static void put_lost(struct batch *b)
 static void put_tail_probe(struct batch *b)
 {
 	struct tcp_conn *c = b->c;
-	uint64_t left = c->snd_end_pos > c->snd_nxt_pos ? c->snd_end_pos - c->snd_nxt_pos : 0;
+	uint64_t left =
+		c->snd_end_pos > tcp_conn_snd_nxt(c) ? c->snd_end_pos - tcp_conn_snd_nxt(c) : 0;
 	uint64_t wnd_end = tcp_conn_una(c) + c->snd_wnd;
-	struct plan p = {.pos = c->snd_nxt_pos, .len = (uint32_t)min_u64(left, c->snd_mss_bytes)};
+	struct plan p = {
+		.pos = tcp_conn_snd_nxt(c), .len = (uint32_t)min_u64(left, c->snd_mss_bytes)};
 
 	c->owe &= (uint16_t)~TCP_OWE_TLP;
 	if (tcp_conn_flight(c) == 0 || !tcp_conn_sends(c) || !tcp_conn_loss(c, TCP_L_SCORE))
@@ -514,14 +525,14 @@ static void put_tail_probe(struct batch *b)
 		c->loss |= TCP_L_TLP_OUT | TCP_L_TLP_NEW;
 	} else {
 		uint32_t len = tcp_recovery_resend_tail(b->ctx, c, b->now_us);
-		bool fin = c->snd_nxt_pos > c->snd_end_pos;
+		bool fin = tcp_conn_snd_nxt(c) > c->snd_end_pos;
 
 		if (len == 0)
 			return;
-		put_data(b, c->snd_nxt_pos - len, len - fin, fin);
+		put_data(b, tcp_conn_snd_nxt(c) - len, len - fin, fin);
 		c->loss |= TCP_L_TLP_OUT;
 	}
-	c->tlp_seq = tcp_conn_snd_seq(c, c->snd_nxt_pos);
+	tcp_extra_have(b->ctx, c)->tlp_seq = tcp_conn_snd_seq(c, tcp_conn_snd_nxt(c));
 	start_send_timer(b);
 }
 
@@ -555,7 +566,7 @@ static void put_dup_acks(struct batch *b)
 static void put_old_ack(struct batch *b)
 {
 	struct tcp_conn *c = b->c;
-	struct tcp_dctcp *s = &c->cc_state.dctcp;
+	const struct tcp_dctcp *s = &tcp_extra(b->ctx, c)->cc_state.dctcp;
 	uint32_t saved_flags = c->flags & (TCP_F_FIN_RCVD | TCP_F_ECN_ECHO);
 	uint64_t saved_pos = c->rcv_nxt_pos;
 
@@ -584,7 +595,7 @@ static void output_synchronized(struct batch *b)
 		put_keepalive(b);
 	if ((c->owe & TCP_OWE_REXMIT) && b->n < b->max)
 		put_retransmission(b);
-	if (c->lost_bytes > 0)
+	if (tcp_conn_loss(c, TCP_L_SCORE))
 		put_lost(b);
 	if ((c->owe & TCP_OWE_TLP) && b->n < b->max)
 		put_tail_probe(b);

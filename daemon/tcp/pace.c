@@ -24,7 +24,7 @@ enum {
 	AVOID_GAIN_PERCENT = 120,
 };
 
-static void rate_from_window(struct tcp_conn *c)
+static void rate_from_window(const struct tcp_conn *c, struct tcp_extra *x)
 {
 	uint32_t gain = c->cwnd < c->ssthresh / 2 ? SLOW_START_GAIN_PERCENT : AVOID_GAIN_PERCENT;
 	uint64_t rate;
@@ -32,7 +32,7 @@ static void rate_from_window(struct tcp_conn *c)
 	if (c->srtt_us == 0)
 		return;
 	rate = (uint64_t)c->cwnd * gain * 10000 / c->srtt_us;
-	c->pacing_rate = rate < UINT32_MAX ? (uint32_t)rate : UINT32_MAX;
+	x->pacing_rate = rate < UINT32_MAX ? (uint32_t)rate : UINT32_MAX;
 }
 
 /* cc_phase of a plug-in: it sets the rate. */
@@ -41,26 +41,27 @@ static bool sets_rate(const struct tcp_conn *c)
 	return tcp_cc_of(c)->paced || (c->cc == TCP_CC_PLUGIN && c->cc_phase);
 }
 
-void tcp_pace_sent(struct tcp_conn *c, uint32_t len, uint64_t now_us)
+void tcp_pace_sent(const struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t len, uint64_t now_us)
 {
-	int32_t behind_us = (int32_t)((uint32_t)now_us - c->pace_at_us);
+	struct tcp_extra *x = tcp_extra_have(ctx, c);
+	int32_t behind_us = (int32_t)((uint32_t)now_us - x->pace_at_us);
 	uint64_t take_us;
 
 	if (!sets_rate(c))
-		rate_from_window(c);
-	if (c->pacing_rate == 0 || c->pacing_rate == UINT32_MAX)
+		rate_from_window(c, x);
+	if (x->pacing_rate == 0 || x->pacing_rate == UINT32_MAX)
 		return;
 	if (behind_us > CREDIT_US || behind_us < -STALE_US)
-		c->pace_at_us = (uint32_t)now_us - CREDIT_US;
-	take_us = (uint64_t)len * 1000000 / c->pacing_rate;
-	c->pace_at_us += (uint32_t)(take_us < STALE_US / 2 ? take_us : STALE_US / 2);
-	if ((int32_t)(c->pace_at_us - (uint32_t)now_us) >= BURST_US)
+		x->pace_at_us = (uint32_t)now_us - CREDIT_US;
+	take_us = (uint64_t)len * 1000000 / x->pacing_rate;
+	x->pace_at_us += (uint32_t)(take_us < STALE_US / 2 ? take_us : STALE_US / 2);
+	if ((int32_t)(x->pace_at_us - (uint32_t)now_us) >= BURST_US)
 		c->flags |= TCP_F_PACE_HOLD;
 }
 
-uint64_t tcp_pace_settle(struct tcp_conn *c, uint64_t now_us)
+uint64_t tcp_pace_settle(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	int32_t left_us = (int32_t)(c->pace_at_us - (uint32_t)now_us);
+	int32_t left_us = (int32_t)(tcp_extra(ctx, c)->pace_at_us - (uint32_t)now_us);
 
 	if (left_us > 0 && left_us <= STALE_US)
 		return now_us + (uint32_t)left_us;
@@ -69,12 +70,12 @@ uint64_t tcp_pace_settle(struct tcp_conn *c, uint64_t now_us)
 }
 
 /* A millisecond's worth, at least two segments: one piece should not be a burst. */
-uint32_t tcp_pace_piece_max(const struct tcp_conn *c, uint32_t most)
+uint32_t tcp_pace_piece_max(const struct tcp_ctx *ctx, const struct tcp_conn *c, uint32_t most)
 {
-	uint32_t mss = c->snd_mss_bytes;
-	uint32_t piece = c->pacing_rate / 1000 / mss * mss;
+	uint32_t mss = c->snd_mss_bytes, rate = tcp_extra(ctx, c)->pacing_rate;
+	uint32_t piece = rate / 1000 / mss * mss;
 
-	if (c->pacing_rate == 0 || piece >= most)
+	if (rate == 0 || piece >= most)
 		return most;
 	if (piece < 2 * mss)
 		piece = 2 * mss;

@@ -21,7 +21,7 @@ static int64_t min_i64(int64_t a, int64_t b)
 void tcp_prr_enter(struct tcp_round *r)
 {
 	struct tcp_conn *c = r->c;
-	uint64_t sacked_before = c->sacked_bytes - r->newly_sacked;
+	uint64_t sacked_before = r->s->sacked_bytes - r->newly_sacked;
 	uint64_t flight = tcp_conn_flight(c) + r->acked;
 
 	assert(sacked_before <= flight);
@@ -35,7 +35,7 @@ void tcp_prr_acked(struct tcp_round *r)
 {
 	struct tcp_conn *c = r->c;
 	struct tcp_score *s = r->s;
-	int64_t mss = c->snd_mss_bytes, pipe = (int64_t)tcp_conn_pipe(c);
+	int64_t mss = c->snd_mss_bytes, pipe = (int64_t)tcp_conn_pipe(r->ctx, c);
 	int64_t ssthresh = c->ssthresh, count;
 
 	if (r->delivered == 0 && s->prr_out > 0)

@@ -50,7 +50,7 @@ static void rack_detect_reordering(struct tcp_round *r, const struct tcp_piece *
 	if (p->end_pos == r->s->fack_pos || (p->flags & TCP_PIECE_RESENT))
 		return;
 	r->c->loss |= TCP_L_REORDERING;
-	r->c->reord_seen++;
+	tcp_extra_have(r->ctx, r->c)->reord_seen++;
 	r->ctx->counters->reordering_seen++;
 }
 
@@ -73,33 +73,38 @@ void tcp_rack_delivered(struct tcp_round *r, const struct tcp_piece *p)
 }
 
 /* Step 4: once a round trip. */
-void tcp_rack_saw_dsack(struct tcp_conn *c)
+void tcp_rack_saw_dsack(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
-	if (c->reo_mult > 1 && tcp_seq_lt(tcp_conn_una_seq(c), c->reo_round_seq))
+	struct tcp_extra *x = tcp_extra_make(ctx, c);
+
+	if (!x || (x->reo_mult > 1 && tcp_seq_lt(tcp_conn_una_seq(c), x->reo_round_seq)))
 		return;
-	c->reo_round_seq = tcp_conn_snd_seq(c, c->snd_nxt_pos);
-	c->reo_persist = REO_PERSIST;
-	if (c->reo_mult < REO_MULT_MAX)
-		c->reo_mult++;
+	x->reo_round_seq = tcp_conn_snd_seq(c, tcp_conn_snd_nxt(c));
+	x->reo_persist = REO_PERSIST;
+	if (x->reo_mult < REO_MULT_MAX)
+		x->reo_mult++;
 }
 
-void tcp_rack_recovered(struct tcp_conn *c)
+void tcp_rack_recovered(const struct tcp_ctx *ctx, struct tcp_conn *c)
 {
-	if (c->reo_persist > 0 && --c->reo_persist == 0)
-		c->reo_mult = 1;
+	struct tcp_extra *x = tcp_extra_have(ctx, c);
+
+	if (x->reo_persist > 0 && --x->reo_persist == 0)
+		x->reo_mult = 1;
 }
 
-static uint32_t rack_window_us(const struct tcp_conn *c)
+static uint32_t rack_window_us(const struct tcp_round *r)
 {
+	const struct tcp_conn *c = r->c;
 	uint32_t threshold = TCP_DUPACK_THRESHOLD * (uint32_t)c->snd_mss_bytes;
-	bool evidence = tcp_conn_in_episode(c) || c->sacked_bytes >= threshold ||
+	bool evidence = tcp_conn_in_episode(c) || r->s->sacked_bytes >= threshold ||
 			c->dupacks >= TCP_DUPACK_THRESHOLD;
 	uint64_t window_us;
 
 	if (!tcp_conn_loss(c, TCP_L_REORDERING) && evidence)
 		return 0;
 	window_us = (uint64_t)(c->rtt_min_us != UINT32_MAX ? c->rtt_min_us : c->srtt_us) / 4 *
-		    c->reo_mult;
+		    tcp_extra(r->ctx, c)->reo_mult;
 	return window_us < c->srtt_us ? (uint32_t)window_us : c->srtt_us;
 }
 
@@ -109,7 +114,7 @@ static void rack_mark_lost(struct tcp_round *r, uint32_t i)
 	uint32_t len = (uint32_t)(rec->end_pos - tcp_score_start(r->s, i));
 
 	rec->flags |= TCP_PIECE_LOST;
-	r->c->lost_bytes += len;
+	r->s->lost_bytes += len;
 	r->newly_lost += len;
 }
 
@@ -121,7 +126,7 @@ static bool is_open(const struct tcp_record *rec)
 /* Step 5. */
 uint32_t tcp_rack_detect(struct tcp_round *r)
 {
-	uint32_t window_us = rack_window_us(r->c), timeout_us = 0;
+	uint32_t window_us = rack_window_us(r), timeout_us = 0;
 	struct tcp_score *s = r->s;
 
 	if (s->rack_rtt_us == 0)
@@ -149,7 +154,7 @@ void tcp_rack_timeout(struct tcp_round *r)
 {
 	struct tcp_score *s = r->s;
 	uint32_t rtt_us = s->rack_rtt_us ? s->rack_rtt_us : r->c->srtt_us;
-	uint32_t due_us = rtt_us + rack_window_us(r->c);
+	uint32_t due_us = rtt_us + rack_window_us(r);
 
 	for (uint32_t i = 0; i < s->count; i++) {
 		const struct tcp_record *rec = tcp_score_at(s, i);

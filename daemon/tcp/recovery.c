@@ -8,12 +8,12 @@
  *
  *   ACK ---> what it covers leaves the board, its SACK blocks are marked (sack.c)
  *            each piece newly delivered ---> RACK: send times, reordering (rack.c)
- *            RACK: lost? ---> recovery begins; cwnd by PRR until recover_pos (prr.c)
+ *            RACK: lost? ---> recovery begins; cwnd by PRR until recover_seq (prr.c)
  *            was it a false alarm? ---> undo: as it was before
- *   timers (all of them are send_at_us; TCP_L_REO and TCP_L_PTO say which one runs):
+ *   timers (all of them are the send timer; TCP_L_REO and TCP_L_PTO say which one runs):
  *            reordering window over ---> RACK again
  *            probe time-out ---> one segment more (tlp.c)
- *            time-out ---> lost; slow start (TCP_L_RTO) until recover_pos, after F-RTO
+ *            time-out ---> lost; slow start (TCP_L_RTO) until recover_seq, after F-RTO
  *
  * In flight, as far as cwnd is concerned, is tcp_conn_pipe(): what is neither SACKed nor lost. Lost
  * pieces go out before new data. While the board is there snd_nxt_pos is snd_max_pos: nothing
@@ -47,16 +47,16 @@ bool tcp_recovery_begin(struct tcp_ctx *ctx, struct tcp_conn *c)
 	if (tcp_conn_loss(c, TCP_L_SCORE))
 		return true;
 	if ((c->flags & (TCP_F_SACK | TCP_F_RECOVERY)) != TCP_F_SACK ||
-		tcp_conn_loss(c, TCP_L_BLIND) || c->snd_nxt_pos != c->snd_max_pos ||
+		tcp_conn_loss(c, TCP_L_BLIND) || tcp_conn_snd_nxt(c) != tcp_conn_snd_max(c) ||
 		tcp_conn_flight(c) == 0)
 		return false;
-	s = ctx->ops->score_alloc(ctx->ops_arg, c);
+	s = tcp_extra_make(ctx, c) ? ctx->ops->score_alloc(ctx->ops_arg, c) : NULL;
 	if (!s) {
 		ctx->counters->score_no_memory++;
 		c->loss |= TCP_L_BLIND;
 		return false;
 	}
-	tcp_score_init(s, tcp_conn_una(c), c->snd_nxt_pos, c->rtt_sent_us);
+	tcp_score_init(s, tcp_conn_una(c), tcp_conn_snd_nxt(c), c->rtt_sent_us);
 	c->loss |= TCP_L_SCORE;
 	return true;
 }
@@ -66,9 +66,7 @@ void tcp_recovery_end(struct tcp_ctx *ctx, struct tcp_conn *c)
 	if (!tcp_conn_loss(c, TCP_L_SCORE))
 		return;
 	ctx->ops->score_free(ctx->ops_arg, c);
-	c->loss &= ~(TCP_L_SCORE | TCP_L_FRTO | TCP_L_RTO);
-	c->sacked_bytes = 0;
-	c->lost_bytes = 0;
+	c->loss &= (uint16_t) ~(TCP_L_SCORE | TCP_L_FRTO | TCP_L_RTO);
 }
 
 void tcp_recovery_drop(struct tcp_ctx *ctx, struct tcp_conn *c)
@@ -83,7 +81,7 @@ void tcp_recovery_drop(struct tcp_ctx *ctx, struct tcp_conn *c)
 static void leave_episode(struct tcp_conn *c)
 {
 	c->flags &= ~TCP_F_RECOVERY;
-	c->loss &= ~(TCP_L_RTO | TCP_L_FRTO);
+	c->loss &= (uint16_t) ~(TCP_L_RTO | TCP_L_FRTO);
 }
 
 /* -- undo ----------------------------------------------------------------------------------- */
@@ -105,7 +103,7 @@ static void undo_unmark_lost(struct tcp_round *r)
 {
 	for (uint32_t i = 0; i < r->s->count; i++)
 		tcp_score_at(r->s, i)->flags &= ~(uint32_t)TCP_PIECE_LOST;
-	r->c->lost_bytes = 0;
+	r->s->lost_bytes = 0;
 }
 
 static void undo(struct tcp_round *r, uint64_t *counter)
@@ -167,10 +165,10 @@ static void enter_recovery(struct tcp_round *r)
 	undo_save(r);
 	tcp_loss_back_off(r->ctx, c, r->acked, false);
 	tcp_prr_enter(r);
-	c->recover_pos = c->snd_max_pos;
+	c->recover_seq = tcp_conn_snd_seq(c, tcp_conn_snd_max(c));
 	c->flags |= TCP_F_RECOVERY | TCP_F_RECOVER_SET;
 	c->flags &= ~TCP_F_CWND_LIMITED;
-	c->loss &= ~(TCP_L_TLP_OUT | TCP_L_TLP_NEW);
+	c->loss &= (uint16_t) ~(TCP_L_TLP_OUT | TCP_L_TLP_NEW);
 	c->cwnd_acked = 0;
 	r->ctx->counters->fast_retransmits++;
 }
@@ -183,7 +181,7 @@ static void leave_recovery(struct tcp_round *r)
 		c->cwnd = c->ssthresh; /* RFC 9937 section 6 */
 	leave_episode(c);
 	r->s->frto = 0;
-	tcp_rack_recovered(c);
+	tcp_rack_recovered(r->ctx, c);
 }
 
 /* -- after a time-out: F-RTO, RFC 5682 section 3.1 ------------------------------------------ */
@@ -193,8 +191,8 @@ static bool frto_has_new_data(const struct tcp_conn *c)
 {
 	uint64_t wnd_end = tcp_conn_una(c) + c->snd_wnd;
 
-	return c->snd_end_pos >= c->snd_nxt_pos + c->snd_mss_bytes &&
-	       wnd_end >= c->snd_nxt_pos + c->snd_mss_bytes;
+	return c->snd_end_pos >= tcp_conn_snd_nxt(c) + c->snd_mss_bytes &&
+	       wnd_end >= tcp_conn_snd_nxt(c) + c->snd_mss_bytes;
 }
 
 static void frto(struct tcp_round *r)
@@ -210,7 +208,7 @@ static void frto(struct tcp_round *r)
 		undo(r, &r->ctx->counters->undo_frto);
 	} else if (s->frto == 3 && (r->delivered > 0 || r->seg->len == 0)) {
 		s->frto = 0;
-		c->loss &= ~TCP_L_FRTO;
+		c->loss &= (uint16_t)~TCP_L_FRTO;
 	}
 }
 
@@ -228,9 +226,9 @@ static void time_out(struct tcp_round *r)
 	tcp_rack_timeout(r);
 	r->s->frto = open && c->retries == 0 ? 2 : 0;
 	leave_episode(c);
-	c->loss &= ~(TCP_L_TLP_OUT | TCP_L_TLP_NEW);
+	c->loss &= (uint16_t) ~(TCP_L_TLP_OUT | TCP_L_TLP_NEW);
 	c->loss |= TCP_L_RTO;
-	c->cwnd = (uint32_t)tcp_conn_pipe(c) + c->snd_mss_bytes;
+	c->cwnd = (uint32_t)tcp_conn_pipe(r->ctx, c) + c->snd_mss_bytes;
 }
 
 /* RFC 2018 section 8: SACKed data is not kept. */
@@ -242,8 +240,8 @@ static void forget_sacks(struct tcp_round *r)
 		if (rec->flags & TCP_PIECE_SACKED)
 			rec->flags = TCP_PIECE_LOST | TCP_PIECE_RESENT;
 	}
-	r->c->lost_bytes += r->c->sacked_bytes;
-	r->c->sacked_bytes = 0;
+	r->s->lost_bytes += r->s->sacked_bytes;
+	r->s->sacked_bytes = 0;
 	tcp_score_tidy(r->s);
 	r->ctx->counters->sack_reneged++;
 }
@@ -274,8 +272,10 @@ static void piece_delivered(struct tcp_round *r, const struct tcp_piece *p)
 
 	r->delivered += len;
 	if (p->flags & TCP_PIECE_LOST)
-		r->c->lost_bytes -= len;
-	if (p->flags == TCP_PIECE_LOST && p->end_pos <= r->c->recover_pos)
+		r->s->lost_bytes -= len;
+	if (p->flags == TCP_PIECE_LOST &&
+		(int64_t)(p->end_pos - tcp_conn_una(r->c)) <=
+			tcp_seq_diff(r->c->recover_seq, tcp_conn_una_seq(r->c)))
 		r->original_arrived = true;
 	tcp_rack_delivered(r, p);
 }
@@ -287,7 +287,7 @@ static void take_acked(struct tcp_round *r)
 
 	while (tcp_score_pop(r->s, una, &p)) {
 		if (p.flags & TCP_PIECE_SACKED)
-			r->c->sacked_bytes -= (uint32_t)(p.end_pos - p.start_pos);
+			r->s->sacked_bytes -= (uint32_t)(p.end_pos - p.start_pos);
 		else
 			piece_delivered(r, &p);
 	}
@@ -304,7 +304,7 @@ static void take_sacked(struct tcp_round *r, const struct tcp_sack_blocks *b)
 		while (tcp_score_sack(r->s, &at_pos, b->block[i].end_pos, &p, &full)) {
 			uint32_t len = (uint32_t)(p.end_pos - p.start_pos);
 
-			r->c->sacked_bytes += len;
+			r->s->sacked_bytes += len;
 			r->newly_sacked += len;
 			piece_delivered(r, &p);
 		}
@@ -318,17 +318,18 @@ static void take_sacked(struct tcp_round *r, const struct tcp_sack_blocks *b)
 }
 
 /* RACK has something to wait for, or the timer that runs is out of place. */
-static void set_timer(struct tcp_conn *c, uint64_t now_us, uint32_t timeout_us)
+static void set_timer(struct tcp_round *r, uint32_t timeout_us)
 {
-	bool trouble = c->sacked_bytes + c->lost_bytes > 0 || tcp_conn_in_episode(c);
+	struct tcp_conn *c = r->c;
+	bool trouble = r->s->sacked_bytes + r->s->lost_bytes > 0 || tcp_conn_in_episode(c);
 
-	if (timeout_us > 0 &&
-		(c->send_at_us > now_us + timeout_us || (c->loss & (TCP_L_REO | TCP_L_PTO)))) {
-		c->send_at_us = now_us + timeout_us;
-		c->loss = (c->loss & ~TCP_L_PTO) | TCP_L_REO;
+	if (timeout_us > 0 && (tcp_timer_us(c->send_at, r->now_us) > r->now_us + timeout_us ||
+				      (c->loss & (TCP_L_REO | TCP_L_PTO)))) {
+		c->send_at = tcp_timer_in(r->now_us, timeout_us);
+		c->loss = (uint16_t)((c->loss & ~TCP_L_PTO) | TCP_L_REO);
 	} else if (timeout_us == 0 &&
 		   ((c->loss & TCP_L_REO) || (trouble && (c->loss & TCP_L_PTO)))) {
-		c->send_at_us = TCP_NEVER;
+		c->send_at = 0;
 	}
 }
 
@@ -350,10 +351,10 @@ static void round_run(struct tcp_round *r, uint64_t flight_bytes)
 	take_acked(r);
 	take_sacked(r, &blocks);
 	if (r->dsack)
-		tcp_rack_saw_dsack(c);
+		tcp_rack_saw_dsack(r->ctx, c);
 	tcp_tlp_acked(r);
 	try_undo(r);
-	if (tcp_conn_in_episode(c) && tcp_conn_una(c) >= c->recover_pos) {
+	if (tcp_conn_in_episode(c) && tcp_seq_geq(tcp_conn_una_seq(c), c->recover_seq)) {
 		leave_recovery(r);
 		r->left = true;
 	}
@@ -363,7 +364,7 @@ static void round_run(struct tcp_round *r, uint64_t flight_bytes)
 	if (r->newly_lost > 0 && !tcp_conn_in_episode(c))
 		enter_recovery(r);
 	grow(r, flight_bytes);
-	set_timer(c, r->now_us, timeout_us);
+	set_timer(r, timeout_us);
 }
 
 /* Nothing is in flight any more: only a DSACK or the end of a probe can be of interest. */
@@ -373,7 +374,7 @@ static void round_of_nothing(struct tcp_round *r)
 
 	tcp_sack_read(r, &blocks);
 	if (r->dsack)
-		tcp_rack_saw_dsack(r->c);
+		tcp_rack_saw_dsack(r->ctx, r->c);
 	tcp_tlp_acked(r);
 }
 
@@ -411,7 +412,7 @@ void tcp_recovery_reordered(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 		enter_recovery(&r);
 		tcp_prr_acked(&r);
 	}
-	set_timer(c, now_us, timeout_us);
+	set_timer(&r, timeout_us);
 }
 
 /* -- sending -------------------------------------------------------------------------------- */
@@ -420,11 +421,11 @@ void tcp_recovery_reordered(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 bool tcp_recovery_next(
 	const struct tcp_ctx *ctx, const struct tcp_conn *c, uint64_t *start_pos, uint32_t *len)
 {
-	uint64_t pipe = tcp_conn_pipe(c), wnd_end = tcp_conn_una(c) + c->snd_wnd;
+	uint64_t pipe = tcp_conn_pipe(ctx, c), wnd_end = tcp_conn_una(c) + c->snd_wnd;
 	uint32_t mss = c->snd_mss_bytes, room;
 	struct tcp_piece p;
 
-	if (c->lost_bytes == 0 || tcp_conn_loss(c, TCP_L_FRTO) || !tcp_conn_sends(c))
+	if (tcp_conn_lost(ctx, c) == 0 || tcp_conn_loss(c, TCP_L_FRTO) || !tcp_conn_sends(c))
 		return false;
 	if (pipe > 0 && pipe + mss > c->cwnd)
 		return false;
@@ -444,8 +445,8 @@ void tcp_recovery_resent(
 	struct tcp_score *s = tcp_conn_score(ctx, c);
 	bool first = start_pos == tcp_conn_una(c);
 
-	assert(len <= c->lost_bytes);
-	c->lost_bytes -= len;
+	assert(len <= s->lost_bytes);
+	s->lost_bytes -= len;
 	s->prr_out += len;
 	s->undo_resent += len;
 	if (s->resent_end_pos < start_pos + len)
@@ -454,7 +455,7 @@ void tcp_recovery_resent(
 		s->any_resent = true;
 		s->first_resent_us = (uint32_t)now_us;
 	}
-	if (first || c->send_at_us == TCP_NEVER) /* a new transmission has a time-out of its own */
+	if (first || !c->send_at) /* a new transmission has a time-out of its own */
 		tcp_send_timer_start(ctx, c, now_us);
 	if (!tcp_score_resend(s, start_pos, start_pos + len, (uint32_t)now_us))
 		tcp_recovery_drop(ctx, c);
@@ -468,7 +469,7 @@ uint32_t tcp_recovery_resend_tail(struct tcp_ctx *ctx, struct tcp_conn *c, uint6
 	uint64_t start_pos, end_pos;
 	uint32_t len;
 
-	if (!s || c->sacked_bytes + c->lost_bytes > 0)
+	if (!s || s->sacked_bytes + s->lost_bytes > 0)
 		return 0;
 	start_pos = tcp_score_start(s, s->count - 1);
 	end_pos = tcp_score_end(s);

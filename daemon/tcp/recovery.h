@@ -22,11 +22,6 @@ struct tcp_round {
 	bool original_arrived; /* data given up by a time-out and never sent again was delivered */
 };
 
-static inline struct tcp_score *tcp_conn_score(const struct tcp_ctx *ctx, const struct tcp_conn *c)
-{
-	return tcp_conn_loss(c, TCP_L_SCORE) ? ctx->ops->score_get(ctx->ops_arg, c) : NULL;
-}
-
 /* -- sack.c: judges the blocks of r->seg ---------------------------------------------------- */
 
 struct tcp_sack_blocks {
@@ -41,9 +36,9 @@ void tcp_sack_read(struct tcp_round *r, struct tcp_sack_blocks *b);
 /* A piece was delivered that was not SACKed before. */
 void tcp_rack_delivered(struct tcp_round *r, const struct tcp_piece *p);
 /* The ACK reports a duplicate. */
-void tcp_rack_saw_dsack(struct tcp_conn *c);
+void tcp_rack_saw_dsack(struct tcp_ctx *ctx, struct tcp_conn *c);
 /* A recovery has ended. */
-void tcp_rack_recovered(struct tcp_conn *c);
+void tcp_rack_recovered(const struct tcp_ctx *ctx, struct tcp_conn *c);
 /* Marks what is lost by now; returns when to look again, in us from now, 0: no need. */
 uint32_t tcp_rack_detect(struct tcp_round *r);
 /* Marks what a retransmission time-out gives up. */

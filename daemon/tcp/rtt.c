@@ -34,15 +34,14 @@ uint64_t tcp_conn_rto_us(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 	return rto_us < ctx->cfg->rto_max_us ? rto_us : ctx->cfg->rto_max_us;
 }
 
-void tcp_rtt_sample(
-	const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t rtt_us, uint32_t per_rtt)
+void tcp_rtt_sample(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t rtt_us, uint32_t per_rtt)
 {
 	int64_t r = (int64_t)(rtt_us > SAMPLE_MAX_US ? SAMPLE_MAX_US : rtt_us);
 	int64_t err, var;
 
 	if (r == 0)
 		r = 1;
-	c->rtt_last_us = (uint32_t)r;
+	ctx->rtt_last_us = (uint32_t)r;
 	if ((uint64_t)r < c->rtt_min_us)
 		c->rtt_min_us = (uint32_t)r;
 	if (c->srtt_us == 0) {
@@ -70,14 +69,14 @@ static uint32_t samples_per_rtt(const struct tcp_conn *c)
 	return n == 0 ? 1 : n > 1024 ? 1024 : (uint32_t)n;
 }
 
-bool tcp_rtt_acked(const struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg,
-	uint64_t now_us)
+bool tcp_rtt_acked(
+	struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg, uint64_t now_us)
 {
 	bool timed = tcp_conn_has(c, TCP_F_RTT_TIMED);
 	uint32_t ts_ms = tcp_ts_val(now_us, c->ts_offset) - seg->opt.ts_ecr;
 
-	c->rtt_last_us = 0;
-	if (timed && tcp_conn_una(c) >= c->rtt_pos) {
+	ctx->rtt_last_us = 0;
+	if (timed && tcp_seq_geq(tcp_conn_una_seq(c), c->rtt_seq)) {
 		c->flags &= ~TCP_F_RTT_TIMED;
 		tcp_rtt_sample(ctx, c, (uint32_t)now_us - c->rtt_sent_us, 1);
 		return true;
@@ -85,7 +84,7 @@ bool tcp_rtt_acked(const struct tcp_ctx *ctx, struct tcp_conn *c, const struct t
 	if (!tcp_conn_has(c, TCP_F_TS) || !seg->opt.has_ts || ts_ms > SAMPLE_MAX_US / 1000)
 		return false;
 	if (timed && ts_ms < TS_ACCURATE_MS) {
-		c->rtt_last_us = ts_ms * 1000; /* good enough to see a queue build */
+		ctx->rtt_last_us = ts_ms * 1000; /* good enough to see a queue build */
 		return false;
 	}
 	tcp_rtt_sample(

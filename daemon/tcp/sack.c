@@ -19,6 +19,7 @@ void tcp_sack_note_duplicate(
 {
 	uint32_t rcv_nxt = c->irs + 1 + (uint32_t)c->rcv_nxt_pos;
 	int32_t back = tcp_seq_diff(rcv_nxt, start_seq);
+	struct tcp_extra *x;
 
 	if (!tcp_conn_has(c, TCP_F_SACK))
 		return;
@@ -28,8 +29,11 @@ void tcp_sack_note_duplicate(
 		end_seq = rcv_nxt; /* its FIN */
 	if (!tcp_seq_lt(start_seq, end_seq))
 		return;
-	c->dsack_start_seq = start_seq;
-	c->dsack_end_seq = end_seq;
+	x = tcp_extra_make(ctx, c);
+	if (!x)
+		return;
+	x->dsack_start_seq = start_seq;
+	x->dsack_end_seq = end_seq;
 	c->flags |= TCP_F_DSACK;
 	ctx->counters->dsacks_sent++;
 }
@@ -44,13 +48,14 @@ static void put_block(struct tcp_options *opt, uint32_t start_seq, uint32_t end_
 void tcp_sack_report(
 	const struct tcp_ctx *ctx, const struct tcp_conn *c, uint32_t max, struct tcp_options *opt)
 {
+	const struct tcp_extra *x = tcp_extra(ctx, c);
 	const struct tcp_reasm *r = tcp_conn_reasm(ctx, c);
 	struct tcp_reasm_range range[TCP_SACK_BLOCKS_MAX];
 	uint32_t first_seq = c->irs + 1, n;
 
 	assert(max <= TCP_SACK_BLOCKS_MAX);
 	if (tcp_conn_has(c, TCP_F_DSACK) && max > 0)
-		put_block(opt, c->dsack_start_seq, c->dsack_end_seq);
+		put_block(opt, x->dsack_start_seq, x->dsack_end_seq);
 	if (!r || max == opt->sack_count)
 		return;
 	n = tcp_reasm_report(r, range, max - opt->sack_count);
@@ -81,9 +86,10 @@ static bool sack_is_duplicate(const struct tcp_options *opt, uint32_t ack)
  * about ours (RFC 3708 section 3, exit). */
 static void sack_take_duplicate(struct tcp_round *r, uint64_t start_pos, uint64_t end_pos)
 {
+	struct tcp_extra *x = tcp_extra_make(r->ctx, r->c);
+
 	r->ctx->counters->dsacks_received++;
-	r->c->dsack_dups++;
-	if (r->c->dsack_dups > r->c->retrans_segs)
+	if (!x || ++x->dsack_dups > x->retrans_segs)
 		return;
 	r->dsack = true;
 	r->dsack_start_pos = start_pos;
@@ -100,7 +106,7 @@ static bool sack_read_duplicate(struct tcp_round *r)
 
 	if (!sack_is_duplicate(opt, r->seg->ack))
 		return false;
-	if (start_pos < 0 || start_pos >= end_pos || end_pos > (int64_t)c->snd_max_pos ||
+	if (start_pos < 0 || start_pos >= end_pos || end_pos > (int64_t)tcp_conn_snd_max(c) ||
 		start_pos + (int64_t)c->snd_wnd_max < (int64_t)tcp_conn_una(c) - r->acked) {
 		r->ctx->counters->sack_invalid++;
 		return true;
@@ -119,7 +125,7 @@ static bool sack_read_block(const struct tcp_round *r, uint32_t i, struct tcp_re
 	int64_t end_pos = sack_pos(c, opt->sack[i].end);
 
 	if (!tcp_seq_lt(r->seg->ack, opt->sack[i].start) || start_pos >= end_pos ||
-		end_pos > (int64_t)c->snd_max_pos) {
+		end_pos > (int64_t)tcp_conn_snd_max(c)) {
 		r->ctx->counters->sack_invalid++;
 		return false;
 	}

@@ -20,9 +20,7 @@
 #ifndef TCP_SCORE_H
 #define TCP_SCORE_H
 
-#include <assert.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include <tcp/conn.h>
 
 enum {
 	TCP_SCORE_RECORDS = 120,
@@ -53,6 +51,8 @@ struct tcp_score {
 	uint64_t start_pos; /* of the first record */
 	uint32_t first;	    /* index of the first record */
 	uint32_t count;
+	uint32_t sacked_bytes; /* in flight, but delivered */
+	uint32_t lost_bytes;   /* in flight, but given up and not sent again */
 
 	/* RACK (RFC 8985 section 5.2): what was delivered of all that was sent last. */
 	uint64_t rack_end_pos;
@@ -79,7 +79,33 @@ struct tcp_score {
 
 	struct tcp_record rec[TCP_SCORE_RECORDS];
 };
-static_assert(sizeof(struct tcp_score) == 88 + 16 * TCP_SCORE_RECORDS, "no padding");
+static_assert(sizeof(struct tcp_score) == 96 + 16 * TCP_SCORE_RECORDS, "no padding");
+
+/* The connection's; NULL if it has none. */
+static inline struct tcp_score *tcp_conn_score(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return tcp_conn_loss(c, TCP_L_SCORE) ? ctx->ops->score_get(ctx->ops_arg, c) : NULL;
+}
+
+static inline uint32_t tcp_conn_sacked(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	const struct tcp_score *s = tcp_conn_score(ctx, c);
+
+	return s ? s->sacked_bytes : 0;
+}
+
+static inline uint32_t tcp_conn_lost(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	const struct tcp_score *s = tcp_conn_score(ctx, c);
+
+	return s ? s->lost_bytes : 0;
+}
+
+/* RFC 6675 section 2 pipe: what is in the network, as far as we know. */
+static inline uint64_t tcp_conn_pipe(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return tcp_conn_flight(c) - tcp_conn_sacked(ctx, c) - tcp_conn_lost(ctx, c);
+}
 
 /* One record, [start, end), sent at sent_us; all else zero. */
 void tcp_score_init(struct tcp_score *s, uint64_t start_pos, uint64_t end_pos, uint32_t sent_us);

@@ -35,31 +35,40 @@ uint32_t tcp_option_max(enum tcp_option_name name)
 
 uint32_t tcp_conn_syn_retries(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	return c->syncnt ? c->syncnt : ctx->cfg->syn_retries;
+	uint8_t syncnt = tcp_extra(ctx, c)->syncnt;
+
+	return syncnt ? syncnt : ctx->cfg->syn_retries;
 }
 
 uint64_t tcp_conn_fin_wait_2_us(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	return c->linger2_s ? c->linger2_s * UINT64_C(1000000) : ctx->cfg->fin_wait_2_us;
+	uint8_t linger2_s = tcp_extra(ctx, c)->linger2_s;
+
+	return linger2_s ? linger2_s * UINT64_C(1000000) : ctx->cfg->fin_wait_2_us;
 }
 
 uint64_t tcp_conn_keepidle_us(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	uint64_t most = UINT64_C(1) << 41; /* 25 days: last_rx_ms wraps after 49 */
+	uint64_t most = UINT64_C(1) << 40; /* 12 days: life_at_ms can tell 24 */
+	uint16_t keepidle_s = tcp_extra(ctx, c)->keepidle_s;
 
-	if (c->keepidle_s)
-		return c->keepidle_s * UINT64_C(1000000);
+	if (keepidle_s)
+		return keepidle_s * UINT64_C(1000000);
 	return ctx->cfg->keepalive_idle_us < most ? ctx->cfg->keepalive_idle_us : most;
 }
 
 uint64_t tcp_conn_keepintvl_us(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	return c->keepintvl_s ? c->keepintvl_s * UINT64_C(1000000) : ctx->cfg->keepalive_intvl_us;
+	uint16_t keepintvl_s = tcp_extra(ctx, c)->keepintvl_s;
+
+	return keepintvl_s ? keepintvl_s * UINT64_C(1000000) : ctx->cfg->keepalive_intvl_us;
 }
 
 uint32_t tcp_conn_keepcnt(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	return c->keepcnt ? c->keepcnt : ctx->cfg->keepalive_probes;
+	uint8_t keepcnt = tcp_extra(ctx, c)->keepcnt;
+
+	return keepcnt ? keepcnt : ctx->cfg->keepalive_probes;
 }
 
 /* -- setting ---------------------------------------------------------------------------------- */
@@ -90,58 +99,71 @@ static void set_cork(struct tcp_conn *c, uint32_t on)
 static void set_quickack(struct tcp_conn *c, uint32_t on)
 {
 	c->quick_acks = on ? TCP_QUICK_ACKS : 0;
-	if (on && c->ack_at_us != TCP_NEVER)
+	if (on && c->ack_at)
 		c->owe |= TCP_OWE_ACK;
 }
 
-static void set_maxseg(struct tcp_conn *c, uint16_t bytes)
+static void set_maxseg(struct tcp_conn *c, struct tcp_extra *x, uint16_t bytes)
 {
 	uint16_t options = tcp_conn_has(c, TCP_F_TS) ? TCP_OPTIONS_TS_BYTES : 0;
 
-	c->maxseg = bytes;
+	x->maxseg = bytes;
 	if (c->snd_mss_bytes > bytes - options)
 		c->snd_mss_bytes = (uint16_t)(bytes - options);
 }
 
-static void set_value(struct tcp_conn *c, enum tcp_option_name name, uint32_t value)
+/* What acts at once and is not kept anywhere but in the flags. */
+static bool is_flag(enum tcp_option_name name)
+{
+	return name == TCP_OPT_NODELAY || name == TCP_OPT_KEEPALIVE || name == TCP_OPT_CORK ||
+	       name == TCP_OPT_QUICKACK;
+}
+
+static void set_flags(struct tcp_conn *c, enum tcp_option_name name, uint32_t on)
+{
+	if (name == TCP_OPT_NODELAY)
+		set_nodelay(c, on);
+	else if (name == TCP_OPT_KEEPALIVE)
+		set_flag(c, TCP_F_KEEPALIVE, on);
+	else if (name == TCP_OPT_CORK)
+		set_cork(c, on);
+	else
+		set_quickack(c, on);
+}
+
+static void set_value(
+	struct tcp_conn *c, struct tcp_extra *x, enum tcp_option_name name, uint32_t value)
 {
 	switch (name) {
-	case TCP_OPT_NODELAY:
-		set_nodelay(c, value);
-		break;
-	case TCP_OPT_KEEPALIVE:
-		set_flag(c, TCP_F_KEEPALIVE, value);
-		break;
-	case TCP_OPT_CORK:
-		set_cork(c, value);
-		break;
 	case TCP_OPT_KEEPIDLE_S:
-		c->keepidle_s = (uint16_t)value;
+		x->keepidle_s = (uint16_t)value;
 		break;
 	case TCP_OPT_KEEPINTVL_S:
-		c->keepintvl_s = (uint16_t)value;
+		x->keepintvl_s = (uint16_t)value;
 		break;
 	case TCP_OPT_KEEPCNT:
-		c->keepcnt = (uint8_t)value;
+		x->keepcnt = (uint8_t)value;
 		break;
 	case TCP_OPT_SYNCNT:
-		c->syncnt = (uint8_t)value;
+		x->syncnt = (uint8_t)value;
 		break;
 	case TCP_OPT_USER_TIMEOUT_MS:
-		c->user_timeout_ms = value;
+		x->user_timeout_ms = value;
 		break;
 	case TCP_OPT_LINGER2_S:
-		c->linger2_s = (uint8_t)value;
-		break;
-	case TCP_OPT_QUICKACK:
-		set_quickack(c, value);
+		x->linger2_s = (uint8_t)value;
 		break;
 	case TCP_OPT_MAXSEG:
-		set_maxseg(c, (uint16_t)value);
+		set_maxseg(c, x, (uint16_t)value);
 		break;
-	case TCP_OPT_COUNT:
+	default:
 		break;
 	}
+}
+
+bool tcp_setopt_room(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name)
+{
+	return is_flag(name) || tcp_extra_make(ctx, c);
 }
 
 uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name,
@@ -150,7 +172,10 @@ uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_nam
 	bool keepalive = name == TCP_OPT_KEEPALIVE || name == TCP_OPT_KEEPIDLE_S;
 
 	assert(name < TCP_OPT_COUNT && value >= bounds[name].min && value <= bounds[name].max);
-	set_value(c, name, value);
+	if (is_flag(name))
+		set_flags(c, name, value);
+	else if (tcp_conn_has(c, TCP_F_EXTRA))
+		set_value(c, tcp_extra_have(ctx, c), name, value);
 	if (c->state == TCP_CLOSED)
 		return 0;
 	if (keepalive && c->state != TCP_SYN_SENT && c->state != TCP_SYN_RECEIVED)

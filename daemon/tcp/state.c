@@ -56,35 +56,32 @@ void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state)
 void tcp_conn_init(
 	struct tcp_ctx *ctx, struct tcp_conn *c, const struct net_tuple *key, enum tcp_state state)
 {
-	memset(c, 0, offsetof(struct tcp_conn, owner));
+	memset(c, 0, offsetof(struct tcp_conn, due_flags));
 	c->entry.key = *key;
-	c->entry.armed_us = TCP_NEVER;
+	c->entry.slot = TCP_SLOT_NONE;
 	c->entry.deadline_us = TCP_NEVER;
 	c->state = TCP_CLOSED;
 	if (state != TCP_CLOSED)
 		tcp_conn_set_state(c, state);
-	c->send_at_us = TCP_NEVER;
-	c->ack_at_us = TCP_NEVER;
-	c->life_at_us = TCP_NEVER;
 	c->cc = (uint8_t)ctx->cfg->cc;
 	c->ts_offset = tcp_ts_offset(ctx, key);
 	c->quick_acks = TCP_QUICK_ACKS;
-	c->reo_mult = 1;
 	tcp_rtt_init(ctx, c);
 }
 
-void tcp_conn_negotiated(struct tcp_conn *c, uint16_t mss_bytes, uint64_t now_us)
+void tcp_conn_negotiated(
+	const struct tcp_ctx *ctx, struct tcp_conn *c, uint16_t mss_bytes, uint64_t now_us)
 {
 	uint16_t options = tcp_conn_has(c, TCP_F_TS) ? TCP_OPTIONS_TS_BYTES : 0;
+	uint16_t maxseg = tcp_extra(ctx, c)->maxseg;
 
-	if (c->maxseg && c->maxseg < mss_bytes)
-		mss_bytes = c->maxseg;
+	if (maxseg && maxseg < mss_bytes)
+		mss_bytes = maxseg;
 	assert(mss_bytes > options);
 	c->snd_mss_bytes = (uint16_t)(mss_bytes - options);
 	c->rcv_mss_bytes = TCP_MSS_DEFAULT;
 	c->small_seq = c->iss;
 	c->last_ack_sent = tcp_conn_rcv_nxt(c);
-	c->ts_recent_ms = tcp_ms(now_us);
 	c->last_rx_ms = tcp_ms(now_us);
 	c->last_tx_ms = tcp_ms(now_us);
 }
@@ -106,9 +103,9 @@ uint32_t tcp_conn_establish(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 	tcp_cc_start(ctx, c);
 	establish_rto(ctx, c);
 	c->retries = 0;
-	c->stalled_ms = 0;
+	tcp_stall_end(ctx, c);
 	c->flags &= ~TCP_F_RTT_TIMED;
-	c->send_at_us = TCP_NEVER;
+	c->send_at = 0;
 	c->owe &= (uint16_t)~TCP_OWE_SYN;
 	if (tcp_conn_has(c, TCP_F_SHUT))
 		tcp_conn_set_state(c, TCP_FIN_WAIT_1);
@@ -122,11 +119,12 @@ uint32_t tcp_conn_close(struct tcp_ctx *ctx, struct tcp_conn *c, int error, bool
 	tcp_recovery_end(ctx, c);
 	tcp_cc_stop(ctx, c);
 	tcp_conn_set_state(c, TCP_CLOSED);
-	c->error = (uint16_t)error;
+	assert(error >= 0 && error <= UINT8_MAX);
+	c->error = (uint8_t)error;
 	c->owe = rst ? TCP_OWE_RST : 0;
-	c->send_at_us = TCP_NEVER;
-	c->ack_at_us = TCP_NEVER;
-	c->life_at_us = TCP_NEVER;
+	c->send_at = 0;
+	c->ack_at = 0;
+	c->life_at_ms = 0;
 	c->entry.deadline_us = TCP_NEVER;
 	return TCP_EV_CLOSED | (error ? TCP_EV_ERROR : 0) | (rst ? TCP_EV_OUTPUT : 0);
 }
@@ -137,6 +135,6 @@ uint32_t tcp_conn_time_wait(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 	tcp_recovery_end(ctx, c);
 	tcp_cc_stop(ctx, c);
 	tcp_conn_set_state(c, TCP_TIME_WAIT);
-	c->life_at_us = now_us + 2ull * ctx->cfg->msl_us;
+	tcp_life_start(c, now_us + 2ull * ctx->cfg->msl_us);
 	return TCP_EV_TIME_WAIT;
 }

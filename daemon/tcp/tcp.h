@@ -92,11 +92,14 @@ struct tcp_entry {
 	struct net_tuple key;
 	uint32_t next;
 	uint32_t prev;
-	uint32_t slot;
-	uint64_t armed_us;    /* when the wheel will look at it; UINT64_MAX if it is in no slot */
+	uint16_t slot; /* in which the wheel will look at it; TCP_SLOT_NONE: in none */
+	uint16_t pad;
 	uint64_t deadline_us; /* when it has something to do; UINT64_MAX for never */
 };
-static_assert(sizeof(struct tcp_entry) == 64, "one cache line");
+static_assert(sizeof(struct tcp_entry) == 56, "leaves eight bytes of a cache line");
+enum {
+	TCP_SLOT_NONE = UINT16_MAX
+};
 
 /* The arenas, so that the table and the wheel can turn a ref into an entry. */
 struct tcp_space {
@@ -181,6 +184,9 @@ struct tcp_reasm;
 /* What is in flight, piece by piece, while that is of interest (tcp/score.h). */
 struct tcp_score;
 
+/* What only some connections need (tcp/extra.h). */
+struct tcp_extra;
+
 struct tcp_ops {
 	/* Stores payload bytes seg->payload[off, off+len) at receive position pos. Called only
 	 * for bytes inside the advertised window that were not stored before. `in_order` says
@@ -192,7 +198,12 @@ struct tcp_ops {
 	 * limit, or less when the pool is short. tcp/ never lets the edge retreat, and moves it
 	 * only by a full segment: a buffer limit below cfg->mss_max_bytes may never open. */
 	uint64_t (*rx_limit)(void *arg, const struct tcp_conn *c);
-	/* The connection's reassembly block: allocate (NULL when out), look up, release. */
+	/* The connection's block of what it rarely needs: allocate (NULL when out), and look up once
+	 * there is one. It is released with the connection, by the engine. The other blocks are
+	 * asked for only when this one is there. */
+	struct tcp_extra *(*extra_alloc)(void *arg, struct tcp_conn *c);
+	struct tcp_extra *(*extra_get)(void *arg, const struct tcp_conn *c);
+	/* Its reassembly block: allocate (NULL when out), look up, release. */
 	struct tcp_reasm *(*reasm_alloc)(void *arg, struct tcp_conn *c);
 	struct tcp_reasm *(*reasm_get)(void *arg, const struct tcp_conn *c);
 	void (*reasm_free)(void *arg, struct tcp_conn *c);
@@ -271,6 +282,7 @@ struct tcp_ctx {
 	uint8_t ts_key[16];     /* per-flow timestamp offset */
 	uint64_t challenge_window_us;
 	uint32_t challenge_count;
+	uint32_t rtt_last_us; /* sample of the ACK at hand; 0: none */
 };
 
 /* -- events ------------------------------------------------------------------------------- */
@@ -352,6 +364,8 @@ enum tcp_option_name {
 };
 uint32_t tcp_option_min(enum tcp_option_name name);
 uint32_t tcp_option_max(enum tcp_option_name name);
+/* Is there memory to keep it? If not tcp_setopt() does nothing. */
+bool tcp_setopt_room(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name);
 uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name,
 		uint32_t value, uint64_t now_us);
 

@@ -20,6 +20,15 @@ static uint64_t group(uint64_t tick, unsigned int level)
 	return tick >> (GROUP_BITS * level);
 }
 
+/* The first tick of a used slot: it lies in the same group of the next level as the wheel. */
+static uint64_t slot_tick(const struct tcp_wheel *w, unsigned int slot)
+{
+	unsigned int level = slot / TCP_WHEEL_SLOTS;
+	uint64_t here = group(w->now_tick, level);
+
+	return (here - here % TCP_WHEEL_SLOTS + slot % TCP_WHEEL_SLOTS) << (GROUP_BITS * level);
+}
+
 static void link_entry(struct tcp_wheel *w, tcp_ref ref, uint64_t tick)
 {
 	struct tcp_entry *e = tcp_space_entry(w->space, ref);
@@ -29,8 +38,7 @@ static void link_entry(struct tcp_wheel *w, tcp_ref ref, uint64_t tick)
 	tcp_ref *head = &w->head[level][idx];
 
 	assert(tick >= w->now_tick && level < TCP_WHEEL_LEVELS);
-	e->armed_us = (group(tick, level) << (GROUP_BITS * level)) * TCP_WHEEL_TICK_US;
-	e->slot = level * TCP_WHEEL_SLOTS + idx;
+	e->slot = (uint16_t)(level * TCP_WHEEL_SLOTS + idx);
 	e->prev = (tcp_ref)TCP_REF_NONE;
 	e->next = *head;
 	if (*head != (tcp_ref)TCP_REF_NONE)
@@ -44,7 +52,7 @@ static void unlink_entry(struct tcp_wheel *w, struct tcp_entry *e)
 	unsigned int level = e->slot / TCP_WHEEL_SLOTS;
 	unsigned int idx = e->slot % TCP_WHEEL_SLOTS;
 
-	assert(level < TCP_WHEEL_LEVELS && e->armed_us != UINT64_MAX);
+	assert(level < TCP_WHEEL_LEVELS);
 	if (e->next != (tcp_ref)TCP_REF_NONE)
 		tcp_space_entry(w->space, e->next)->prev = e->prev;
 	if (e->prev != (tcp_ref)TCP_REF_NONE)
@@ -53,7 +61,7 @@ static void unlink_entry(struct tcp_wheel *w, struct tcp_entry *e)
 		w->head[level][idx] = e->next;
 	if (w->head[level][idx] == (tcp_ref)TCP_REF_NONE)
 		w->used[level] &= ~(UINT64_C(1) << idx);
-	e->armed_us = UINT64_MAX;
+	e->slot = TCP_SLOT_NONE;
 }
 
 /* The used slot that comes due first, and its first tick; NO_SLOT if the wheel is empty. */
@@ -72,7 +80,7 @@ static int next_slot(const struct tcp_wheel *w, uint64_t *first_tick)
 		if (!ahead)
 			continue;
 		idx = here + (unsigned int)__builtin_ctzll(ahead);
-		tick = (group(w->now_tick, level) - here + idx) << (GROUP_BITS * level);
+		tick = slot_tick(w, level * TCP_WHEEL_SLOTS + idx);
 		if (tick < *first_tick) {
 			*first_tick = tick;
 			slot = (int)(level * TCP_WHEEL_SLOTS + idx);
@@ -101,10 +109,11 @@ void tcp_wheel_update(struct tcp_wheel *w, tcp_ref ref)
 	tick = tick_of(e->deadline_us);
 	if (tick < w->now_tick)
 		tick = w->now_tick;
-	if (e->armed_us <= tick * TCP_WHEEL_TICK_US)
-		return;
-	if (e->armed_us != UINT64_MAX)
+	if (e->slot != TCP_SLOT_NONE) {
+		if (slot_tick(w, e->slot) <= tick)
+			return;
 		unlink_entry(w, e);
+	}
 	link_entry(w, ref, tick);
 }
 
@@ -112,7 +121,7 @@ void tcp_wheel_remove(struct tcp_wheel *w, tcp_ref ref)
 {
 	struct tcp_entry *e = tcp_space_entry(w->space, ref);
 
-	if (e->armed_us != UINT64_MAX)
+	if (e->slot != TCP_SLOT_NONE)
 		unlink_entry(w, e);
 }
 
@@ -144,6 +153,11 @@ unsigned int tcp_wheel_expire(struct tcp_wheel *w, uint64_t now_us, tcp_ref *ref
 			tcp_wheel_update(w, ref);
 	}
 	return n;
+}
+
+uint64_t tcp_wheel_armed_us(const struct tcp_wheel *w, const struct tcp_entry *e)
+{
+	return e->slot == TCP_SLOT_NONE ? UINT64_MAX : slot_tick(w, e->slot) * TCP_WHEEL_TICK_US;
 }
 
 uint64_t tcp_wheel_next_us(const struct tcp_wheel *w)

@@ -22,9 +22,9 @@
  *
  * An entry never expires early, and at most one tick after its deadline once expiry has
  * caught up. Lists are intrusive and pointer-free: `next`, `prev` and `slot` of struct
- * tcp_entry are the wheel's, and so is `armed_us`, UINT64_MAX in an entry that is in no slot
- * - which is how an entry must come to its first tcp_wheel_update(). After a restart the
- * wheel is rebuilt: set armed_us to UINT64_MAX and update, for each live entry.
+ * tcp_entry are the wheel's; `slot` is TCP_SLOT_NONE in an entry that is in none, which is how
+ * an entry must come to its first tcp_wheel_update(). After a restart the wheel is rebuilt: set
+ * slot to TCP_SLOT_NONE and update, for each live entry.
  */
 #ifndef TCP_TIMER_H
 #define TCP_TIMER_H
@@ -62,6 +62,9 @@ void tcp_wheel_remove(struct tcp_wheel *w, tcp_ref ref);
  * more to do even when it returns less than max, and then tcp_wheel_next_us() <= now_us. */
 unsigned int tcp_wheel_expire(
 	struct tcp_wheel *w, uint64_t now_us, tcp_ref *refs, unsigned int max);
+
+/* When the wheel will look at the entry; UINT64_MAX: it is in no slot. For checks. */
+uint64_t tcp_wheel_armed_us(const struct tcp_wheel *w, const struct tcp_entry *e);
 
 /* How long nothing can expire: sleep until then and call tcp_wheel_expire(). Never later
  * than the tick that the earliest deadline falls into ends, often earlier; UINT64_MAX when

@@ -4,9 +4,7 @@
  */
 #include <tcp/timewait.h>
 
-#include <tcp/conn.h>
-#include <tcp/counters.h>
-#include <tcp/isn.h>
+#include <tcp/internal.h>
 #include <tcp/reply.h>
 #include <tcp/seq.h>
 
@@ -21,9 +19,8 @@ void tcp_tw_init(struct tcp_ctx *ctx, struct tcp_tw *tw, const struct tcp_conn *
 
 	memset(tw, 0, offsetof(struct tcp_tw, gen));
 	tw->entry.key = c->entry.key;
-	tw->entry.armed_us = UINT64_MAX;
-	tw->entry.deadline_us =
-		c->life_at_us != TCP_NEVER ? c->life_at_us : now_us + two_msl_us(ctx);
+	tw->entry.slot = TCP_SLOT_NONE;
+	tw->entry.deadline_us = c->life_at_ms ? tcp_life_us(c, now_us) : now_us + two_msl_us(ctx);
 	tw->snd_nxt = tcp_conn_una_seq(c); /* our FIN is acknowledged */
 	tw->rcv_nxt = tcp_conn_rcv_nxt(c);
 	tw->rcv_wnd = tcp_conn_rcv_wnd(c);

@@ -30,6 +30,6 @@ struct tcp_tw {
 	uint32_t gen;
 	uint32_t pad1;
 };
-static_assert(sizeof(struct tcp_tw) == 96, "no padding, at most two cache lines");
+static_assert(sizeof(struct tcp_tw) == 88, "no padding, at most two cache lines");
 
 #endif

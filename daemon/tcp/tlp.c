@@ -16,13 +16,13 @@ enum {
 	MARGIN_US = 2 * 1000,	   /* for timers of both ends that tick in milliseconds */
 };
 
-uint64_t tcp_tlp_timeout_us(const struct tcp_conn *c)
+uint64_t tcp_tlp_timeout_us(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
 	uint64_t flight = tcp_conn_flight(c);
 
 	if ((c->flags & (TCP_F_SACK | TCP_F_RECOVERY)) != TCP_F_SACK || flight == 0 ||
 		(c->loss & (TCP_L_RTO | TCP_L_TLP_OUT)) || c->srtt_us == 0 ||
-		c->sacked_bytes + c->lost_bytes > 0 || c->backoff > 0)
+		tcp_conn_sacked(ctx, c) + tcp_conn_lost(ctx, c) > 0 || c->backoff > 0)
 		return TCP_NEVER;
 	return 2ull * c->srtt_us + (flight > c->snd_mss_bytes ? MARGIN_US : ACK_DELAY_US);
 }
@@ -30,9 +30,12 @@ uint64_t tcp_tlp_timeout_us(const struct tcp_conn *c)
 /* Without a block (memory is out) there is no probe; the time-out follows. */
 void tcp_tlp_expired(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
-	if (!tcp_recovery_begin(ctx, c)) {
+	struct tcp_extra *x = tcp_extra_make(ctx, c);
+
+	if (!x || !tcp_recovery_begin(ctx, c)) {
 		c->loss |= TCP_L_TLP_OUT | TCP_L_TLP_NEW; /* the time-out is next, no other probe */
-		c->tlp_seq = tcp_conn_snd_seq(c, c->snd_nxt_pos);
+		if (x)
+			x->tlp_seq = tcp_conn_snd_seq(c, tcp_conn_snd_nxt(c));
 		return;
 	}
 	c->owe |= TCP_OWE_TLP;
@@ -54,15 +57,19 @@ void tcp_tlp_acked(struct tcp_round *r)
 	struct tcp_conn *c = r->c;
 	const struct tcp_segment *seg = r->seg;
 	bool bare = r->acked == 0 && seg->len == 0 && seg->opt.sack_count == 0;
+	uint32_t tlp_seq;
 
-	if (!tcp_conn_loss(c, TCP_L_TLP_OUT) || tcp_seq_lt(seg->ack, c->tlp_seq))
+	if (!tcp_conn_loss(c, TCP_L_TLP_OUT))
+		return;
+	tlp_seq = tcp_conn_has(c, TCP_F_EXTRA) ? tcp_extra(r->ctx, c)->tlp_seq : seg->ack;
+	if (tcp_seq_lt(seg->ack, tlp_seq))
 		return;
 	if (tcp_conn_loss(c, TCP_L_TLP_NEW)) {
-		c->loss &= ~(TCP_L_TLP_OUT | TCP_L_TLP_NEW);
-	} else if (r->dsack || (seg->ack == c->tlp_seq && bare)) {
-		c->loss &= ~TCP_L_TLP_OUT; /* both copies have arrived */
-	} else if (tcp_seq_gt(seg->ack, c->tlp_seq)) {
-		c->loss &= ~TCP_L_TLP_OUT;
+		c->loss &= (uint16_t) ~(TCP_L_TLP_OUT | TCP_L_TLP_NEW);
+	} else if (r->dsack || (seg->ack == tlp_seq && bare)) {
+		c->loss &= (uint16_t)~TCP_L_TLP_OUT; /* both copies have arrived */
+	} else if (tcp_seq_gt(seg->ack, tlp_seq)) {
+		c->loss &= (uint16_t)~TCP_L_TLP_OUT;
 		if (!tcp_conn_in_episode(c))
 			tlp_repaired(r);
 	}

@@ -33,19 +33,19 @@ void tcp_promote(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half 
 		ctx->counters->ecn_agreed++;
 	c->snd_wscale = h->snd_wscale;
 	c->rcv_wscale = h->rcv_wscale;
-	c->rcv_edge_pos = h->rcv_wnd;
+	c->rcv_edge_low = h->rcv_wnd;
 	c->snd_wnd = h->snd_wnd;
 	c->snd_wnd_max = h->snd_wnd;
 	c->snd_wl1 = h->irs;
-	c->snd_wl2 = h->iss;
 	c->ts_recent = h->ts_recent;
 	c->backoff = h->retransmits;
 	c->retries = h->retransmits;
 	if (h->retransmits == 0 && !(h->flags & (TCP_HALF_COOKIE | TCP_HALF_DEFERRED))) {
 		c->flags |= TCP_F_RTT_TIMED;
+		c->rtt_seq = h->iss + 1;
 		c->rtt_sent_us = (uint32_t)h->synack_us;
 	}
-	tcp_conn_negotiated(c, h->mss, now_us);
+	tcp_conn_negotiated(ctx, c, h->mss, now_us);
 	ctx->counters->passive_opens++;
 	tcp_conn_settle(ctx, c, now_us);
 }
@@ -119,7 +119,7 @@ void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 		return;
 	}
 	if (c->state == TCP_FIN_WAIT_2)
-		c->life_at_us = now_us + tcp_conn_fin_wait_2_us(ctx, c);
+		tcp_life_start(c, now_us + tcp_conn_fin_wait_2_us(ctx, c));
 	tcp_conn_settle(ctx, c, now_us);
 }
 

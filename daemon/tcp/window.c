@@ -21,9 +21,9 @@ enum {
 /* How much further than promised the edge might be; 0 if less than a full segment. */
 static uint64_t window_gain(const struct tcp_conn *c, uint64_t limit_pos, uint32_t step_bytes)
 {
-	if (limit_pos < c->rcv_edge_pos + step_bytes)
+	if (limit_pos < tcp_conn_rcv_edge(c) + step_bytes)
 		return 0;
-	return limit_pos - c->rcv_edge_pos;
+	return limit_pos - tcp_conn_rcv_edge(c);
 }
 
 static uint32_t window_step(const struct tcp_ctx *ctx, const struct tcp_conn *c)
@@ -44,8 +44,8 @@ uint16_t tcp_window_select(const struct tcp_ctx *ctx, struct tcp_conn *c, bool s
 		wnd = (limit_pos - c->rcv_nxt_pos) >> shift;
 	if (wnd > WINDOW_FIELD_MAX)
 		wnd = WINDOW_FIELD_MAX;
-	if (c->rcv_nxt_pos + (wnd << shift) > c->rcv_edge_pos)
-		c->rcv_edge_pos = c->rcv_nxt_pos + (wnd << shift);
+	if (c->rcv_nxt_pos + (wnd << shift) > tcp_conn_rcv_edge(c))
+		c->rcv_edge_low = (uint32_t)(c->rcv_nxt_pos + (wnd << shift));
 	return (uint16_t)wnd;
 }
 

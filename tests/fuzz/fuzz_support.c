@@ -75,7 +75,7 @@ int64_t fuzz_delta(struct fuzz_input *in)
 /* -- audit ----------------------------------------------------------------------------------- */
 
 struct totals {
-	uint32_t chunks, descs, reasms, scores, due, waiting, pending;
+	uint32_t chunks, descs, extras, reasms, scores, due, waiting, pending;
 };
 
 static struct rx_chunk *chunk_at(const struct engine *e, uint32_t idx)
@@ -147,16 +147,19 @@ static void audit_txq(
 static void audit_conn(const struct engine *e, uint32_t i, struct totals *t)
 {
 	const struct tcp_conn *c = shm_arena_at(&e->conns, i);
+	const struct tcp_extra *x = tcp_extra(&e->tcp, c);
 	const struct sock *sk = sock_of(e, c);
 
 	SIM_CHECK(!sk || sk->conn == i, "a sock has another connection");
 	SIM_CHECK(!(c->due_flags & CONN_FRESH), "promoted and forgotten");
 	audit_rxq(e, c, sk, t);
 	audit_txq(e, c, sk, t);
-	t->reasms += c->reasm_idx != NONE;
-	t->scores += c->score_idx != NONE;
-	SIM_CHECK(tcp_conn_has(c, TCP_F_REASM) == (c->reasm_idx != NONE) &&
-			  tcp_conn_loss(c, TCP_L_SCORE) == (c->score_idx != NONE),
+	t->extras += tcp_conn_has(c, TCP_F_EXTRA);
+	t->reasms += x->reasm_idx != NONE;
+	t->scores += x->score_idx != NONE;
+	SIM_CHECK(tcp_conn_has(c, TCP_F_EXTRA) == (c->extra_idx != NONE) &&
+			  tcp_conn_has(c, TCP_F_REASM) == (x->reasm_idx != NONE) &&
+			  tcp_conn_loss(c, TCP_L_SCORE) == (x->score_idx != NONE),
 		"a connection is wrong about its blocks");
 	t->due += !!(c->due_flags & CONN_DUE);
 	t->waiting += !!(c->due_flags & CONN_WAITS_NEIGH);
@@ -252,8 +255,9 @@ void fuzz_audit(const struct engine *e)
 		left--;
 	}
 	SIM_CHECK(t.chunks == e->chunks.used && t.descs == e->descs.used &&
-			  t.reasms == e->reasms.used && t.scores == e->scores.used &&
-			  socks == e->socks.used && pending == t.pending,
+			  t.extras == e->extras.used && t.reasms == e->reasms.used &&
+			  t.scores == e->scores.used && socks == e->socks.used &&
+			  pending == t.pending,
 		"an object has no owner: chunks %u of %u, descriptors %u of %u, reassembly %u of "
 		"%u, socks %u of %u, pending %u of %u",
 		t.chunks, e->chunks.used, t.descs, e->descs.used, t.reasms, e->reasms.used, socks,
@@ -268,8 +272,8 @@ void fuzz_audit(const struct engine *e)
 void fuzz_expect_empty(const struct engine *e)
 {
 	SIM_CHECK(!e->conns.used && !e->halves.used && !e->tws.used && !e->socks.used &&
-			  !e->orphans && !e->chunks.used && !e->descs.used && !e->reasms.used &&
-			  !e->scores.used,
+			  !e->orphans && !e->chunks.used && !e->descs.used && !e->extras.used &&
+			  !e->reasms.used && !e->scores.used,
 		"left: conns %u halves %u tws %u socks %u orphans %u chunks %u descs %u reasms %u",
 		e->conns.used, e->halves.used, e->tws.used, e->socks.used, e->orphans,
 		e->chunks.used, e->descs.used, e->reasms.used);

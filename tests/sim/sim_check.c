@@ -10,20 +10,19 @@ static const struct tcp_conn *conn_of(const struct engine *e, uint32_t i)
 	return shm_arena_at(&e->conns, i);
 }
 
-/* The scoreboard covers the flight, and the sums in the connection are its sums. */
+/* The scoreboard covers the flight, and its sums are right. */
 static void check_score(const struct engine *e, const struct tcp_conn *c, uint32_t i)
 {
 	const struct tcp_score *s;
 	uint64_t pos;
 
-	SIM_CHECK(tcp_conn_pipe(c) <= tcp_conn_flight(c), "conn %u: pipe past the flight", i);
-	if (!tcp_conn_loss(c, TCP_L_SCORE)) {
-		SIM_CHECK(!c->sacked_bytes && !c->lost_bytes, "conn %u: sums of nothing", i);
+	SIM_CHECK(tcp_conn_pipe(&e->tcp, c) <= tcp_conn_flight(c), "conn %u: pipe past the flight",
+		i);
+	s = tcp_conn_score(&e->tcp, c);
+	if (!s)
 		return;
-	}
-	s = shm_arena_at(&e->scores, c->score_idx);
 	pos = s->start_pos;
-	SIM_CHECK(pos == tcp_conn_una(c) && tcp_score_end(s) == c->snd_nxt_pos,
+	SIM_CHECK(pos == tcp_conn_una(c) && tcp_score_end(s) == tcp_conn_snd_nxt(c),
 		"conn %u: the scoreboard is not the flight", i);
 	for (uint32_t k = 0; k < s->count; k++) {
 		const struct tcp_record *r = &s->rec[s->first + k];
@@ -33,22 +32,23 @@ static void check_score(const struct engine *e, const struct tcp_conn *c, uint32
 			"conn %u: record %u has flags %x", i, k, r->flags);
 		pos = r->end_pos;
 	}
-	SIM_CHECK(tcp_score_bytes(s, TCP_PIECE_SACKED) == c->sacked_bytes &&
-			  tcp_score_bytes(s, TCP_PIECE_LOST) == c->lost_bytes,
-		"conn %u: sacked %u lost %u, the scoreboard disagrees", i, c->sacked_bytes,
-		c->lost_bytes);
+	SIM_CHECK(tcp_score_bytes(s, TCP_PIECE_SACKED) == s->sacked_bytes &&
+			  tcp_score_bytes(s, TCP_PIECE_LOST) == s->lost_bytes,
+		"conn %u: sacked %u lost %u, the scoreboard disagrees", i, s->sacked_bytes,
+		s->lost_bytes);
 }
 
 static void check_numbers(const struct sim_host *h, const struct tcp_conn *c, uint32_t i)
 {
-	SIM_CHECK(c->snd_una_pos <= c->snd_end_pos && tcp_conn_una(c) <= c->snd_nxt_pos &&
-			  c->snd_nxt_pos <= c->snd_max_pos && c->snd_max_pos <= tcp_conn_end(c),
+	SIM_CHECK(c->snd_una_pos <= c->snd_end_pos && tcp_conn_una(c) <= tcp_conn_snd_nxt(c) &&
+			  tcp_conn_snd_nxt(c) <= tcp_conn_snd_max(c) &&
+			  tcp_conn_snd_max(c) <= tcp_conn_end(c),
 		"conn %u (%s): una %llu nxt %llu max %llu end %llu", i,
 		tcp_state_name((enum tcp_state)c->state), (unsigned long long)tcp_conn_una(c),
-		(unsigned long long)c->snd_nxt_pos, (unsigned long long)c->snd_max_pos,
+		(unsigned long long)tcp_conn_snd_nxt(c), (unsigned long long)tcp_conn_snd_max(c),
 		(unsigned long long)tcp_conn_end(c));
 	check_score(h->engine, c, i);
-	SIM_CHECK(c->rcv_nxt_pos <= c->rcv_edge_pos, "conn %u: rcv_nxt past the edge", i);
+	SIM_CHECK(tcp_conn_rcv_wnd(c) <= UINT32_MAX / 2, "conn %u: rcv_nxt past the edge", i);
 	SIM_CHECK(c->state == TCP_CLOSED || !(c->due_flags & CONN_PENDING) ||
 			  h->engine->listeners[c->owner],
 		"conn %u waits for a listener that is gone", i);
@@ -71,9 +71,11 @@ static bool must_act(const struct tcp_conn *c)
 	}
 }
 
-static void check_deadline(const struct tcp_conn *c, uint32_t i, uint64_t now_us)
+static void check_deadline(
+	const struct engine *e, const struct tcp_conn *c, uint32_t i, uint64_t now_us)
 {
 	const struct tcp_entry *t = &c->entry;
+	uint64_t armed_us = tcp_wheel_armed_us(&e->wheel, t);
 
 	if (c->due_flags & (CONN_DUE | CONN_WAITS_NEIGH))
 		return;
@@ -83,8 +85,8 @@ static void check_deadline(const struct tcp_conn *c, uint32_t i, uint64_t now_us
 	SIM_CHECK(!must_act(c) || t->deadline_us != UINT64_MAX, "conn %u (%s) has no deadline", i,
 		tcp_state_name((enum tcp_state)c->state));
 	SIM_CHECK(c->state == TCP_CLOSED || t->deadline_us == UINT64_MAX ||
-			  t->armed_us <= t->deadline_us + TCP_WHEEL_TICK_US,
-		"conn %u: armed for %llu, deadline %llu", i, (unsigned long long)t->armed_us,
+			  armed_us <= t->deadline_us + TCP_WHEEL_TICK_US,
+		"conn %u: armed for %llu, deadline %llu", i, (unsigned long long)armed_us,
 		(unsigned long long)t->deadline_us);
 	SIM_CHECK(c->state == TCP_CLOSED || t->deadline_us == UINT64_MAX ||
 			  t->deadline_us + 2 * TCP_WHEEL_TICK_US > now_us,
@@ -101,7 +103,7 @@ void sim_check_turn(const struct sim_host *h, uint64_t now_us)
 			continue;
 		left--;
 		check_numbers(h, conn_of(e, i), i);
-		check_deadline(conn_of(e, i), i, now_us);
+		check_deadline(e, conn_of(e, i), i, now_us);
 	}
 	for (uint32_t i = 1; i <= h->last_session; i++)
 		SIM_CHECK(!h->clients[i] || h->clients[i]->up_bytes <=
@@ -147,6 +149,7 @@ void sim_check_clean(const struct sim_host *h)
 	SIM_CHECK(!g.chunks_used, "%u chunk descriptors leaked", g.chunks_used);
 	SIM_CHECK(!e->descs.used, "%u send descriptors leaked", e->descs.used);
 	SIM_CHECK(!e->reasms.used, "%u reassembly blocks leaked", e->reasms.used);
+	SIM_CHECK(!e->extras.used, "%u blocks of struct tcp_extra leaked", e->extras.used);
 	SIM_CHECK(!e->scores.used, "%u scoreboards leaked", e->scores.used);
 	SIM_CHECK(!e->ccs.used, "%u congestion control blocks leaked", e->ccs.used);
 	SIM_CHECK(e->due.head == NONE && e->neigh_waiters.head == NONE, "a list is not empty");

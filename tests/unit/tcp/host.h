@@ -38,6 +38,8 @@ struct host {
 	struct tcp_counters counters;
 	struct tcp_ctx ctx;
 	struct tcp_conn c;
+	struct tcp_extra extra; /* tcp_extra_none until the connection needs it */
+	bool extra_refuse;
 	struct tcp_reasm reasm;
 	_Alignas(8) uint8_t cc_block[TCP_CC_BLOCK_BYTES];
 	bool cc_used;
@@ -70,7 +72,7 @@ static inline uint32_t host_rx_store(void *arg, struct tcp_conn *c, uint64_t pos
 	assert_ptr_equal(c, &h->c);
 	assert_true(len > 0 && off + len <= seg->len);
 	assert_true(in_order == (pos == c->rcv_nxt_pos));
-	assert_true(pos >= c->rcv_nxt_pos && pos + len <= c->rcv_edge_pos);
+	assert_true(pos >= c->rcv_nxt_pos && pos + len <= tcp_conn_rcv_edge(c));
 	if (len > h->store_budget)
 		len = (uint32_t)h->store_budget;
 	if (h->refuse_percent && (unsigned int)rand_r(&h->rng) % 100 < h->refuse_percent)
@@ -154,6 +156,22 @@ static inline void host_score_free(void *arg, struct tcp_conn *c)
 	h->score_used = false;
 }
 
+static inline struct tcp_extra *host_extra_alloc(void *arg, struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	return h->extra_refuse ? NULL : &h->extra;
+}
+
+static inline struct tcp_extra *host_extra_get(void *arg, const struct tcp_conn *c)
+{
+	struct host *h = arg;
+
+	(void)c;
+	return &h->extra;
+}
+
 static inline void *host_cc_alloc(void *arg, struct tcp_conn *c)
 {
 	struct host *h = arg;
@@ -193,6 +211,8 @@ static inline void host_init(struct host *h)
 	h->ops = (struct tcp_ops){
 		.rx_store = host_rx_store,
 		.rx_limit = host_rx_limit,
+		.extra_alloc = host_extra_alloc,
+		.extra_get = host_extra_get,
 		.reasm_alloc = host_reasm_alloc,
 		.reasm_get = host_reasm_get,
 		.reasm_free = host_reasm_free,
@@ -203,6 +223,7 @@ static inline void host_init(struct host *h)
 		.cc_get = host_cc_get,
 		.cc_free = host_cc_free,
 	};
+	h->extra = tcp_extra_none;
 	h->ctx.cfg = &h->cfg;
 	h->ctx.ops = &h->ops;
 	h->ctx.ops_arg = h;
@@ -340,7 +361,7 @@ struct host_open {
 	bool wscale; /* shift 7 */
 	bool sack;
 	uint32_t rtt_us; /* of the handshake; 0: 1 ms */
-	bool ecn;    /* the SYN|ACK agrees, if our SYN asks */
+	bool ecn;	 /* the SYN|ACK agrees, if our SYN asks */
 };
 
 /* An established connection without RTT history of less than 1 ms; snd seq starts at 1. */

@@ -164,7 +164,7 @@ static void test_bbr_given_mark_backs_off(void **state)
 	(void)state;
 	open_with(TCP_CC_BBR);
 	path_run(&p, 2 * SEC_US);
-	before = h.c.cc_state.bbr.cwnd;
+	before = bbr()->cwnd;
 	tcp_cc_backoff(&h.ctx, &h.c, before, TCP_CC_ECN);
 	assert_int_equal(h.c.ssthresh, before * 70ull / 100);
 }
@@ -254,10 +254,10 @@ static void test_pace_given_long_idle_sends_no_more_than_a_credit(void **state)
 		host_send(&h, 10 * PATH_MSS);
 		host_output(&h);
 		assert_true(h.out_n >= 3 && h.out_n <= 10);
-		host_input(&h, TCP_ACK, 1, 1 + (uint32_t)h.c.snd_max_pos, 65535, 0);
+		host_input(&h, TCP_ACK, 1, 1 + (uint32_t)tcp_conn_snd_max(&h.c), 65535, 0);
 		host_wait(&h, 10 * MS_US);
 		host_output(&h);
-		host_input(&h, TCP_ACK, 1, 1 + (uint32_t)h.c.snd_max_pos, 65535, 0);
+		host_input(&h, TCP_ACK, 1, 1 + (uint32_t)tcp_conn_snd_max(&h.c), 65535, 0);
 		assert_int_equal(h.c.snd_una_pos, h.c.snd_end_pos);
 	}
 }

@@ -153,11 +153,11 @@ static void test_cubic_given_loss_below_w_max_converges_fast(void **state)
 {
 	(void)state;
 	lose(1000, TCP_CC_LOSS);
-	assert_int_equal(c->cc_state.cubic.avoid.w_max, 1000 * MSS);
+	assert_int_equal(h.extra.cc_state.cubic.avoid.w_max, 1000 * MSS);
 	lose(800, TCP_CC_LOSS);
-	assert_int_equal(c->cc_state.cubic.avoid.w_max, 800u * MSS * 17 / 20);
+	assert_int_equal(h.extra.cc_state.cubic.avoid.w_max, 800u * MSS * 17 / 20);
 	lose(900, TCP_CC_LOSS);
-	assert_int_equal(c->cc_state.cubic.avoid.w_max, 900 * MSS);
+	assert_int_equal(h.extra.cc_state.cubic.avoid.w_max, 900 * MSS);
 }
 
 static void test_cubic_given_timeout_begins_with_k_zero(void **state)
@@ -168,8 +168,8 @@ static void test_cubic_given_timeout_begins_with_k_zero(void **state)
 	while (c->cwnd < c->ssthresh)
 		round_trip(RTT_MS * 1000);
 	round_trip(RTT_MS * 1000);
-	assert_int_equal(c->cc_state.cubic.avoid.k_ms, 0);
-	assert_near(c->cc_state.cubic.avoid.w_max, c->ssthresh, 0.02);
+	assert_int_equal(h.extra.cc_state.cubic.avoid.k_ms, 0);
+	assert_near(h.extra.cc_state.cubic.avoid.w_max, c->ssthresh, 0.02);
 }
 
 static void test_cubic_given_spurious_loss_goes_on_along_the_old_curve(void **state)
@@ -181,15 +181,15 @@ static void test_cubic_given_spurious_loss_goes_on_along_the_old_curve(void **st
 	lose(1000, TCP_CC_LOSS);
 	for (int i = 0; i < 40; i++)
 		round_trip(RTT_MS * 1000);
-	before = c->cc_state.cubic.avoid;
+	before = h.extra.cc_state.cubic.avoid;
 	cwnd = c->cwnd;
 	ssthresh = c->ssthresh;
 	tcp_cc_backoff(&h.ctx, c, c->cwnd, TCP_CC_LOSS);
-	assert_memory_not_equal(&before, &c->cc_state.cubic.avoid, sizeof(before));
+	assert_memory_not_equal(&before, &h.extra.cc_state.cubic.avoid, sizeof(before));
 	tcp_cc_undo(&h.ctx, c);
 	c->cwnd = cwnd;
 	c->ssthresh = ssthresh;
-	assert_memory_equal(&before, &c->cc_state.cubic.avoid, sizeof(before));
+	assert_memory_equal(&before, &h.extra.cc_state.cubic.avoid, sizeof(before));
 }
 
 /* Section 4.2: a pause of the application is no part of t. */
@@ -226,14 +226,14 @@ static void slow_round(uint32_t rtt_us)
 {
 	uint32_t flight = c->cwnd / MSS * MSS;
 
-	c->snd_max_pos = c->snd_nxt_pos = c->snd_una_pos + flight;
+	c->snd_max_low = c->snd_nxt_low = (uint32_t)c->snd_una_pos + flight;
 	for (uint32_t left = flight; left > 0 && c->cwnd < c->ssthresh; left -= 2 * MSS) {
 		uint32_t n = left < 2 * MSS ? left : 2 * MSS;
 
 		h.now_us += 100;
 		c->snd_una_pos += n;
-		c->snd_max_pos += 2ull * n; /* what the ACK lets out */
-		c->rtt_last_us = rtt_us;
+		c->snd_max_low += 2 * n; /* what the ACK lets out */
+		h.ctx.rtt_last_us = rtt_us;
 		tcp_cc_acked(&h.ctx, c, true, n, h.now_us);
 		if (n == left)
 			break;
@@ -266,7 +266,7 @@ static void test_hystart_given_growing_delay_slows_down_then_leaves(void **state
 	assert_int_equal(h.counters.hystart_exits, 1);
 	assert_int_equal(c->ssthresh, c->cwnd);
 	round_trip(RTT_MS * 1000);
-	assert_int_equal(c->cc_state.cubic.avoid.k_ms, 0); /* section 4.10 of RFC 9438 */
+	assert_int_equal(h.extra.cc_state.cubic.avoid.k_ms, 0); /* section 4.10 of RFC 9438 */
 }
 
 static void test_hystart_given_false_alarm_doubles_again(void **state)
@@ -292,13 +292,14 @@ static void test_hystart_given_few_samples_judges_nothing(void **state)
 
 		for (int k = 0; k < 7; k++) { /* one below N_RTT_SAMPLE */
 			c->snd_una_pos += MSS;
-			c->rtt_last_us = 40000 + (uint32_t)i * 20000;
+			h.ctx.rtt_last_us = 40000 + (uint32_t)i * 20000;
 			tcp_cc_acked(&h.ctx, c, true, MSS, h.now_us);
 		}
-		c->snd_una_pos = c->snd_max_pos = c->snd_una_pos + flight;
+		c->snd_una_pos += flight;
+		c->snd_max_low = (uint32_t)c->snd_una_pos;
 	}
 	assert_true(c->cwnd < c->ssthresh);
-	assert_int_equal(c->cc_state.cubic.first.css_rounds, 0);
+	assert_int_equal(h.extra.cc_state.cubic.first.css_rounds, 0);
 }
 
 static void test_hystart_given_loss_never_comes_back(void **state)

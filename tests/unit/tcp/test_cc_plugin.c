@@ -102,7 +102,7 @@ static void test_plugin_given_absurd_values_takes_them_in_bounds(void **state)
 	host_input(&h, TCP_ACK, 1, 1 + MSS, 60000, 0);
 	assert_int_equal(h.c.cwnd, MSS);
 	assert_int_equal(h.c.ssthresh, 2 * MSS);
-	assert_int_equal(h.c.pacing_rate, MSS);
+	assert_int_equal(h.extra.pacing_rate, MSS);
 	assert_int_equal(h.c.snd_mss_bytes, MSS);
 	h.c.cwnd = 60000;
 	h.c.flags |= TCP_F_CWND_LIMITED;

@@ -300,7 +300,7 @@ static void test_dctcp_given_changes_in_a_batch_keeps_the_edge(void **state)
 	h.cfg.cc = TCP_CC_DCTCP;
 	host_establish(&h, (struct host_open){.wnd = 60000, .ecn = true, .wscale = true});
 	for (uint32_t n = 0; n < 40; n += 4) {
-		uint64_t edge_pos = h.c.rcv_edge_pos;
+		uint64_t edge_pos = tcp_conn_rcv_edge(&h.c);
 		uint32_t edge = h.c.irs + 1 + (uint32_t)edge_pos;
 
 		for (uint32_t i = 0; i < 4; i++)
@@ -336,7 +336,7 @@ static void test_dctcp_given_share_of_marks_averages_it(void **state)
 	host_output(&h);
 	h.c.ssthresh = h.c.cwnd = 10 * MSS;
 	for (int i = 0; i < 60; i++) {
-		struct tcp_dctcp *s = &h.c.cc_state.dctcp;
+		struct tcp_dctcp *s = &h.extra.cc_state.dctcp;
 		uint32_t end = s->window_end, bytes = 0, marks = 0;
 
 		while (s->window_end == end) { /* every fourth is marked */
@@ -359,7 +359,7 @@ static void test_dctcp_given_mark_backs_off_by_half_of_alpha(void **state)
 	establish_dctcp();
 	host_send(&h, 100 * MSS);
 	host_output(&h);
-	h.c.cc_state.dctcp.alpha = 1 << 18; /* a quarter */
+	h.extra.cc_state.dctcp.alpha = 1 << 18; /* a quarter */
 	h.c.cwnd = 40 * MSS;
 	ack(TCP_ECE, 1);
 	assert_int_equal(h.c.cwnd, 35 * MSS);

@@ -43,7 +43,7 @@ static void test_loss_given_three_dupacks_retransmits_first(void **state)
 	assert_int_equal(h.c.ssthresh, 5 * MSS); /* half of ten: limited transmit not counted */
 	assert_int_equal(h.c.cwnd, 8 * MSS);
 	assert_int_equal(h.counters.fast_retransmits, 1);
-	assert_int_equal(h.c.retrans_segs, 1);
+	assert_int_equal(h.extra.retrans_segs, 1);
 }
 
 static void test_loss_given_further_dupacks_inflates_and_sends_new(void **state)
@@ -142,10 +142,10 @@ static void test_loss_given_timeout_goes_back_and_slow_starts(void **state)
 	assert_int_equal(host_output(&h), 2);
 	assert_segment(&h, &h.out[0], TCP_ACK, 1 + MSS, 1, MSS);
 	ack(10); /* the rest had arrived */
-	assert_int_equal(h.c.snd_nxt_pos, 10 * MSS);
+	assert_int_equal(tcp_conn_snd_nxt(&h.c), 10 * MSS);
 	assert_int_equal(host_output(&h), 0);
 	assert_int_equal(h.c.entry.deadline_us, TCP_NEVER);
-	assert_int_equal(h.c.retrans_segs, 3);
+	assert_int_equal(h.extra.retrans_segs, 3);
 }
 
 static void test_loss_given_silence_backs_off_then_resets(void **state)

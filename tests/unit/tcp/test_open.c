@@ -193,11 +193,11 @@ static void test_open_given_repeated_syn_in_syn_received_repeats_synack(void **s
 	host_output_one(&h);
 	host_input(&h, TCP_SYN, 0, 0, 3000, 0);
 	host_output_one(&h);
-	edge_pos = h.c.rcv_edge_pos;
+	edge_pos = tcp_conn_rcv_edge(&h.c);
 	host_input(&h, TCP_SYN, 0, 0, 3000, 0);
 	assert_int_equal(h.c.state, TCP_SYN_RECEIVED);
 	assert_segment(&h, host_output_one(&h), TCP_SYN | TCP_ACK, 0, 1, 0);
-	assert_int_equal(h.c.rcv_edge_pos, edge_pos);
+	assert_int_equal(tcp_conn_rcv_edge(&h.c), edge_pos);
 }
 
 static void test_open_given_bad_ack_in_syn_received_sends_rst(void **state)

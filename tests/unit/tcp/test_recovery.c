@@ -144,7 +144,7 @@ static void test_recovery_given_no_memory_falls_back_to_newreno(void **state)
 	ack(0, 1, 5); /* not in the middle of a flight that it knows nothing of */
 	assert_false(h.score_used);
 	host_output(&h);
-	plain_ack((uint32_t)(h.c.snd_max_pos / mss()));
+	plain_ack((uint32_t)(tcp_conn_snd_max(&h.c) / mss()));
 	host_send(&h, mss());
 	host_output(&h);
 	assert_false(tcp_conn_loss(&h.c, TCP_L_BLIND));
@@ -167,14 +167,14 @@ static void test_recovery_given_three_sacked_resends_the_hole_alone(void **state
 	host_output_one(&h);
 	assert_sent(0, 0, mss());
 	assert_int_equal(h.c.ssthresh, 5 * mss());
-	assert_int_equal(tcp_conn_pipe(&h.c), 7 * mss());
+	assert_int_equal(tcp_conn_pipe(&h.ctx, &h.c), 7 * mss());
 	ack(0, 1, 10);
 	assert_int_equal(host_output(&h), 0); /* nothing to send */
-	assert_int_equal(tcp_conn_pipe(&h.c), mss());
+	assert_int_equal(tcp_conn_pipe(&h.ctx, &h.c), mss());
 	plain_ack(10);
 	assert_false(tcp_conn_has(&h.c, TCP_F_RECOVERY));
 	assert_int_equal(h.c.cwnd, 5 * mss());
-	assert_int_equal(h.c.retrans_segs, 1);
+	assert_int_equal(h.extra.retrans_segs, 1);
 	assert_int_equal(h.counters.fast_retransmits, 1);
 	assert_false(h.score_used);
 }
@@ -210,7 +210,7 @@ static void test_recovery_given_several_holes_resends_all_in_a_round(void **stat
 		tcp_conn_settle(&h.ctx, &h.c, h.now_us);
 	}
 	assert_int_equal(sent, 4);
-	assert_int_equal(h.c.lost_bytes, 0);
+	assert_int_equal(tcp_conn_lost(&h.ctx, &h.c), 0);
 }
 
 /* RFC 8985: a retransmission has its time, too. */
@@ -231,7 +231,7 @@ static void test_rack_given_lost_retransmission_resends_it(void **state)
 	ack(0, 1, 12); /* what was sent after the retransmission has arrived */
 	host_output(&h);
 	assert_sent(0, 0, mss());
-	assert_int_equal(h.c.retrans_segs, 2);
+	assert_int_equal(h.extra.retrans_segs, 2);
 }
 
 static void reorder_once(void)
@@ -242,7 +242,7 @@ static void reorder_once(void)
 	h.now_us += 1000;
 	plain_ack(10); /* the first one arrived a little later */
 	assert_true(tcp_conn_loss(&h.c, TCP_L_REORDERING));
-	assert_int_equal(h.c.reord_seen, 1);
+	assert_int_equal(h.extra.reord_seen, 1);
 	h.c.rtt_min_us = RTT_US;
 	h.c.srtt_us = RTT_US;
 }
@@ -261,7 +261,7 @@ static void test_rack_given_reordering_waits_for_the_window(void **state)
 	assert_int_equal(h.c.entry.deadline_us, h.now_us + RTT_US / 4);
 	h.now_us += RTT_US / 8;
 	plain_ack(20);
-	assert_int_equal(h.c.retrans_segs, 0);
+	assert_int_equal(h.extra.retrans_segs, 0);
 	host_send(&h, 10 * mss());
 	host_output(&h);
 	h.now_us += RTT_US;
@@ -280,18 +280,18 @@ static void test_rack_given_dsacks_widens_the_window(void **state)
 {
 	(void)state;
 	reorder_once();
-	h.c.retrans_segs = 10;
-	assert_int_equal(h.c.reo_mult, 1);
+	tcp_extra_make(&h.ctx, &h.c)->retrans_segs = 10;
+	assert_int_equal(h.extra.reo_mult, 1);
 	ack(10, 3, 4);
-	assert_int_equal(h.c.reo_mult, 2);
-	assert_int_equal(h.c.dsack_dups, 1);
+	assert_int_equal(h.extra.reo_mult, 2);
+	assert_int_equal(h.extra.dsack_dups, 1);
 	host_send(&h, 10 * mss());
 	host_output(&h);
 	ack(10, 4, 5);
-	assert_int_equal(h.c.reo_mult, 3);
+	assert_int_equal(h.extra.reo_mult, 3);
 	ack(10, 5, 6); /* once a round */
-	assert_int_equal(h.c.reo_mult, 3);
-	assert_int_equal(h.c.reo_persist, 16);
+	assert_int_equal(h.extra.reo_mult, 3);
+	assert_int_equal(h.extra.reo_persist, 16);
 	h.now_us += RTT_US;
 	ack(10, 11, 20);
 	assert_true(tcp_conn_loss(&h.c, TCP_L_REO));
@@ -301,10 +301,10 @@ static void test_rack_given_dsacks_widens_the_window(void **state)
 static void test_rack_given_sixteen_recoveries_forgets_dsacks(void **state)
 {
 	(void)state;
-	h.c.reo_mult = 5;
-	h.c.reo_persist = 16;
+	tcp_extra_make(&h.ctx, &h.c)->reo_mult = 5;
+	h.extra.reo_persist = 16;
 	for (uint32_t i = 0; i < 16; i++) {
-		assert_int_equal(h.c.reo_mult, 5);
+		assert_int_equal(h.extra.reo_mult, 5);
 		host_send(&h, 10 * mss());
 		h.c.cwnd = 10 * mss();
 		host_output(&h);
@@ -313,7 +313,7 @@ static void test_rack_given_sixteen_recoveries_forgets_dsacks(void **state)
 		host_output(&h);
 		plain_ack(10 * i + 10);
 	}
-	assert_int_equal(h.c.reo_mult, 1);
+	assert_int_equal(h.extra.reo_mult, 1);
 }
 
 /* -- blocks that are not believed ---------------------------------------------------------------
@@ -329,11 +329,11 @@ static void test_sack_given_blocks_out_of_flight_ignores_them(void **state)
 	assert_int_equal(h.counters.sack_invalid, 3);
 	ack(0, 0, 2); /* begins at the acknowledgement, which would then have moved */
 	assert_int_equal(h.counters.sack_invalid, 4);
-	assert_int_equal(h.c.sacked_bytes, 0);
+	assert_int_equal(tcp_conn_sacked(&h.ctx, &h.c), 0);
 	ack(4, 2, 6); /* begins below it, ends above */
 	assert_int_equal(h.counters.sack_invalid, 5);
-	assert_int_equal(h.c.sacked_bytes, 0);
-	assert_int_equal(h.c.dsack_dups, 0);
+	assert_int_equal(tcp_conn_sacked(&h.ctx, &h.c), 0);
+	assert_int_equal(h.extra.dsack_dups, 0);
 }
 
 /* RFC 3708 section 3: with more DSACKs than retransmissions the network duplicates. */
@@ -342,8 +342,8 @@ static void test_dsack_given_more_than_retransmissions_believes_none(void **stat
 	(void)state;
 	reorder_once();
 	ack(10, 3, 4);
-	assert_int_equal(h.c.dsack_dups, 1);
-	assert_int_equal(h.c.reo_mult, 1);
+	assert_int_equal(h.extra.dsack_dups, 1);
+	assert_int_equal(h.extra.reo_mult, 1);
 }
 
 /* RFC 2018 section 8. */
@@ -355,8 +355,8 @@ static void test_recovery_given_reneging_peer_sends_all_again(void **state)
 	ack(0, 1, 10);
 	host_output(&h);
 	plain_ack(1); /* and where are those behind it? */
-	assert_int_equal(h.c.sacked_bytes, 9 * mss());
-	while (h.c.sacked_bytes > 0) {
+	assert_int_equal(tcp_conn_sacked(&h.ctx, &h.c), 9 * mss());
+	while (tcp_conn_sacked(&h.ctx, &h.c) > 0) {
 		host_fire(&h);
 		host_output(&h);
 	}
@@ -384,13 +384,13 @@ static void test_prr_given_one_loss_sends_in_proportion(void **state)
 		ack(0, 1, i);
 		sent += host_output(&h);
 		if (tcp_conn_has(&h.c, TCP_F_RECOVERY))
-			assert_true(tcp_conn_pipe(&h.c) <= h.c.cwnd);
+			assert_true(tcp_conn_pipe(&h.ctx, &h.c) <= h.c.cwnd);
 	}
 	assert_int_equal(h.c.ssthresh, 10 * mss());
 	assert_in_range(
 		sent, 10, 13); /* two by limited transmit, then the hole, then in proportion */
-	assert_in_range(tcp_conn_pipe(&h.c), 9 * mss(), 11 * mss());
-	plain_ack((uint32_t)(h.c.recover_pos / mss()));
+	assert_in_range(tcp_conn_pipe(&h.ctx, &h.c), 9 * mss(), 11 * mss());
+	plain_ack((uint32_t)((h.c.recover_seq - h.c.iss - 1) / mss()));
 	assert_int_equal(h.c.cwnd, 10 * mss());
 }
 
@@ -407,13 +407,13 @@ static void test_prr_given_many_losses_grows_like_slow_start(void **state)
 	ack(0, 17, 20);
 	assert_int_equal(host_output(&h), 3); /* 17 lost, pipe is 0: as many as were delivered */
 	assert_sent(0, 0, mss());
-	before = tcp_conn_pipe(&h.c);
+	before = tcp_conn_pipe(&h.ctx, &h.c);
 	assert_true(before <= 3ull * mss());
 	h.now_us += RTT_US;
 	ack(1, 17, 20);
 	host_output(&h);
-	assert_true(tcp_conn_pipe(&h.c) <= before + mss());
-	assert_true(tcp_conn_pipe(&h.c) >= before);
+	assert_true(tcp_conn_pipe(&h.ctx, &h.c) <= before + mss());
+	assert_true(tcp_conn_pipe(&h.ctx, &h.c) >= before);
 }
 
 /* -- tail loss probes -----------------------------------------------------------------------------
@@ -545,7 +545,7 @@ static void test_recovery_given_timeout_slow_starts_over_what_is_lost(void **sta
 	time_out();
 	assert_int_equal(h.out_n, 1);
 	assert_sent(0, 0, mss());
-	assert_int_equal(h.c.lost_bytes, 9 * mss());
+	assert_int_equal(tcp_conn_lost(&h.ctx, &h.c), 9 * mss());
 	assert_int_equal(h.c.ssthresh, 5 * mss());
 	assert_int_equal(h.c.cwnd, mss());
 	h.now_us += RTT_US;
@@ -572,8 +572,8 @@ static void test_frto_given_late_originals_undoes(void **state)
 	send_ten();
 	host_send(&h, 10 * mss());
 	h.c.loss |= TCP_L_TLP_OUT | TCP_L_TLP_NEW; /* no probe before it */
-	h.c.tlp_seq = h.c.iss + 1 + 10 * mss();
-	h.c.send_at_us = TCP_NEVER;
+	tcp_extra_make(&h.ctx, &h.c)->tlp_seq = h.c.iss + 1 + 10 * mss();
+	h.c.send_at = 0;
 	tcp_conn_settle(&h.ctx, &h.c, h.now_us);
 	time_out();
 	assert_sent(0, 0, mss());
@@ -586,10 +586,10 @@ static void test_frto_given_late_originals_undoes(void **state)
 	assert_int_equal(h.counters.undo_frto, 1);
 	assert_true(h.c.cwnd >= 10 * mss());
 	assert_true(h.c.ssthresh > 10 * mss());
-	assert_int_equal(h.c.lost_bytes, 0);
+	assert_int_equal(tcp_conn_lost(&h.ctx, &h.c), 0);
 	assert_false(tcp_conn_loss(&h.c, TCP_L_RTO | TCP_L_FRTO));
 	host_output(&h);
-	assert_int_equal(h.c.retrans_segs, 1);
+	assert_int_equal(h.extra.retrans_segs, 1);
 }
 
 static void test_frto_given_real_loss_goes_on(void **state)
@@ -598,8 +598,8 @@ static void test_frto_given_real_loss_goes_on(void **state)
 	send_ten();
 	host_send(&h, 10 * mss());
 	h.c.loss |= TCP_L_TLP_OUT | TCP_L_TLP_NEW;
-	h.c.tlp_seq = h.c.iss + 1 + 10 * mss();
-	h.c.send_at_us = TCP_NEVER;
+	tcp_extra_make(&h.ctx, &h.c)->tlp_seq = h.c.iss + 1 + 10 * mss();
+	h.c.send_at = 0;
 	tcp_conn_settle(&h.ctx, &h.c, h.now_us);
 	time_out();
 	h.now_us += RTT_US;

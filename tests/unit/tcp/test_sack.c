@@ -57,7 +57,7 @@ static void test_sack_given_gap_reports_range(void **state)
 	data(1, 100); /* fills the gap: nothing is left to report */
 	host_output_one(&h);
 	assert_int_equal(h.out[0].opt_len, 0);
-	assert_int_equal(h.c.rcv_ooo_segs, 2);
+	assert_int_equal(h.extra.rcv_ooo_segs, 2);
 }
 
 /* RFC 2018 section 4: the first block holds the segment that provoked the ACK, then the

@@ -24,7 +24,7 @@ static void fixture_init(struct fixture *f, uint64_t now_us)
 {
 	memset(f, 0, sizeof(*f));
 	for (int i = 0; i < ENTRIES; i++)
-		f->entries[i].armed_us = f->entries[i].deadline_us = UINT64_MAX;
+		f->entries[i].slot = TCP_SLOT_NONE, f->entries[i].deadline_us = UINT64_MAX;
 	for (int k = 0; k < TCP_KIND_COUNT; k++) {
 		f->space.base[k] = (uint8_t *)f->entries;
 		f->space.stride[k] = sizeof(f->entries[0]);
@@ -71,7 +71,7 @@ static void test_wheel_deadline_fires_once_within_a_tick(void **state)
 		assert_true(tcp_wheel_next_us(&f.wheel) < deadline + TICK);
 		assert_int_equal(expire(&f, deadline + TICK, refs), 1);
 		assert_int_equal(refs[0], 7);
-		assert_true(f.entries[7].armed_us == UINT64_MAX);
+		assert_true(f.entries[7].slot == TCP_SLOT_NONE);
 		assert_int_equal(expire(&f, deadline + 10 * TICK, refs), 0);
 	}
 }
@@ -143,7 +143,7 @@ static void test_wheel_never_and_removed_do_not_fire(void **state)
 	assert_int_equal(expire(&f, 100 * TICK, refs), 2);
 	assert_int_equal(refs[0] + refs[1], 1 + 4);
 	assert_true(tcp_wheel_next_us(&f.wheel) == UINT64_MAX);
-	assert_true(f.entries[2].armed_us == UINT64_MAX);
+	assert_true(f.entries[2].slot == TCP_SLOT_NONE);
 }
 
 static void test_wheel_small_array_resumes(void **state)
@@ -184,7 +184,7 @@ static void test_wheel_many_lazy_entries_bounded_per_call(void **state)
 		arm(&f, i, 5000 * TICK);
 	assert_int_equal(tcp_wheel_expire(&f.wheel, 20 * TICK, refs, 1), 0);
 	for (uint32_t i = 0; i < ENTRIES; i++)
-		moved += f.entries[i].armed_us > 10 * TICK;
+		moved += tcp_wheel_armed_us(&f.wheel, &f.entries[i]) > 10 * TICK;
 	assert_int_equal(moved, 4 + 64);
 	assert_true(tcp_wheel_next_us(&f.wheel) <= 20 * TICK);
 	assert_int_equal(expire(&f, 4999 * TICK, refs), 0);
@@ -213,7 +213,7 @@ static void check_expiry(struct fixture *f, struct rng *r, uint64_t now_us)
 		for (unsigned int i = 0; i < n; i++) {
 			struct tcp_entry *e = &f->entries[tcp_ref_idx(refs[i])];
 
-			assert_true(e->deadline_us <= now_us && e->armed_us == UINT64_MAX);
+			assert_true(e->deadline_us <= now_us && e->slot == TCP_SLOT_NONE);
 			e->deadline_us = UINT64_MAX;
 			if (rng_below(r, 2))
 				arm(f, tcp_ref_idx(refs[i]), now_us + 1 + random_delay(r));

@@ -31,12 +31,11 @@ static void wait_after(struct fixture *f, struct tcp_tw *tw, bool ts, uint32_t i
 	c.irs = 0xfffffc00;
 	c.snd_una_pos = c.snd_end_pos = SENT;
 	c.rcv_nxt_pos = RECEIVED;
-	c.rcv_edge_pos = RECEIVED + 64000;
+	c.rcv_edge_low = RECEIVED + 64000;
 	c.rcv_wscale = 7;
 	c.flags = TCP_F_SHUT | TCP_F_FIN_ACKED | TCP_F_FIN_RCVD | (ts ? TCP_F_TS : 0);
 	c.ts_recent = TS;
 	c.ts_offset = TS_OFFSET;
-	c.life_at_us = TCP_NEVER;
 	memset(tw, 0xee, sizeof(*tw));
 	tcp_tw_init(&f->ctx, tw, &c, f->now_us);
 	f->now_us += 1 * S;
@@ -69,7 +68,7 @@ static void test_tw_init_numbers_follow_both_fins(void **state)
 	assert_int_equal(tw.snd_nxt, tcp_isn(&f.ctx, &key, f.now_us - 1 * S) + 1 + SENT + 1);
 	assert_int_equal(tw.rcv_nxt, 0xfffffc00 + 1u + RECEIVED + 1);
 	assert_true(tw.entry.deadline_us == f.now_us - 1 * S + 60 * S);
-	assert_true(tw.entry.armed_us == UINT64_MAX);
+	assert_true(tw.entry.slot == TCP_SLOT_NONE);
 	assert_int_equal(tw.gen, 0xeeeeeeee);
 }
 

@@ -1,0 +1,121 @@
+/* What a connection needs only once it is in trouble, in bulk or set up in a special way.
+ *
+ * A connection that exchanges requests and responses, or is idle, has none of this and pays four
+ * bytes. The block is allocated at the first use of anything in it and lives until the
+ * connection closes:
+ *
+ *   - congestion control, once cwnd has limited the sender or was reduced;
+ *   - loss recovery: probes, reordering, duplicates, and the counts of what was lost;
+ *   - the engine's numbers of the scoreboard, the reassembly and the congestion control's block;
+ *   - pacing; socket options that are not the configuration's.
+ *
+ * Reading needs no block: tcp_extra() of a connection without one gives the values that
+ * all begin with. Writing does: tcp_extra_make() gives NULL, and counts it, when memory is out.
+ * Then the connection goes on with less: congestion control is NewReno's, SACK and DSACK are not
+ * used, pacing is off, an option is refused, a loss is not counted.
+ */
+#ifndef TCP_EXTRA_H
+#define TCP_EXTRA_H
+
+#include <tcp/conn.h>
+
+/* What congestion control remembers; only the algorithm in force makes sense of it. */
+struct tcp_hystart {	    /* cc_hystart.c */
+	uint32_t round_end; /* low bits of the position that ends the round */
+	uint32_t last_min_rtt_us, curr_min_rtt_us;
+	uint32_t css_baseline_us;
+	uint8_t samples;    /* of this round */
+	uint8_t css_rounds; /* 0: not in conservative slow start */
+	uint16_t pad;
+};
+struct tcp_cubic_avoid {
+	uint32_t w_max;	   /* bytes: the plateau */
+	uint32_t epoch_ms; /* our clock; 0: to be begun */
+	uint32_t k_ms;
+	uint32_t w_est; /* bytes: what Reno would have */
+};
+struct tcp_cubic { /* cc_cubic.c */
+	union {
+		struct tcp_hystart first; /* until the first slow start is over */
+		struct {
+			struct tcp_cubic_avoid avoid, undo;
+			uint32_t cwnd_prior; /* bytes, before the last back-off */
+			uint32_t est_acked;  /* bytes acknowledged towards the next step of w_est */
+		};
+	};
+};
+struct tcp_dctcp { /* cc_dctcp.c; the first two are the receiver's, ecn.c */
+	uint64_t old_ack_pos;
+	uint32_t old_ack_ece;
+	uint32_t alpha;
+	uint32_t window_end; /* low bits of the position that ends the observation */
+	uint32_t acked_bytes, marked_bytes;
+};
+union tcp_cc_state {
+	struct tcp_cubic cubic;
+	struct tcp_dctcp dctcp;
+	uint64_t word[5];
+};
+static_assert(sizeof(union tcp_cc_state) == 40, "fits the block");
+
+struct tcp_extra {
+	union tcp_cc_state cc_state;
+
+	/* Loss recovery. */
+	uint32_t dsack_start_seq; /* received twice, for our next ACK (RFC 2883) */
+	uint32_t dsack_end_seq;
+	uint32_t tlp_seq;	/* SND.NXT behind the probe */
+	uint32_t reo_round_seq; /* a DSACK counts again from here on */
+	uint32_t cwr_seq;	/* end of what was sent when a mark was answered */
+	uint8_t reo_mult;	/* reordering window, quarters of the least round trip */
+	uint8_t reo_persist;	/* recoveries until it is one again */
+
+	/* Socket options; 0: the configuration's, or none. */
+	uint16_t maxseg;	  /* TCP_MAXSEG: bounds snd_mss_bytes and what our SYN says */
+	uint32_t user_timeout_ms; /* RFC 5482 */
+	uint32_t stalled_ms;	  /* of the first time-out or probe without an answer; 0: none */
+	uint16_t keepidle_s;
+	uint16_t keepintvl_s;
+	uint8_t keepcnt; /* probes before it is given up */
+	uint8_t syncnt;
+	uint8_t linger2_s;
+	uint8_t pad;
+
+	/* What TCP_INFO tells. */
+	uint32_t retrans_segs;
+	uint32_t retrans_bytes;
+	uint32_t rcv_ooo_segs; /* received out of order */
+	uint32_t dsack_dups;   /* DSACKs received */
+	uint32_t reord_seen;   /* times that reordering was seen */
+
+	/* pace.c */
+	uint32_t pacing_rate; /* bytes a second; 0: not known, UINT32_MAX: no limit */
+	uint32_t pace_at_us;  /* low 32 bits of the clock: until then is taken */
+	uint32_t pad2[2];
+
+	/* The engine's: tcp/ neither reads nor writes them. */
+	uint32_t reasm_idx;
+	uint32_t score_idx;
+	uint32_t cc_idx;
+};
+static_assert(sizeof(struct tcp_extra) == 128, "two lines; size is part of the arena's layout");
+
+extern const struct tcp_extra tcp_extra_none;
+
+/* To read; the block of a connection that has none is tcp_extra_none. */
+static inline const struct tcp_extra *tcp_extra(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return tcp_conn_has(c, TCP_F_EXTRA) ? ctx->ops->extra_get(ctx->ops_arg, c)
+					    : &tcp_extra_none;
+}
+
+/* To write what matters only if it is there: NULL if it is not. */
+static inline struct tcp_extra *tcp_extra_have(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return tcp_conn_has(c, TCP_F_EXTRA) ? ctx->ops->extra_get(ctx->ops_arg, c) : NULL;
+}
+
+/* To write; NULL: memory is out. */
+struct tcp_extra *tcp_extra_make(struct tcp_ctx *ctx, struct tcp_conn *c);
+
+#endif
