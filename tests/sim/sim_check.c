@@ -10,47 +10,91 @@ static const struct tcp_conn *conn_of(const struct engine *e, uint32_t i)
 	return shm_arena_at(&e->conns, i);
 }
 
-/* The scoreboard covers the flight, and its sums are right. */
-static void check_score(const struct engine *e, const struct tcp_conn *c, uint32_t i)
+/* A window has room for two segments, however small the buffer. */
+static uint64_t window_max(const struct engine *e)
 {
-	const struct tcp_score *s;
-	uint64_t pos;
+	const struct engine_limits *l = &e->cfg.limits;
+	uint64_t bytes =
+		l->rcvbuf_bytes > l->rcvbuf_max_bytes ? l->rcvbuf_bytes : l->rcvbuf_max_bytes;
 
-	SIM_CHECK(tcp_conn_pipe(&e->tcp, c) <= tcp_conn_flight(c), "conn %u: pipe past the flight",
-		i);
-	s = tcp_conn_score(&e->tcp, c);
-	if (!s)
-		return;
-	pos = s->start_pos;
-	SIM_CHECK(pos == tcp_conn_una(c) && tcp_score_end(s) == tcp_conn_snd_nxt(c),
-		"conn %u: the scoreboard is not the flight", i);
-	for (uint32_t k = 0; k < s->count; k++) {
-		const struct tcp_record *r = &s->rec[s->first + k];
-
-		SIM_CHECK(r->end_pos > pos, "conn %u: record %u is empty", i, k);
-		SIM_CHECK(!(r->flags & TCP_PIECE_SACKED) || r->flags == TCP_PIECE_SACKED,
-			"conn %u: record %u has flags %x", i, k, r->flags);
-		pos = r->end_pos;
-	}
-	SIM_CHECK(tcp_score_bytes(s, TCP_PIECE_SACKED) == s->sacked_bytes &&
-			  tcp_score_bytes(s, TCP_PIECE_LOST) == s->lost_bytes,
-		"conn %u: sacked %u lost %u, the scoreboard disagrees", i, s->sacked_bytes,
-		s->lost_bytes);
+	return bytes + 2 * (uint64_t)e->cfg.tcp.mss_max_bytes;
 }
 
-static void check_numbers(const struct sim_host *h, const struct tcp_conn *c, uint32_t i)
+static void check_send_order(const struct tcp_conn *c, uint32_t i)
 {
-	SIM_CHECK(c->snd_una_pos <= c->snd_end_pos && tcp_conn_una(c) <= tcp_conn_snd_nxt(c) &&
-			  tcp_conn_snd_nxt(c) <= tcp_conn_snd_max(c) &&
-			  tcp_conn_snd_max(c) <= tcp_conn_end(c),
+	SIM_INVARIANT("send-order",
+		c->snd_una_pos <= c->snd_end_pos && tcp_conn_una(c) <= tcp_conn_snd_nxt(c) &&
+			tcp_conn_snd_nxt(c) <= tcp_conn_snd_max(c) &&
+			tcp_conn_snd_max(c) <= tcp_conn_end(c),
 		"conn %u (%s): una %llu nxt %llu max %llu end %llu", i,
 		tcp_state_name((enum tcp_state)c->state), (unsigned long long)tcp_conn_una(c),
 		(unsigned long long)tcp_conn_snd_nxt(c), (unsigned long long)tcp_conn_snd_max(c),
 		(unsigned long long)tcp_conn_end(c));
-	check_score(h->engine, c, i);
-	SIM_CHECK(tcp_conn_rcv_wnd(c) <= UINT32_MAX / 2, "conn %u: rcv_nxt past the edge", i);
-	SIM_CHECK(c->state == TCP_CLOSED || !(c->due_flags & CONN_PENDING) ||
-			  h->engine->listeners[c->owner],
+}
+
+static void check_receive_window(const struct engine *e, const struct tcp_conn *c, uint32_t i)
+{
+	SIM_INVARIANT("receive-window", tcp_conn_rcv_wnd(c) <= window_max(e),
+		"conn %u: rcv_nxt %llu, window %u", i, (unsigned long long)c->rcv_nxt_pos,
+		tcp_conn_rcv_wnd(c));
+}
+
+/* The scoreboard is the flight, piece by piece. */
+static void check_scoreboard(const struct tcp_conn *c, const struct tcp_score *s, uint32_t i)
+{
+	uint64_t pos = s->start_pos;
+
+	SIM_INVARIANT("scoreboard",
+		pos == tcp_conn_una(c) && tcp_score_end(s) == tcp_conn_snd_nxt(c),
+		"conn %u: it is not the flight", i);
+	for (uint32_t k = 0; k < s->count; k++) {
+		const struct tcp_record *r = &s->rec[s->first + k];
+
+		SIM_INVARIANT("scoreboard",
+			r->end_pos > pos &&
+				(!(r->flags & TCP_PIECE_SACKED) || r->flags == TCP_PIECE_SACKED),
+			"conn %u: record %u to %llu has flags %x", i, k,
+			(unsigned long long)r->end_pos, r->flags);
+		pos = r->end_pos;
+	}
+}
+
+/* RFC 6675 SetPipe(): what is in the network is what was neither SACKed nor given up. */
+static uint64_t count_pipe(const struct tcp_score *s)
+{
+	uint64_t pos = s->start_pos, pipe = 0;
+
+	for (uint32_t k = 0; k < s->count; k++) {
+		const struct tcp_record *r = &s->rec[s->first + k];
+
+		if (!(r->flags & (TCP_PIECE_SACKED | TCP_PIECE_LOST)))
+			pipe += r->end_pos - pos;
+		pos = r->end_pos;
+	}
+	return pipe;
+}
+
+static void check_pipe(const struct engine *e, const struct tcp_conn *c, uint32_t i)
+{
+	const struct tcp_score *s = tcp_conn_score(&e->tcp, c);
+	uint64_t pipe = tcp_conn_pipe(&e->tcp, c);
+
+	if (!s) {
+		SIM_INVARIANT("pipe", pipe == tcp_conn_flight(c), "conn %u: not the flight", i);
+		return;
+	}
+	check_scoreboard(c, s, i);
+	SIM_INVARIANT("pipe",
+		pipe == count_pipe(s) && tcp_score_bytes(s, TCP_PIECE_SACKED) == s->sacked_bytes,
+		"conn %u: %llu, %llu by the scoreboard; sacked %u lost %u", i,
+		(unsigned long long)pipe, (unsigned long long)count_pipe(s), s->sacked_bytes,
+		s->lost_bytes);
+}
+
+static void check_owner(const struct engine *e, const struct tcp_conn *c, uint32_t i)
+{
+	SIM_INVARIANT("owner",
+		c->state == TCP_CLOSED || !(c->due_flags & CONN_PENDING) || e->listeners[c->owner],
 		"conn %u waits for a listener that is gone", i);
 }
 
@@ -71,27 +115,38 @@ static bool must_act(const struct tcp_conn *c)
 	}
 }
 
+static void check_owed(const struct tcp_conn *c, uint32_t i)
+{
+	SIM_INVARIANT("owed", !(c->owe & ~TCP_OWE_TAIL) || c->state == TCP_CLOSED,
+		"conn %u (%s) owes %x and is not due", i, tcp_state_name((enum tcp_state)c->state),
+		c->owe);
+}
+
 static void check_deadline(
 	const struct engine *e, const struct tcp_conn *c, uint32_t i, uint64_t now_us)
 {
 	const struct tcp_entry *t = &c->entry;
 	uint64_t armed_us = tcp_wheel_armed_us(&e->wheel, t);
 
-	if (c->due_flags & (CONN_DUE | CONN_WAITS_NEIGH))
+	SIM_INVARIANT("deadline", !must_act(c) || t->deadline_us != UINT64_MAX,
+		"conn %u (%s) has none", i, tcp_state_name((enum tcp_state)c->state));
+	if (c->state == TCP_CLOSED || t->deadline_us == UINT64_MAX)
 		return;
-	SIM_CHECK(!(c->owe & ~TCP_OWE_TAIL) || c->state == TCP_CLOSED,
-		"conn %u (%s) owes %x and is not due", i, tcp_state_name((enum tcp_state)c->state),
-		c->owe);
-	SIM_CHECK(!must_act(c) || t->deadline_us != UINT64_MAX, "conn %u (%s) has no deadline", i,
-		tcp_state_name((enum tcp_state)c->state));
-	SIM_CHECK(c->state == TCP_CLOSED || t->deadline_us == UINT64_MAX ||
-			  armed_us <= t->deadline_us + TCP_WHEEL_TICK_US,
-		"conn %u: armed for %llu, deadline %llu", i, (unsigned long long)armed_us,
+	SIM_INVARIANT("deadline", armed_us <= t->deadline_us + TCP_WHEEL_TICK_US,
+		"conn %u: armed for %llu, due at %llu", i, (unsigned long long)armed_us,
 		(unsigned long long)t->deadline_us);
-	SIM_CHECK(c->state == TCP_CLOSED || t->deadline_us == UINT64_MAX ||
-			  t->deadline_us + 2 * TCP_WHEEL_TICK_US > now_us,
-		"conn %u: its deadline passed %llu us ago", i,
-		(unsigned long long)(now_us - t->deadline_us));
+	SIM_INVARIANT("deadline", t->deadline_us + 2 * TCP_WHEEL_TICK_US > now_us,
+		"conn %u: passed %llu us ago", i, (unsigned long long)(now_us - t->deadline_us));
+}
+
+static void check_session_memory(const struct sim_host *h)
+{
+	for (uint32_t i = 1; i <= h->last_session; i++)
+		SIM_INVARIANT("session-memory",
+			!h->clients[i] ||
+				h->clients[i]->up_bytes <= h->clients[i]->cfg.up_max_bytes +
+								   h->clients[i]->layout.up_payload,
+			"session %u has too much", i);
 }
 
 void sim_check_turn(const struct sim_host *h, uint64_t now_us)
@@ -99,28 +154,60 @@ void sim_check_turn(const struct sim_host *h, uint64_t now_us)
 	const struct engine *e = h->engine;
 
 	for (uint32_t i = 0, left = e->conns.used; left; i++) {
+		const struct tcp_conn *c = conn_of(e, i);
+
 		if (!shm_arena_is_used(&e->conns, i))
 			continue;
 		left--;
-		check_numbers(h, conn_of(e, i), i);
-		check_deadline(e, conn_of(e, i), i, now_us);
+		check_send_order(c, i);
+		check_receive_window(e, c, i);
+		check_pipe(e, c, i);
+		check_owner(e, c, i);
+		if (c->due_flags & (CONN_DUE | CONN_WAITS_NEIGH))
+			continue;
+		check_owed(c, i);
+		check_deadline(e, c, i, now_us);
 	}
-	for (uint32_t i = 1; i <= h->last_session; i++)
-		SIM_CHECK(!h->clients[i] || h->clients[i]->up_bytes <=
-						    h->clients[i]->cfg.up_max_bytes +
-							    h->clients[i]->layout.up_payload,
-			"session %u has too much memory", i);
+	check_session_memory(h);
+}
+
+static void check_lent(const struct engine *e)
+{
+	uint32_t chunks = e->pending_chunks.chunks_used, descs = 0;
+
+	for (uint32_t i = 0; i < e->session_capacity; i++) {
+		if (!e->sessions[i])
+			continue;
+		chunks += e->sessions[i]->chunks.chunks_used;
+		descs += e->sessions[i]->tx_descs;
+	}
+	SIM_INVARIANT("lent", chunks == e->chunks.used && descs == e->descs.used,
+		"%u chunks of %u, %u send descriptors of %u", chunks, e->chunks.used, descs,
+		e->descs.used);
+}
+
+/* What is made for a connection in need ends with it, and there are no more than may be. */
+static void check_engine_memory(const struct engine *e)
+{
+	const struct engine_limits *l = &e->cfg.limits;
+	uint32_t conns = e->conns.used;
+
+	SIM_INVARIANT("engine-memory",
+		conns <= l->conns_max && e->halves.used <= l->halves_max &&
+			e->tws.used <= l->tws_max && e->session_count <= l->sessions_max,
+		"%u conns, %u halves, %u tws, %u sessions", conns, e->halves.used, e->tws.used,
+		e->session_count);
+	SIM_INVARIANT("engine-memory",
+		e->extras.used <= conns && e->reasms.used <= conns && e->scores.used <= conns &&
+			e->ccs.used <= conns,
+		"%u extras, %u reassembly blocks, %u scoreboards, %u ccs of %u conns",
+		e->extras.used, e->reasms.used, e->scores.used, e->ccs.used, conns);
 }
 
 void sim_check_memory(const struct sim_host *h)
 {
-	const struct engine *e = h->engine;
-	uint32_t lent = e->pending_chunks.chunks_used;
-
-	for (uint32_t i = 0; i < e->session_capacity; i++)
-		if (e->sessions[i])
-			lent += e->sessions[i]->chunks.chunks_used;
-	SIM_CHECK(lent == e->chunks.used, "%u chunks lent, %u descriptors", lent, e->chunks.used);
+	check_lent(h->engine);
+	check_engine_memory(h->engine);
 }
 
 static void check_pool(const struct chunk_pool *p, const char *whose)
@@ -149,8 +236,9 @@ void sim_check_clean(const struct sim_host *h)
 	SIM_CHECK(!g.chunks_used, "%u chunk descriptors leaked", g.chunks_used);
 	SIM_CHECK(!e->descs.used, "%u send descriptors leaked", e->descs.used);
 	SIM_CHECK(!e->reasms.used, "%u reassembly blocks leaked", e->reasms.used);
-	SIM_CHECK(!e->extras.used, "%u blocks of struct tcp_extra leaked", e->extras.used);
 	SIM_CHECK(!e->scores.used, "%u scoreboards leaked", e->scores.used);
+	SIM_CHECK(!e->extras.used, "%u blocks of struct tcp_extra leaked", e->extras.used);
+	SIM_CHECK(!e->tunes.used, "%u blocks of tuning leaked", e->tunes.used);
 	SIM_CHECK(!e->ccs.used, "%u congestion control blocks leaked", e->ccs.used);
 	SIM_CHECK(e->due.head == NONE && e->neigh_waiters.head == NONE, "a list is not empty");
 	check_pool(&e->pending_chunks, "pending pool");

@@ -271,8 +271,8 @@ static void on_flow(struct sim_client *c, const struct proto_flow *f)
 
 	SIM_CHECK(sk->state == SIM_SOCK_OPEN && f->gen == sk->handle.gen,
 		"event for cookie %u in state %d", f->cookie, sk->state);
-	SIM_CHECK(!(sk->flags & ~f->flags & ~(uint32_t)PROTO_FLOW_ANY_ROOM), "flags went from %x to %x", sk->flags,
-		f->flags);
+	SIM_CHECK(!(sk->flags & ~f->flags & ~(uint32_t)PROTO_FLOW_ANY_ROOM),
+		"flags went from %x to %x", sk->flags, f->flags);
 	SIM_CHECK(!sk->error || f->error == sk->error, "the error changed");
 	SIM_CHECK(!(sk->flags & PROTO_FLOW_FIN) || f->received_pos == sk->received_pos,
 		"data behind the FIN");

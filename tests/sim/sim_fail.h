@@ -10,4 +10,8 @@ _Noreturn void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2
 			sim_fail(__VA_ARGS__);                                                     \
 	} while (0)
 
+/* An invariant has a name, by which a violation is known and docs/architecture.md tells of it. */
+#define SIM_INVARIANT(name, condition, fmt, ...)                                                   \
+	SIM_CHECK(condition, "invariant " name " is broken: " fmt, ##__VA_ARGS__)
+
 #endif

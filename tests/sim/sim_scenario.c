@@ -474,7 +474,7 @@ static bool is_quiet(void *arg)
 _Noreturn static void no_progress(const struct scenario *s)
 {
 	sim_app_report(&s->app);
-	sim_fail("no progress in %d s", STANDSTILL_S);
+	sim_fail("invariant progress is broken: nothing was read for %d s", STANDSTILL_S);
 }
 
 static void check_honest(const struct scenario *s)
@@ -514,7 +514,8 @@ static void run_out(struct scenario *s)
 {
 	if (!sim_world_until(&s->world, QUIET_S * SIM_SECOND, is_quiet, &s->world)) {
 		sim_app_report(&s->app);
-		sim_fail("something is left after %d s of silence", QUIET_S);
+		sim_fail("invariant progress is broken: something is left after %d s of silence",
+			QUIET_S);
 	}
 	for (int side = 0; side < 2; side++)
 		sim_check_clean(&s->world.host[side]);

@@ -17,6 +17,8 @@ enum {
 	IP6_HLEN = 40,
 	IP_TCP = 6,
 	TCP_HLEN = 20,
+	MSS4_DEFAULT = 536, /* RFC 9293 section 3.7.1 */
+	MSS6_DEFAULT = 1220,
 };
 
 /* A TCP frame as read from its bytes. */
@@ -24,7 +26,9 @@ struct view {
 	uint16_t sport, dport;
 	uint32_t seq, ack, wnd, len;
 	uint8_t flags, ecn;
-	bool ip6;
+	bool ip6, has_ts;
+	uint32_t ts, opt_len;
+	uint16_t mss; /* 0: no option */
 	int8_t wscale;
 	uint8_t sack_count;
 	const uint8_t *sack; /* blocks of eight bytes */
@@ -95,7 +99,12 @@ static const uint8_t *find_option(const uint8_t *opt, const uint8_t *end, uint8_
 static void read_options(struct view *v, const uint8_t *opt, const uint8_t *end)
 {
 	const uint8_t *wscale = find_option(opt, end, 3), *sack = find_option(opt, end, 5);
+	const uint8_t *mss = find_option(opt, end, 2), *ts = find_option(opt, end, 8);
 
+	v->opt_len = (uint32_t)(end - opt);
+	v->mss = mss && mss[1] == 4 ? get16(mss + 2) : 0;
+	v->has_ts = ts && ts[1] == 10;
+	v->ts = v->has_ts ? get32(ts + 2) : 0;
 	v->wscale = wscale && wscale[1] == 3 ? (int8_t)wscale[2] : -1;
 	v->sack_count = sack ? (uint8_t)((sack[1] - 2) / 8) : 0;
 	v->sack = sack ? sack + 2 : NULL;
@@ -180,7 +189,15 @@ static void note_syn(struct sim_wire_way *mine, struct sim_wire_way *other, cons
 	sim_ranges_fini(&mine->arrived);
 	sim_ranges_fini(&mine->sacked);
 	*mine = (struct sim_wire_way){
-		.syn = true, .isn = v->seq, .seq_end = v->seq + 1, .wscale = v->wscale};
+		.syn = true,
+		.isn = v->seq,
+		.seq_end = v->seq + 1,
+		.wscale = v->wscale,
+		.ts = v->has_ts,
+		.mss = v->mss	? v->mss
+		       : v->ip6 ? MSS6_DEFAULT
+				: MSS4_DEFAULT,
+	};
 	other->edge_valid = false;
 }
 
@@ -195,8 +212,8 @@ static void judge_edge(
 	if (!mine->syn || !other->syn || !tcp_seq_gt(v->ack, other->isn) ||
 		tcp_seq_gt(v->ack, other->seq_end))
 		return;
-	SIM_CHECK(!mine->edge_valid || tcp_seq_geq(edge, mine->edge),
-		"side %d, port %u to %u: right edge moved left by %u", side, v->sport, v->dport,
+	SIM_INVARIANT("right-edge", !mine->edge_valid || tcp_seq_geq(edge, mine->edge),
+		"side %d, port %u to %u: moved left by %u", side, v->sport, v->dport,
 		mine->edge - edge);
 	mine->edge = edge;
 	mine->edge_valid = true;
@@ -207,15 +224,47 @@ static void judge_data(
 {
 	uint32_t end = v->seq + v->len;
 
-	SIM_CHECK(!v->ecn || (v->len && tcp_seq_geq(v->seq, mine->seq_end)),
-		"side %d, port %u to %u: ECT on what is no new data (RFC 3168)", side, v->sport,
-		v->dport);
-	SIM_CHECK(!v->len || !other->edge_valid || tcp_seq_leq(end, other->edge + 1),
+	SIM_INVARIANT("ect-new-data", !v->ecn || (v->len && tcp_seq_geq(v->seq, mine->seq_end)),
+		"side %d, port %u to %u: ECT on other data", side, v->sport, v->dport);
+	SIM_INVARIANT("segment-size", !v->len || !other->syn || v->len + v->opt_len <= other->mss,
+		"side %d, port %u to %u: %u bytes and %u of options for an MSS of %u", side,
+		v->sport, v->dport, v->len, v->opt_len, other->mss);
+	SIM_INVARIANT("within-window",
+		!v->len || !other->edge_valid || tcp_seq_leq(end, other->edge + 1),
 		"side %d, port %u to %u: %u bytes past the window", side, v->sport, v->dport,
 		end - other->edge);
-	end += (v->flags & TCP_FIN) != 0;
+	if (v->flags & TCP_FIN) {
+		mine->fin = true;
+		mine->fin_seq = end++;
+	}
 	if (tcp_seq_gt(end, mine->seq_end))
 		mine->seq_end = end;
+}
+
+static void judge_ack(const struct sim_wire_way *other, const struct view *v, int side)
+{
+	uint32_t end = v->ack - other->isn;
+
+	if (!other->syn || !tcp_seq_gt(v->ack, other->isn) || tcp_seq_gt(v->ack, other->seq_end))
+		return;
+	if (other->fin && v->ack == other->fin_seq + 1)
+		end--;
+	SIM_INVARIANT("ack-arrived", end <= 1 || sim_ranges_contain(&other->arrived, 1, end),
+		"side %d, port %u to %u: acknowledges %u bytes", side, v->sport, v->dport, end - 1);
+}
+
+static void judge_timestamp(
+	struct sim_wire_way *mine, const struct sim_wire_way *other, const struct view *v, int side)
+{
+	if (v->flags & TCP_SYN || !mine->syn || !other->syn || !mine->ts || !other->ts)
+		return;
+	SIM_INVARIANT(
+		"timestamps", v->has_ts, "side %d, port %u to %u: none", side, v->sport, v->dport);
+	SIM_INVARIANT("timestamps", !mine->ts_valid || (int32_t)(v->ts - mine->ts_last) >= 0,
+		"side %d, port %u to %u: went back by %u", side, v->sport, v->dport,
+		mine->ts_last - v->ts);
+	mine->ts_valid = true;
+	mine->ts_last = v->ts;
 }
 
 static void judge_sack(
@@ -225,7 +274,7 @@ static void judge_sack(
 
 	if (!other->syn || !tcp_seq_gt(v->ack, other->isn) || tcp_seq_gt(v->ack, other->seq_end))
 		return;
-	SIM_CHECK(!sim_ranges_contain(&other->sacked, ack, ack + 1),
+	SIM_INVARIANT("no-reneging", !sim_ranges_contain(&other->sacked, ack, ack + 1),
 		"side %d, port %u to %u: stops at %u, which it has SACKed", side, v->sport,
 		v->dport, ack);
 	sim_ranges_drop_below(&other->sacked, ack);
@@ -234,9 +283,9 @@ static void judge_sack(
 		uint32_t end = get32(v->sack + 8 * i + 4) - other->isn;
 
 		w->sack_blocks++;
-		SIM_CHECK(start < end && sim_ranges_contain(&other->arrived, start, end),
-			"side %d, port %u to %u: SACK %u-%u of what has not arrived", side,
-			v->sport, v->dport, start, end);
+		SIM_INVARIANT("sack-arrived",
+			start < end && sim_ranges_contain(&other->arrived, start, end),
+			"side %d, port %u to %u: %u-%u", side, v->sport, v->dport, start, end);
 		SIM_CHECK(start > ack || i == 0, "block %u lies below the acknowledgement", i);
 		if (start > ack)
 			sim_ranges_add(&other->sacked, start, end);
@@ -256,8 +305,11 @@ static void judge(struct sim_wire *w, int side, const struct view *v)
 		note_syn(mine, other, v);
 	else if (mine->syn)
 		judge_data(mine, other, v, side);
-	if (v->flags & TCP_ACK)
+	judge_timestamp(mine, other, v, side);
+	if (v->flags & TCP_ACK) {
+		judge_ack(other, v, side);
 		judge_edge(mine, other, v, side);
+	}
 	if (v->flags & TCP_ACK && !(v->flags & TCP_SYN))
 		judge_sack(w, other, v, side);
 }

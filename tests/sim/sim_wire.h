@@ -1,11 +1,17 @@
 /* What can be judged from the frames alone, as their sender hands them to the link.
  *
- * For each connection and direction: the right edge of the window, decoded with the scale that
- * both SYNs agreed on, never moves left (RFC 9293 section 3.8.6.2.1, RFC 7323 section 2.4); and
- * data never lies past the edge that the other side has sent, but for one byte of a probe; a SACK
- * block names bytes that have arrived (RFC 2018 section 4, RFC 2883 section 4), and an
- * acknowledgement never stops at a byte that was SACKed before, which would be reneging.
- * Frames are also what --trace prints and --pcap writes.
+ * For each connection and direction:
+ *	right-edge	decoded with the scale that both SYNs agreed on, never moves left (RFC 9293
+ *			section 3.8.6.2.1, RFC 7323 section 2.4)
+ *	within-window	data never lies past the edge that the other side has sent, but for one byte
+ *			of a probe
+ *	segment-size	nor is a segment longer than the other side's MSS (RFC 9293 section 3.7.1)
+ *	ack-arrived	nothing is acknowledged that has not come
+ *	sack-arrived	nor SACKed (RFC 2018 section 4, RFC 2883 section 4)
+ *	no-reneging	an acknowledgement never stops at a byte that was SACKed before
+ *	timestamps	are in each segment if in both SYNs, and never go back (RFC 7323
+ *section 3.2) ect-new-data	ECT is on new data only (RFC 3168 section 6.1.5) Frames are also
+ *what --trace prints and --pcap writes.
  */
 #ifndef SIM_WIRE_H
 #define SIM_WIRE_H
@@ -26,7 +32,10 @@ struct sim_wire_way {
 	uint32_t seq_end; /* behind the highest byte sent */
 	uint32_t edge;	  /* right edge that it has promised */
 	int8_t wscale;	  /* -1: no option in its SYN */
-	bool syn, edge_valid;
+	bool syn, edge_valid, fin, ts, ts_valid;
+	uint32_t fin_seq;
+	uint32_t ts_last;
+	uint16_t mss;		   /* the longest segment that it takes, options counted */
 	struct sim_ranges arrived; /* of its bytes, at the other side; relative to isn */
 	struct sim_ranges sacked;  /* of its bytes, by the other side, behind its ACK */
 };
