@@ -198,7 +198,7 @@ bool ctx_has_news(const struct ctx *c); /* of a live session; no lock needed */
 /* Pushes and rings. Waits while the ring is full. 0, -ENETDOWN. */
 int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot);
 int ctx_push_quiet(uint32_t ctx, uint32_t engine, const struct proto_slot *slot);
-void ctx_ring_owed(void);
+void ctx_settle(void); /* before a wait, nothing being locked: what was put off is done */
 
 /* Address of a reference into `up` or `down`; NULL if the daemon talks nonsense (then the
  * session is lost). May wait for a segment to arrive. */
@@ -329,7 +329,9 @@ struct sock {
 
 	/* receiving */
 	_Atomic uint64_t rcv_pos;
-	uint64_t consumed_pos; /* as told to the engine */
+	uint64_t consumed_pos;	       /* as told to the engine */
+	uint32_t quiet_bytes;	       /* of them, told since it was last rung for */
+	_Atomic uint32_t window_bytes; /* what the engine has told (proto_flow) */
 	const struct proto_chunk *chunk;
 
 	struct sock_event ev;
@@ -350,7 +352,7 @@ struct sock {
 	uint16_t session_generation;
 	uint16_t request_seq;
 };
-static_assert(sizeof(struct sock) == 216, "docs/performance.md counts them");
+static_assert(sizeof(struct sock) == 224, "docs/performance.md counts them");
 
 static inline struct listener *sock_listener(const struct sock *s)
 {
@@ -453,7 +455,10 @@ void number_push_all(struct sock *s);			       /* there is a connection now */
 int number_inherit(struct sock *s, const struct sock *from);
 void number_free(struct sock *s);
 
-int rx_flush(struct sock *s); /* tells the engine everything that was read */
+int rx_flush(struct sock *s);	     /* tells the engine everything that was read */
+uint64_t rx_to_tell(struct sock *s); /* what a send tells by the way; 0: nothing */
+void rx_tell_late(void);	     /* nothing may be locked */
+void rx_fork_child(void);
 
 void connect_answered(struct sock *s);		    /* s->lock held */
 void listener_push(struct sock *l, struct sock *s); /* ev_lock of l */

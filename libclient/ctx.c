@@ -210,7 +210,7 @@ bool ctx_drain_all(bool block)
 
 	if (!session_live())
 		return false;
-	ctx_ring_owed();
+	ctx_settle();
 	for (uint32_t i = 0; i < ses.contexts; i++)
 		any |= ctx_drain(&ses.ctx[i], block);
 	return any;
@@ -241,8 +241,9 @@ static void ring_engine(struct ctx *c, uint32_t engine)
 }
 
 /* Any thread, on its way into a wait. */
-void ctx_ring_owed(void)
+void ctx_settle(void)
 {
+	rx_tell_late();
 	for (uint32_t i = 0; i < ses.contexts; i++) {
 		struct ctx *c = &ses.ctx[i];
 

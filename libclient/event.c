@@ -27,6 +27,7 @@ static uint32_t take_received(struct sock *s, const struct proto_flow *f)
 		return 0;
 	if (ev->chunk == PROTO_REF_NONE)
 		ev->chunk = f->chunk;
+	atomic_store_explicit(&s->window_bytes, f->window_bytes, memory_order_relaxed);
 	/* pairs with the acquire in rx.c: chunks are linked before this is told */
 	atomic_store_explicit(&ev->received_pos, f->received_pos, memory_order_release);
 	return POLLIN | POLLRDNORM;

@@ -6,9 +6,15 @@
  * step is taken under ev_lock, together with a last look at received_pos: either the drainer
  * comes later and notes the chunk for us, or we see its news and keep ours.
  *
- * What was taken is told when everything was read, and otherwise for each quarter of the
- * receive buffer: it opens the window, and is worth a slot no more often. Before a position is
- * told the reader leaves the chunks that end there: the engine may free them at once.
+ * What was taken is told when everything was read, and otherwise for each quarter of the window
+ * that the peer had when the last of it came: it opens the window, and is worth a slot no more
+ * often. Before a position is told the reader leaves the chunks that end there: the engine may
+ * free them at once.
+ *
+ * Who does not block and has read everything is likely to answer, or to go and wait: each thread
+ * remembers the last such socket, and what it is to tell goes with the answer, by the slot that
+ * sends it, or before the thread reads from another or waits for anything. Until then it is
+ * to the engine as if it were still to be read.
  *
  * The daemon is trusted: positions and references are followed, not judged, but a reference
  * outside of any segment ends the session rather than the process.
@@ -117,27 +123,77 @@ static size_t copy_out(struct cursor *c, struct sink *to)
 
 /* -- telling the engine -------------------------------------------------------------------- */
 
+/* The socket that this thread has read last, if the engine is still to be told of it. The thread
+ * has nothing else on its mind: what it cannot tell any more, another call on the socket does. */
+static __thread uint32_t late __attribute__((tls_model("initial-exec"))) = SOCK_IDX_NONE;
+
 static uint64_t quarter(const struct sock *s)
 {
-	uint32_t set = sock_rare(s)->rcvbuf_bytes;
-
-	return (set ? set : ses.info.rcvbuf_bytes) / 4;
+	return atomic_load_explicit(&s->window_bytes, memory_order_relaxed) / 4;
 }
 
-/* What does not open the window by much is told quietly: before the engine brings more data it
- * is awake and sees it. */
+/* What does not open the window by much, together with what was told quietly before, is told
+ * quietly: before the engine brings more data it is awake and sees it. A peer whose window is
+ * nearly shut brings none, so not more than a part of what it was promised may stay unseen. */
+static bool is_quiet(const struct sock *s, uint64_t pos)
+{
+	return s->quiet_bytes + (pos - s->consumed_pos) < quarter(s);
+}
+
 static int tell(struct sock *s, uint64_t pos)
 {
 	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_CONSUMED, 0)};
-	bool quiet = pos - s->consumed_pos < quarter(s);
+	bool quiet = is_quiet(s, pos);
 
 	if (pos == s->consumed_pos || !s->handle.gen)
 		return 0;
+	s->quiet_bytes = quiet ? s->quiet_bytes + (uint32_t)(pos - s->consumed_pos) : 0;
 	s->consumed_pos = pos;
 	slot.body.consumed.handle = s->handle;
 	slot.body.consumed.pos = pos;
 	return quiet ? ctx_push_quiet(s->ctx, s->engine, &slot)
 		     : ctx_push(s->ctx, s->engine, &slot);
+}
+
+/* Everything was read. */
+static int tell_all(struct sock *s, uint64_t pos)
+{
+	if (!s->nonblock || !is_quiet(s, pos))
+		return tell(s, pos);
+	late = s->idx;
+	return 0;
+}
+
+uint64_t rx_to_tell(struct sock *s)
+{
+	uint64_t pos = atomic_load_explicit(&s->rcv_pos, memory_order_relaxed);
+
+	if (s->chunk || pos == s->consumed_pos)
+		return 0;
+	s->consumed_pos = pos;
+	s->quiet_bytes = 0;
+	if (late == s->idx)
+		late = SOCK_IDX_NONE;
+	return pos;
+}
+
+void rx_tell_late(void)
+{
+	struct sock *s;
+
+	if (late == SOCK_IDX_NONE)
+		return;
+	s = sock_at(late);
+	late = SOCK_IDX_NONE;
+	lock_take(&s->lock);
+	if (s->kind == KIND_TCP && !s->chunk && !sock_dead(s))
+		tell(s, atomic_load_explicit(&s->rcv_pos, memory_order_relaxed));
+	sock_put(s);
+}
+
+void rx_fork_child(void)
+{
+	late = SOCK_IDX_NONE;
 }
 
 /* Lets go of the chunk if everything told of was read. */
@@ -162,7 +218,7 @@ static int consumed(struct sock *s, struct cursor *c)
 	atomic_store_explicit(&s->rcv_pos, c->pos, memory_order_release);
 	s->chunk = c->chunk;
 	if (c->pos == c->received && drop_chunk(s, c->pos))
-		return tell(s, c->pos);
+		return tell_all(s, c->pos);
 	if (c->pos - s->consumed_pos < quarter(s))
 		return 0;
 	c->received = atomic_load_explicit(&s->ev.received_pos, memory_order_acquire);
@@ -282,6 +338,8 @@ static ssize_t recv_iov(int sd, const struct iovec *iov, size_t count, int flags
 		return ret_errno(-EAGAIN);
 	if (flags & MSG_OOB)
 		return ret_errno(-EINVAL);
+	if (late != (uint32_t)sd)
+		rx_tell_late();
 	err = sock_get(sd, &s);
 	if (err)
 		return ret_errno(err);

@@ -102,6 +102,7 @@ static void fork_child(void)
 	wait_fork_child();
 	pool_fork_child();
 	sock_fork_child();
+	rx_fork_child();
 }
 
 /* So that what was read counts as read: the daemon closes our sockets as Linux would, and

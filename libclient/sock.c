@@ -115,6 +115,7 @@ void sock_reset_flow(struct sock *s)
 	atomic_store(&s->snd_pos, 0);
 	atomic_store(&s->rcv_pos, 0);
 	s->consumed_pos = 0;
+	s->quiet_bytes = 0;
 	s->chunk = NULL;
 	atomic_store(&s->nospace, false);
 }

@@ -136,6 +136,7 @@ static ssize_t send_piece(struct sock *s, struct source *src, bool more)
 		.ref = b->ref + b->used,
 		.len_bytes = (uint32_t)n,
 		.flags = more ? PROTO_SEND_MORE : 0,
+		.consumed_pos = rx_to_tell(s),
 	};
 	b->used += (uint32_t)n;
 	atomic_store_explicit(&s->snd_pos, slot.body.send.pos + n, memory_order_relaxed);

@@ -431,7 +431,7 @@ int wait_block(struct waiter *w, struct pollfd *fds, nfds_t n, uint64_t deadline
 	struct poll_set p;
 	int rc;
 
-	ctx_ring_owed();
+	ctx_settle();
 	if (!n && spin(w, deadline_ns))
 		return WAIT_WOKEN;
 	rc = poll_set_make(&p, fds, n);

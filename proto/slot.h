@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 enum {
-	PROTO_VERSION = 3,
+	PROTO_VERSION = 4,
 };
 
 /* A socket in the daemon, as its clients name it. gen is never 0. */
@@ -86,8 +86,9 @@ struct proto_send {
 	uint64_t pos; /* stream position of the first byte; at most the end of what was sent */
 	proto_ref ref;
 	uint32_t len_bytes;
-	uint32_t flags; /* PROTO_SEND_MORE */
-	uint64_t reserved[3];
+	uint32_t flags;	       /* PROTO_SEND_MORE */
+	uint64_t consumed_pos; /* as PROTO_OP_CONSUMED would say first; 0 says nothing */
+	uint64_t reserved[2];
 };
 enum proto_send_flag {
 	PROTO_SEND_MORE = 1 << 0, /* MSG_MORE: do not send a short segment yet */
@@ -167,7 +168,8 @@ struct proto_result {
 	uint8_t laddr[16]; /* CONNECT: the address and port chosen */
 	uint16_t lport;
 	uint16_t reserved16;
-	uint32_t listen_seq; /* ACCEPT with -EAGAIN: nothing waits as of this (proto_listen_state) */
+	uint32_t
+		listen_seq; /* ACCEPT with -EAGAIN: nothing waits as of this (proto_listen_state) */
 	uint64_t reserved[2];
 };
 
@@ -178,7 +180,7 @@ struct proto_accepted {
 	uint16_t rport;
 	uint8_t laddr[16];
 	uint8_t raddr[16];
-	uint32_t pending;    /* as in proto_listen_state, after this accept */
+	uint32_t pending; /* as in proto_listen_state, after this accept */
 	uint32_t listen_seq;
 };
 
@@ -195,7 +197,8 @@ struct proto_flow {
 	uint32_t flags;	 /* enum proto_flow_flag */
 	uint32_t error;	 /* positive errno, 0 for none; sticks */
 	uint32_t sndbuf_bytes; /* how far send may run ahead of acked_pos, as things are */
-	uint32_t reserved32;
+	uint32_t window_bytes; /* how far past what was consumed the peer may send now: who has
+				* consumed a good part of it should wake the engine to tell */
 	uint64_t reserved;
 };
 enum proto_flow_flag {

@@ -246,31 +246,39 @@ static bool shut_by_us(const struct tcp_conn *c, const struct sock *sk)
 }
 
 /* Bytes that found no place: a crime only of a session that took more than its share. */
-static enum proto_condemned send_failed(struct engine *e, struct tcp_conn *c, int error)
+static enum proto_condemned send_failed(
+	struct engine *e, struct tcp_conn *c, int error, uint32_t *events)
 {
 	if (error == -ENOBUFS) {
 		e->counters.send_descriptors_full++;
 		return PROTO_CONDEMNED_LIMIT;
 	}
 	e->counters.send_descriptors_empty++;
-	flow_events(e, c, tcp_abort(&e->tcp, c, e->now_us));
+	*events |= tcp_abort(&e->tcp, c, e->now_us);
 	return PROTO_OK;
 }
 
-static enum proto_condemned op_send(struct engine *e, struct ring *r, const struct proto_slot *req)
+/* What the client has taken; repeating it is no news. */
+static uint32_t consume(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t pos)
 {
-	const struct proto_send *m = &req->body.send;
-	struct sock *sk;
-	struct tcp_conn *c = find(e, r, m->handle, &sk);
+	uint64_t before_pos = sk->consumed_pos;
+
+	if (pos <= before_pos)
+		return 0;
+	sk->consumed_pos = pos;
+	rxq_consumed(e, c, pos);
+	tune_consumed(e, sk, before_pos);
+	return tcp_consumed(&e->tcp, c, e->now_us);
+}
+
+static enum proto_condemned send_bytes(struct engine *e, struct tcp_conn *c, struct sock *sk,
+	const struct proto_send *m, uint32_t *events)
+{
 	uint64_t end = m->pos + m->len_bytes;
 	uint64_t skip;
 	int rc;
 
-	if (!session_down(r->session, m->ref, m->len_bytes))
-		return PROTO_CONDEMNED_RANGE;
-	if (!c || c->state == TCP_CLOSED)
-		return PROTO_OK;
-	if (shut_by_us(c, sk))
+	if (c->state == TCP_CLOSED || shut_by_us(c, sk))
 		return PROTO_OK;
 	if (end < m->pos || m->pos > c->snd_end_pos)
 		return PROTO_CONDEMNED_POSITION;
@@ -283,9 +291,29 @@ static enum proto_condemned op_send(struct engine *e, struct ring *r, const stru
 	skip = c->snd_end_pos - m->pos;
 	rc = txq_append(e, c, sk, c->snd_end_pos, m->ref + skip, (uint32_t)(m->len_bytes - skip));
 	if (rc)
-		return send_failed(e, c, rc);
-	flow_events(e, c, tcp_send(&e->tcp, c, end, m->flags & PROTO_SEND_MORE, e->now_us));
+		return send_failed(e, c, rc, events);
+	*events |= tcp_send(&e->tcp, c, end, m->flags & PROTO_SEND_MORE, e->now_us);
 	return PROTO_OK;
+}
+
+static enum proto_condemned op_send(struct engine *e, struct ring *r, const struct proto_slot *req)
+{
+	const struct proto_send *m = &req->body.send;
+	enum proto_condemned reason;
+	struct sock *sk;
+	struct tcp_conn *c = find(e, r, m->handle, &sk);
+	uint32_t events;
+
+	if (!session_down(r->session, m->ref, m->len_bytes))
+		return PROTO_CONDEMNED_RANGE;
+	if (!c)
+		return PROTO_OK;
+	if (m->consumed_pos > sock_told_pos(sk))
+		return PROTO_CONDEMNED_POSITION;
+	events = consume(e, c, sk, m->consumed_pos);
+	reason = send_bytes(e, c, sk, m, &events);
+	flow_events(e, c, events); /* though there be none: a deadline may have moved */
+	return reason;
 }
 
 static enum proto_condemned op_consumed(
@@ -294,19 +322,12 @@ static enum proto_condemned op_consumed(
 	const struct proto_consumed *m = &req->body.consumed;
 	struct sock *sk;
 	struct tcp_conn *c = find(e, r, m->handle, &sk);
-	uint64_t before_pos;
 
 	if (!c)
 		return PROTO_OK;
 	if (m->pos > sock_told_pos(sk))
 		return PROTO_CONDEMNED_POSITION;
-	if (m->pos <= sk->consumed_pos)
-		return PROTO_OK; /* repeated */
-	before_pos = sk->consumed_pos;
-	sk->consumed_pos = m->pos;
-	rxq_consumed(e, c, m->pos);
-	tune_consumed(e, sk, before_pos);
-	flow_events(e, c, tcp_consumed(&e->tcp, c, e->now_us));
+	flow_events(e, c, consume(e, c, sk, m->pos));
 	return PROTO_OK;
 }
 

@@ -136,6 +136,7 @@ bool sock_publish(struct engine *e, struct ring *r, struct sock *sk)
 		.flags = sk->flow_flags,
 		.error = sk->error,
 		.sndbuf_bytes = c ? tune_told_sndbuf(e, c, sk) : sk->sndbuf_bytes,
+		.window_bytes = c ? c->rcv_edge_low - (uint32_t)sk->consumed_pos : 0,
 	};
 	if (!gate_push(e, r, &slot))
 		return false;

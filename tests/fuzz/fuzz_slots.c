@@ -301,11 +301,16 @@ static void fill_connect(struct world *w, struct fuzz_input *in, struct proto_co
 
 static void fill_send(struct world *w, struct fuzz_input *in, struct known *k, struct proto_send *m)
 {
+	uint8_t flags;
+
 	m->handle = near_handle(w, in, k);
 	m->len_bytes = 1 + fuzz_u16(in) % 4096 + (uint32_t)fuzz_delta(in);
 	m->ref = near_ref(w, in, m->len_bytes);
 	m->pos = k->sent + (uint64_t)fuzz_delta(in);
-	m->flags = fuzz_u8(in) > 200;
+	flags = fuzz_u8(in);
+	m->flags = flags > 200;
+	if (flags & 1)
+		m->consumed_pos = k->told + (uint64_t)fuzz_delta(in);
 	if (m->pos == k->sent && m->len_bytes < 65536)
 		k->sent += m->len_bytes;
 }
@@ -511,8 +516,7 @@ static void finish(struct world *w)
 		if (is_empty(w->host[0].engine) && is_empty(w->host[1].engine))
 			break;
 		settle(w);
-		w->now_us +=
-			n % 8 ? 1000 : 5000000; /* what is under way arrives; then time-outs */
+		w->now_us += n % 8 ? 1000 : 5000000; /* what is under way arrives; then time-outs */
 		w->link.now_us = w->now_us;
 	}
 	for (int side = 0; side < 2; side++) {

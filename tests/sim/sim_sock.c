@@ -157,10 +157,12 @@ uint32_t sim_sock_send(struct sim_sock *sk, const uint8_t *data, uint32_t max, b
 		.ref = ref,
 		.len_bytes = n,
 		.flags = more ? PROTO_SEND_MORE : 0,
+		.consumed_pos = sk->read_pos,
 	};
 	if (sim_client_submit(c, sk->ctx, &slot))
 		return 0;
 	c->free_count--;
+	sk->consumed_pos = sk->read_pos;
 	sk->sent_pos += n;
 	keep_block(sk, ref, n);
 	return n;

@@ -163,6 +163,39 @@ static void test_gate_given_consumed_ahead_condemns(void **state)
 	assert_condemned(PROTO_CONDEMNED_POSITION);
 }
 
+static void test_gate_given_send_that_consumed_ahead_condemns(void **state)
+{
+	struct pair p = open_pair(f.here);
+	struct proto_slot s = send_slot(p.here, 0, good_ref(), 10);
+
+	(void)state;
+	s.body.send.consumed_pos = 1;
+	submit(f.here, &s);
+	assert_condemned(PROTO_CONDEMNED_POSITION);
+}
+
+static void test_gate_given_send_that_consumed_frees_chunks_once(void **state)
+{
+	struct pair p = open_pair(f.here);
+	struct proto_slot s;
+
+	(void)state;
+	send_bytes(p.there, 0x22, 100);
+	run_ms(50);
+	assert_int_equal(p.here->received_pos, 100);
+	assert_int_equal(gauges(0).chunks_used, 1);
+	sim_sock_take(p.here, 100);
+	send_bytes(p.here, 0x11, 10);
+	run_ms(50);
+	assert_int_equal(gauges(0).chunks_used, 0);
+	s = send_slot(p.here, 0, good_ref(), 10);
+	s.body.send.consumed_pos = 100;
+	submit(f.here, &s);
+	run_ms(50);
+	assert_int_equal(p.there->received_pos, 10);
+	assert_tolerated();
+}
+
 static void test_gate_given_consumed_back_is_repetition(void **state)
 {
 	struct pair p = open_pair(f.here);
@@ -464,6 +497,8 @@ int main(void)
 		G(test_gate_given_send_past_every_buffer_condemns),
 		G(test_gate_given_send_repeated_changes_nothing),
 		G(test_gate_given_consumed_ahead_condemns),
+		G(test_gate_given_send_that_consumed_ahead_condemns),
+		G(test_gate_given_send_that_consumed_frees_chunks_once),
 		G(test_gate_given_consumed_back_is_repetition),
 		G(test_gate_given_shutdown_position_wrong_condemns),
 		G(test_gate_given_send_after_shutdown_condemns),

@@ -98,6 +98,8 @@ struct fake {
 	_Atomic bool paused; /* the thread has seen `pause` */
 	_Atomic bool hold_gone; /* closed connections do not end, as if their peers did not */
 	_Atomic uint32_t budget; /* most bytes moved per socket and turn */
+	_Atomic uint32_t window_bytes; /* to be told; 0: the receive buffer */
+	_Atomic uint32_t told_by_send; /* how often SEND told what was consumed */
 	_Atomic uint32_t consumed_slots, operations[PROTO_OP_COUNT], setopts;
 	_Atomic uint32_t congestion; /* of the last connect or setopt: number + 1 */
 	_Atomic uint64_t option[PROTO_SET_COUNT]; /* as last set, on any socket */
@@ -365,11 +367,22 @@ static void fake_accept(struct fake *f, uint32_t ctx, uint32_t engine, const str
 	assert(ok);
 }
 
+static void fake_consumed(struct fake *f, struct fake_sock *s, uint64_t pos)
+{
+	assert(pos <= s->told && pos >= s->consumed);
+	s->consumed = pos;
+	fake_consume(f, s, pos);
+}
+
 static void fake_send(struct fake *f, const struct proto_send *m)
 {
 	struct fake_sock *s = fake_find(f, m->handle);
 	struct fake_piece *p;
 
+	if (s && m->consumed_pos) {
+		f->told_by_send++;
+		fake_consumed(f, s, m->consumed_pos);
+	}
 	fake_at(f, SHM_DOWN, m->ref, m->len_bytes);
 	if (!s || s->flags & PROTO_FLOW_CLOSED)
 		return;
@@ -445,11 +458,8 @@ static void fake_operation(
 		break;
 	case PROTO_OP_CONSUMED:
 		s = fake_find(f, q->body.consumed.handle);
-		if (!s)
-			break;
-		assert(q->body.consumed.pos <= s->told && q->body.consumed.pos >= s->consumed);
-		s->consumed = q->body.consumed.pos;
-		fake_consume(f, s, s->consumed);
+		if (s)
+			fake_consumed(f, s, q->body.consumed.pos);
 		break;
 	case PROTO_OP_SHUTDOWN:
 		s = fake_find(f, q->body.shutdown.handle);
@@ -568,6 +578,7 @@ static void fake_tell(struct fake *f, struct fake_sock *s)
 		.flags = s->flags | (gone ? PROTO_FLOW_CLOSED | PROTO_FLOW_GONE : 0),
 		.error = s->error,
 		.sndbuf_bytes = s->sndbuf,
+		.window_bytes = f->window_bytes ? f->window_bytes : (uint32_t)s->rcvbuf,
 	};
 	if (gone)
 		slot.body.flow.chunk = PROTO_REF_NONE;

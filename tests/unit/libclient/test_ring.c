@@ -100,6 +100,104 @@ static void test_ring_given_read_of_a_quarter_buffer_expected_at_once(void **sta
 	resume_and_close(sd);
 }
 
+/* Reads that leave nothing to be read, each of which is small, by who never waits: they must wake
+ * the engine all the same before the peer has used up its window. */
+static void test_ring_given_many_small_reads_expected_one_a_quarter_window(void **state)
+{
+	enum { STEP = 100, WINDOW = 40 * STEP };
+	uint8_t buf[STEP];
+	int sd;
+
+	(void)state;
+	fake->window_bytes = WINDOW;
+	sd = connection_with(WINDOW);
+	for (int i = 1; i <= 40; i++) {
+		assert_int_equal(mtcp_read(sd, buf, STEP), STEP);
+		assert_int_equal(rings(), i % 10 == 0);
+		fake_watch(fake, true); /* the next ring is one of another sleep */
+		fake_watch(fake, false);
+	}
+	resume_and_close(sd);
+}
+
+static int connection_that_has_read(size_t n)
+{
+	uint8_t buf[1000];
+	int sd = connection_with(n);
+
+	assert_int_equal(mtcp_fcntl(sd, F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(mtcp_read(sd, buf, sizeof(buf)), n);
+	fake->operations[PROTO_OP_CONSUMED] = 0;
+	return sd;
+}
+
+static void wait_for(const _Atomic uint32_t *what, uint32_t value)
+{
+	for (int i = 0; i < 2000 && *what != value; i++)
+		usleep(1000);
+	assert_int_equal(*what, value);
+}
+
+static void test_read_given_answer_expected_told_by_it(void **state)
+{
+	int sd = connection_that_has_read(100);
+
+	(void)state;
+	assert_int_equal(mtcp_write(sd, "answer", 6), 6);
+	fake_watch(fake, true);
+	fake->pause = false;
+	wait_for(&fake->told_by_send, 1);
+	assert_int_equal(fake->operations[PROTO_OP_CONSUMED], 0);
+	assert_int_equal(mtcp_close(sd), 0);
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_read_given_wait_expected_told_before(void **state)
+{
+	int sd = connection_that_has_read(100);
+	struct pollfd p = {.fd = sd, .events = POLLIN};
+
+	(void)state;
+	assert_int_equal(rings(), 0);
+	assert_int_equal(mtcp_poll(&p, 1, 0), 0);
+	assert_int_equal(rings(), 1);
+	fake_watch(fake, true);
+	fake->pause = false;
+	wait_for(&fake->operations[PROTO_OP_CONSUMED], 1);
+	wait_for(&fake->chunks_used, 0);
+	assert_int_equal(mtcp_close(sd), 0);
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_read_given_read_of_another_expected_told_before(void **state)
+{
+	int other = fake_connected(FAKE_ECHO, SOCK_NONBLOCK);
+	int sd = connection_that_has_read(100);
+	char byte;
+
+	(void)state;
+	assert_errno(mtcp_read(sd, &byte, 1), EAGAIN); /* the same: nothing new */
+	assert_errno(mtcp_read(other, &byte, 1), EAGAIN);
+	fake_watch(fake, true);
+	fake->pause = false;
+	wait_for(&fake->operations[PROTO_OP_CONSUMED], 1);
+	mtcp_close(other);
+	assert_int_equal(mtcp_close(sd), 0);
+	assert_true(fake_is_clean(fake));
+}
+
+static void test_read_given_close_expected_no_reset(void **state)
+{
+	int sd = connection_that_has_read(100);
+
+	(void)state;
+	assert_int_equal(mtcp_close(sd), 0);
+	fake_watch(fake, true);
+	fake->pause = false;
+	assert_true(fake_is_clean(fake));
+	assert_int_equal(fake->operations[PROTO_OP_CONSUMED], 1);
+}
+
 static void test_ring_given_each_sleep_expected_one(void **state)
 {
 	int sd = connection_with(1);
@@ -168,6 +266,11 @@ int main(void)
 		T(test_ring_given_small_read_expected_none_until_a_wait),
 		T(test_ring_given_read_and_answer_expected_one_for_both),
 		T(test_ring_given_read_of_a_quarter_buffer_expected_at_once),
+		T(test_ring_given_many_small_reads_expected_one_a_quarter_window),
+		T(test_read_given_answer_expected_told_by_it),
+		T(test_read_given_wait_expected_told_before),
+		T(test_read_given_read_of_another_expected_told_before),
+		T(test_read_given_close_expected_no_reset),
 		T(test_ring_given_each_sleep_expected_one),
 		T(test_ring_given_both_full_and_drainer_submits_expected_all_done),
 	};
