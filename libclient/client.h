@@ -224,6 +224,7 @@ enum sock_state {
 enum {
 	SHUT_LOCAL_RD = 1,
 	SHUT_LOCAL_WR = 2,
+	SHUT_TOLD_DOWN = 4, /* a listener whose daemon is gone: accept() has said so */
 };
 
 struct tx_block {
@@ -300,7 +301,7 @@ struct sock {
 	uint32_t idx;
 	_Atomic uint8_t kind;  /* enum sock_kind */
 	_Atomic uint8_t state; /* enum sock_state */
-	_Atomic uint8_t shut;  /* SHUT_LOCAL_* */
+	_Atomic uint8_t shut;  /* SHUT_* */
 	_Atomic uint8_t todo;  /* work left by a drainer that found `lock` taken */
 	_Atomic bool nospace;  /* somebody wants to hear of room */
 	_Atomic bool pool_wait;

@@ -375,6 +375,7 @@ static int accept_now(struct sock *l, struct sock **out)
 {
 	uint32_t ctx = waiter_self() ? waiter_self()->ctx % ses.contexts : l->ctx;
 
+	ctx_drain(&ses.ctx[l->ctx], false);
 	for (;;) {
 		int err = 0;
 
@@ -393,6 +394,14 @@ static int accept_now(struct sock *l, struct sock **out)
 	}
 }
 
+/* Once is an error, and then nobody connects: dead_bits() in sock.c. */
+static int accept_dead(struct sock *l)
+{
+	if (atomic_fetch_or(&l->shut, SHUT_TOLD_DOWN) & SHUT_TOLD_DOWN)
+		return -EAGAIN;
+	return -ENETDOWN;
+}
+
 static int accept_locked(struct sock *l, struct sock **out)
 {
 	uint64_t deadline = sock_deadline(l, 0, &sock_rare(l)->rcvtimeo);
@@ -401,15 +410,12 @@ static int accept_locked(struct sock *l, struct sock **out)
 	for (;;) {
 		if (l->state != STATE_LISTEN)
 			return -EINVAL;
-		ctx_drain(&ses.ctx[l->ctx], false);
-		err = accept_now(l, out);
+		err = sock_dead(l) ? accept_dead(l) : accept_now(l, out);
 		if (err != -EAGAIN || !deadline)
 			return err;
 		err = sock_wait(l, POLLIN, deadline);
 		if (err)
 			return err;
-		if (sock_dead(l))
-			return -ENETDOWN;
 	}
 }
 
@@ -435,7 +441,7 @@ int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 
 	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
 		return ret_errno(-EINVAL);
-	err = sock_get(sd, &l);
+	err = sock_get_settled(sd, &l);
 	if (err)
 		return ret_errno(err);
 	err = accept_locked(l, &s);

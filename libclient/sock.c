@@ -384,6 +384,16 @@ static uint32_t poll_writable(struct sock *s)
 	return sock_writable(s) ? POLLOUT | POLLWRNORM : 0;
 }
 
+/* The daemon is gone. A connection is over, and every call on it fails. A listener, which nobody
+ * closes for an error, would be asked for ever: it says so once and is then one whose network is
+ * down, to which nobody connects. */
+static uint32_t dead_bits(uint8_t state, uint8_t shut)
+{
+	if (state == STATE_LISTEN)
+		return shut & SHUT_TOLD_DOWN ? 0 : POLLIN | POLLRDNORM;
+	return POLLERR | POLLHUP | POLLIN | POLLOUT | POLLRDHUP;
+}
+
 /* As tcp_poll() in Linux; no lock, every input is atomic. Whether there is room to write is found
  * out only for who wants to know. */
 uint32_t sock_poll(struct sock *s, uint32_t wanted)
@@ -395,7 +405,7 @@ uint32_t sock_poll(struct sock *s, uint32_t wanted)
 	bool wr = shut & SHUT_LOCAL_WR || flags & PROTO_FLOW_CLOSED;
 
 	if (sock_dead(s))
-		return POLLERR | POLLHUP | POLLIN | POLLOUT | POLLRDHUP;
+		return dead_bits(state, shut);
 	if (state == STATE_LISTEN)
 		return bits | (atomic_load(&s->acceptable) ? POLLIN | POLLRDNORM : 0);
 	if (state == STATE_NEW)
@@ -453,8 +463,10 @@ void sock_fail_all(void)
 
 static bool wait_over(struct sock *s, uint32_t bits)
 {
-	if (sock_dead(s) || (s->kind != KIND_TCP && !(bits & (WAKE_GONE | WAKE_RESULT))))
+	if (s->kind != KIND_TCP && !(bits & (WAKE_GONE | WAKE_RESULT)))
 		return true;
+	if (sock_dead(s))
+		return !(atomic_load(&s->shut) & SHUT_TOLD_DOWN);
 	if (bits & WAKE_RESULT)
 		return atomic_load(&s->req.done);
 	if (bits & WAKE_GONE && atomic_load(&s->ev.flags) & PROTO_FLOW_GONE)

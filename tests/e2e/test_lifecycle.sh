@@ -85,6 +85,22 @@ check_equal "runtime directory" "gone" "$([ -e "$T/d" ] && echo "there" || echo 
 check_equal "leftovers in /dev/hugepages, /dev/shm, /run" "$before" "$(leftovers)"
 stop "$LIGHTTPD"
 
+# cpu_ticks PID: hundredths of a second of CPU time so far.
+cpu_ticks()
+{
+	awk '{ print $14 + $15 }' "/proc/$1/stat"
+}
+
+# idles PID: it uses less than a fifth of a CPU over a second.
+idles()
+{
+	local before
+
+	before=$(cpu_ticks "$1")
+	sleep 1
+	[ $(($(cpu_ticks "$1") - before)) -lt 20 ]
+}
+
 # -- kill -9, and again --------------------------------------------------------------------------
 daemon_start d
 DAEMON_PID=$LAST
@@ -93,6 +109,7 @@ check "a daemon starts where one was" serves http://$MTCPD_IP/64
 kill -9 "$DAEMON_PID"
 wait "$DAEMON_PID" 2>/dev/null
 check_equal "mtcpctl after kill -9 (status)" 3 "$(ctl flow >/dev/null 2>&1; echo $?)"
+check "a server whose daemon was killed does not spin" idles "$LIGHTTPD"
 stop "$LIGHTTPD"
 daemon_start d
 DAEMON_PID=$LAST

@@ -205,6 +205,56 @@ static void test_accept_given_thousands_on_one_listener_expected_the_last_can_se
 	mtcp_close(l);
 }
 
+static void *kill_later(void *arg)
+{
+	usleep(50000);
+	fake_kill(fake);
+	return arg;
+}
+
+/* A server goes on accepting whatever the error, so one that was told may not be told again. */
+static void test_accept_given_daemon_gone_expected_one_error_then_silence(void **state)
+{
+	int l = fake_listening(8080, SOCK_NONBLOCK), ep = mtcp_epoll_create1(0);
+	struct epoll_event ev = {.events = EPOLLIN};
+	struct pollfd p = {.fd = l, .events = POLLIN};
+	pthread_t t;
+
+	(void)state;
+	assert_int_equal(mtcp_epoll_ctl(ep, EPOLL_CTL_ADD, l, &ev), 0);
+	pthread_create(&t, NULL, kill_later, NULL);
+	assert_int_equal(mtcp_epoll_wait(ep, &ev, 1, 10000), 1);
+	pthread_join(t, NULL);
+	assert_int_equal(ev.events, EPOLLIN);
+	assert_errno(mtcp_accept(l, NULL, NULL), ENETDOWN);
+	assert_int_equal(mtcp_epoll_wait(ep, &ev, 1, 10), 0);
+	assert_int_equal(mtcp_poll(&p, 1, 10), 0);
+	assert_errno(mtcp_accept(l, NULL, NULL), EAGAIN);
+	mtcp_close(ep);
+	assert_int_equal(mtcp_close(l), 0);
+}
+
+static void *close_later(void *arg)
+{
+	usleep(50000);
+	mtcp_close(*(int *)arg);
+	return NULL;
+}
+
+static void test_accept_given_daemon_gone_and_blocking_expected_one_error_then_sleep(void **state)
+{
+	int l = fake_listening(8080, 0);
+	pthread_t t;
+
+	(void)state;
+	pthread_create(&t, NULL, kill_later, NULL);
+	assert_errno(mtcp_accept(l, NULL, NULL), ENETDOWN);
+	pthread_join(t, NULL);
+	pthread_create(&t, NULL, close_later, &l);
+	assert_errno(mtcp_accept(l, NULL, NULL), EBADF);
+	pthread_join(t, NULL);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
@@ -217,6 +267,8 @@ int main(void)
 		T(test_names_given_bind_expected_linux_results),
 		T(test_listener_given_closed_and_reopened_expected_works),
 		T(test_accept_given_thousands_on_one_listener_expected_the_last_can_send),
+		T(test_accept_given_daemon_gone_expected_one_error_then_silence),
+		T(test_accept_given_daemon_gone_and_blocking_expected_one_error_then_sleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
