@@ -355,6 +355,21 @@ struct sock {
 };
 static_assert(sizeof(struct sock) == 224, "docs/performance.md counts them");
 
+/* All sockets, which never move. */
+struct sock_table {
+	_Atomic(struct sock *) base;
+	_Atomic uint32_t used; /* entries ever used */
+};
+extern struct sock_table sock_table;
+static inline struct sock *sock_at(uint32_t idx) /* NULL: never used */
+{
+	struct sock *base = atomic_load_explicit(&sock_table.base, memory_order_acquire);
+
+	if (idx >= atomic_load_explicit(&sock_table.used, memory_order_acquire))
+		return NULL;
+	return &base[idx];
+}
+
 static inline struct listener *sock_listener(const struct sock *s)
 {
 	return s->is_epoll ? NULL : s->listener;
@@ -372,21 +387,36 @@ struct sock_rare *sock_rare_make(struct sock *s); /* NULL: ENOMEM */
 int sock_get(int sd, struct sock **out);
 int sock_get_settled(int sd, struct sock **out);
 int sock_get_any(int sd, struct sock **out);
-void sock_put(struct sock *s);	    /* unlocks and does what drainers left */
-struct sock *sock_at(uint32_t idx); /* NULL: never used */
-void sock_fetch(uint32_t idx);	    /* into the cache */
+void sock_fetch(uint32_t idx); /* into the cache */
 /* A fresh entry, not locked; it comes to life when the caller sets its kind, last of all. 0,
  * -EMFILE, -ENOMEM. */
 int sock_alloc(enum sock_kind kind, struct sock **out);
 void sock_free(struct sock *s); /* locked by the caller; unlocks */
 void sock_reset_flow(struct sock *s);
-bool sock_dead(const struct sock *s);
+static inline bool sock_dead(const struct sock *s)
+{
+	return !session_live() || s->session_generation != ses.generation;
+}
 uint32_t sock_count(void);			       /* in use, epoll instances aside */
 void sock_close_locked(struct sock *s, bool abort_it); /* unlocks */
 int sock_push_close(struct sock *s, bool abort_it);
 void sock_fail_all(void);
 void sock_discard_all(void);
 void sock_fork_child(void);
+
+void sock_put_locked(struct sock *s); /* sock_put() for which there is work, or may be */
+/* Unlocks and does what drainers left. */
+static inline void sock_put(struct sock *s)
+{
+	if (!atomic_load_explicit(&s->todo, memory_order_relaxed) && s->kind != KIND_ZOMBIE) {
+		lock_drop(&s->lock);
+		/* Pairs with sock_do(), sequentially consistent all of it: it saw the lock free, or
+		 * we see its errand. */
+		if (!atomic_load(&s->todo) || !lock_try(&s->lock))
+			return;
+	}
+	sock_put_locked(s);
+}
 
 /* A drainer's errand: done now if the lock is free, else by its holder. */
 enum sock_todo {

@@ -8,16 +8,17 @@
  * the rest: a failed attempt is told once and leaves a fresh socket.
  *
  * accept is a request to one of the engines that said that connections wait. A few are asked for
- * at once when several wait: each answer is a socket of its own, made beforehand and named in
- * the request, which the drainer puts into the listener's queue. accept takes from that queue.
- * `pending` is the engine's word; what is already asked for is subtracted from it.
+ * at once when several wait, and further ones before these are used up: each answer is a socket of
+ * its own, made beforehand and named in the request, which the drainer puts into the listener's
+ * queue. accept takes from that queue. `pending` is the engine's word; what is already asked for is
+ * subtracted from it.
  */
 #include <libclient/client.h>
 
 #include <string.h>
 
 enum {
-	ACCEPT_BATCH = 8,
+	ACCEPT_BATCH = 32,
 };
 
 /* -- connect ------------------------------------------------------------------------------- */
@@ -370,6 +371,20 @@ static int refusal(struct sock *l)
 	return err == -EBADF ? -EINVAL : err;
 }
 
+/* Who has accepted one is likely to accept the next: it is asked for before it is waited for. */
+static void ask_ahead(struct sock *l, uint32_t ctx)
+{
+	const struct listener *x = l->listener;
+	bool few;
+
+	lock_take(&l->ev_lock);
+	few = x->queued + x->outstanding < ACCEPT_BATCH / 2;
+	lock_drop(&l->ev_lock);
+	for (int i = 0; few && i < ACCEPT_BATCH; i++)
+		if (ask_one(l, ctx))
+			return;
+}
+
 /* One connection, without waiting for the network. *out; 0, -EAGAIN, -EBADF (lock gone). */
 static int accept_now(struct sock *l, struct sock **out)
 {
@@ -380,8 +395,10 @@ static int accept_now(struct sock *l, struct sock **out)
 		int err = 0;
 
 		*out = take_queued(l);
-		if (*out)
+		if (*out) {
+			ask_ahead(l, ctx);
 			return 0;
+		}
 		for (int i = 0; i < ACCEPT_BATCH && !err; i++)
 			err = ask_one(l, ctx);
 		if (err && err != -EAGAIN && !l->listener->outstanding)

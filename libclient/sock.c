@@ -24,21 +24,11 @@ enum {
 };
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
-static _Atomic(struct sock *) table;
-static _Atomic uint32_t table_used; /* entries ever used */
+struct sock_table sock_table;
 static uint32_t free_first = SOCK_IDX_NONE, free_last = SOCK_IDX_NONE;
 static uint32_t taken; /* sockets, epoll instances aside */
 
 /* -- the table ----------------------------------------------------------------------------- */
-
-struct sock *sock_at(uint32_t idx)
-{
-	struct sock *t = atomic_load_explicit(&table, memory_order_acquire);
-
-	if (idx >= atomic_load_explicit(&table_used, memory_order_acquire))
-		return NULL;
-	return &t[idx];
-}
 
 void sock_fetch(uint32_t idx)
 {
@@ -53,13 +43,13 @@ static int table_reserve(void)
 {
 	void *t;
 
-	if (table)
+	if (sock_table.base)
 		return 0;
 	t = mmap(NULL, SOCKS_MAX * sizeof(struct sock), PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (t == MAP_FAILED)
 		return -ENOMEM;
-	atomic_store(&table, t);
+	atomic_store(&sock_table.base, t);
 	return 0;
 }
 
@@ -67,8 +57,8 @@ static int table_reserve(void)
  * a miss of the TLB. Only advice. */
 static void table_huge(void)
 {
-	uintptr_t from = (uintptr_t)&table[HUGE_FROM];
-	uintptr_t end = (uintptr_t)&table[SOCKS_MAX];
+	uintptr_t from = (uintptr_t)&sock_table.base[HUGE_FROM];
+	uintptr_t end = (uintptr_t)&sock_table.base[SOCKS_MAX];
 
 	from = (from + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
 	(void)madvise((void *)from, end - from, MADV_HUGEPAGE);
@@ -81,20 +71,20 @@ static struct sock *table_take(void)
 	uint32_t idx;
 
 	if (free_first != SOCK_IDX_NONE) {
-		s = &table[free_first];
+		s = &sock_table.base[free_first];
 		free_first = s->next;
 		if (free_first == SOCK_IDX_NONE)
 			free_last = SOCK_IDX_NONE;
 		return s;
 	}
-	idx = atomic_load(&table_used);
+	idx = atomic_load(&sock_table.used);
 	if (idx == SOCKS_MAX)
 		return NULL;
 	if (idx == HUGE_FROM)
 		table_huge();
-	s = &table[idx];
+	s = &sock_table.base[idx];
 	s->idx = idx;
-	atomic_store(&table_used, idx + 1);
+	atomic_store(&sock_table.used, idx + 1);
 	return s;
 }
 
@@ -193,7 +183,7 @@ void sock_free(struct sock *s)
 	pthread_mutex_lock(&table_lock);
 	s->next = SOCK_IDX_NONE;
 	if (free_last != SOCK_IDX_NONE)
-		table[free_last].next = s->idx;
+		sock_table.base[free_last].next = s->idx;
 	else
 		free_first = s->idx;
 	free_last = s->idx;
@@ -216,24 +206,19 @@ uint32_t sock_count(void)
 
 void sock_fork_child(void)
 {
-	struct sock *t = table;
+	struct sock *t = sock_table.base;
 
 	pthread_mutex_init(&table_lock, NULL);
 	/* Fresh zeroes in place; what entries pointed to is leaked. */
 	if (t && mmap(t, SOCKS_MAX * sizeof(*t), PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != t)
 		abort();
-	atomic_store(&table_used, 0);
+	atomic_store(&sock_table.used, 0);
 	free_first = free_last = SOCK_IDX_NONE;
 	taken = 0;
 }
 
 /* -- finding and locking ------------------------------------------------------------------- */
-
-bool sock_dead(const struct sock *s)
-{
-	return !session_live() || s->session_generation != ses.generation;
-}
 
 int sock_get_any(int sd, struct sock **out)
 {
@@ -267,7 +252,18 @@ int sock_get_settled(int sd, struct sock **out)
 
 int sock_get(int sd, struct sock **out)
 {
-	int err = sock_get_settled(sd, out);
+	struct sock *s = sd < 0 ? NULL : sock_at((uint32_t)sd);
+	int err;
+
+	if (!s)
+		return -EBADF;
+	lock_take(&s->lock);
+	if (s->kind == KIND_TCP && !s->answering && !sock_dead(s)) {
+		*out = s;
+		return 0;
+	}
+	lock_drop(&s->lock);
+	err = sock_get_settled(sd, out);
 
 	if (!err && sock_dead(*out)) {
 		lock_drop(&(*out)->lock);
@@ -327,14 +323,12 @@ static void put(struct sock *s, uint32_t todo)
 		if (run_todo(s, todo))
 			return;
 		lock_drop(&s->lock);
-		/* Pairs with sock_do(), sequentially consistent all of it: it saw the lock free, or
-		 * we see its errand. */
-		if (!atomic_load(&s->todo) || !lock_try(&s->lock))
+		if (!atomic_load(&s->todo) || !lock_try(&s->lock)) /* as in sock_put() */
 			return;
 	}
 }
 
-void sock_put(struct sock *s)
+void sock_put_locked(struct sock *s)
 {
 	put(s, 0);
 }

@@ -174,6 +174,10 @@ static int check(struct sock *s)
 {
 	int err;
 
+	if (s->state == STATE_CONNECTED && !atomic_load(&s->shut) && !atomic_load(&s->ev.error) &&
+		!(atomic_load(&s->ev.flags) & (PROTO_FLOW_CLOSED | PROTO_FLOW_GONE)) &&
+		!sock_dead(s))
+		return 0; /* as nearly always */
 	if (sock_dead(s))
 		return -ENETDOWN;
 	err = sock_take_error(s);

@@ -205,6 +205,31 @@ static void test_accept_given_thousands_on_one_listener_expected_the_last_can_se
 	mtcp_close(l);
 }
 
+/* Each sleep for an answer is one of the program's, and of the engine's, too. */
+static void test_accept_given_many_waiting_expected_few_sleeps(void **state)
+{
+	enum { N = 120 };
+	int l = fake_listening(8080, 0), c[N], s[N];
+	struct mtcp_stats before, after;
+
+	(void)state;
+	for (int i = 0; i < N; i++)
+		c[i] = fake_connected(8080, 0);
+	mtcp_stats(&before);
+	for (int i = 0; i < N; i++) {
+		s[i] = mtcp_accept(l, NULL, NULL);
+		assert_true(s[i] >= 0);
+	}
+	mtcp_stats(&after);
+	assert_true(after.sleeps - before.sleeps < N / 8);
+	for (int i = 0; i < N; i++) {
+		mtcp_close(c[i]);
+		mtcp_close(s[i]);
+	}
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
 static void *kill_later(void *arg)
 {
 	usleep(50000);
@@ -267,6 +292,7 @@ int main(void)
 		T(test_names_given_bind_expected_linux_results),
 		T(test_listener_given_closed_and_reopened_expected_works),
 		T(test_accept_given_thousands_on_one_listener_expected_the_last_can_send),
+		T(test_accept_given_many_waiting_expected_few_sleeps),
 		T(test_accept_given_daemon_gone_expected_one_error_then_silence),
 		T(test_accept_given_daemon_gone_and_blocking_expected_one_error_then_sleep),
 	};
