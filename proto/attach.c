@@ -62,7 +62,7 @@ static bool name_request_is_good(const struct proto_msg_name *m)
 {
 	const uint32_t known = PROTO_NAME_REUSEADDR | PROTO_NAME_V6ONLY;
 
-	if (m->flags & ~known || m->reserved16 || m->defer_accept_s > PROTO_DEFER_ACCEPT_MAX_S)
+	if (m->flags & ~known || m->defer_accept_s > PROTO_DEFER_ACCEPT_MAX_S)
 		return false;
 	if (m->context >= PROTO_CONTEXTS_MAX)
 		return false;

@@ -92,7 +92,7 @@ struct proto_msg_name {
 	struct proto_msg_header h;
 	uint8_t addr[16]; /* all zero: any; ::ffff:0.0.0.0: any of IPv4 */
 	uint16_t port;	  /* BIND: 0 for any */
-	uint16_t reserved16;
+	uint16_t fastopen_max; /* LISTEN, RELISTEN: TCP_FASTOPEN; 0: no fast open */
 	uint32_t cookie;  /* LISTEN: comes back in PROTO_EV_LISTEN */
 	uint32_t backlog; /* LISTEN */
 	uint32_t context; /* LISTEN: which context hears of waiting connections */

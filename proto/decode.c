@@ -29,7 +29,7 @@ static bool tail_is_zero(const union proto_body *b, size_t from)
 static int judge_connect(const union proto_body *b)
 {
 	const uint32_t known = PROTO_OPTION_NODELAY | PROTO_OPTION_KEEPALIVE |
-			       PROTO_OPTION_RCVBUF_CLAMP;
+			       PROTO_OPTION_RCVBUF_CLAMP | PROTO_OPTION_FASTOPEN;
 
 	if (b->connect.options & ~known || b->connect.congestion > PROTO_CONGESTION_MAX)
 		return PROTO_CONDEMNED_OP;

@@ -73,6 +73,7 @@ enum proto_option_bit {
 	PROTO_OPTION_NODELAY = 1 << 0,
 	PROTO_OPTION_KEEPALIVE = 1 << 1,
 	PROTO_OPTION_RCVBUF_CLAMP = 1 << 2, /* rcvbuf_bytes is no SO_RCVBUF: it may grow */
+	PROTO_OPTION_FASTOPEN = 1 << 3, /* the SYN may wait a moment for data to carry (RFC 7413) */
 };
 
 struct proto_accept {

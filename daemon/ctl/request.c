@@ -180,6 +180,7 @@ static struct engine_msg *listen_add(
 		.cookie = m->cookie,
 		.context = m->context,
 		.defer_accept_us = m->defer_accept_s * 1000000u,
+		.fastopen_max = m->fastopen_max,
 	};
 	return msg;
 }
@@ -234,6 +235,7 @@ static int serve_relisten(struct ctl_session *c, union proto_msg *m)
 		.session = c->id,
 		.handle = m->name.listener,
 		.defer_accept_us = m->name.defer_accept_s * 1000000u,
+		.fastopen_max = m->name.fastopen_max,
 	};
 	op_broadcast(c->server, &ro->op, msg, msg_all_engines(c->server));
 	return 1;

@@ -266,6 +266,8 @@ static void init_tcp(struct engine *e)
 	memcpy(e->tcp.isn_key, e->cfg.secret, 16);
 	memcpy(e->tcp.cookie_key, e->cfg.secret + 16, 16);
 	memcpy(e->tcp.ts_key, e->cfg.secret + 32, 16);
+	memcpy(e->tcp.fastopen_key, e->cfg.secret + 48, 16);
+	e->tcp.fastopen = &e->fastopen;
 }
 
 /* The pool for data that comes before accept: anonymous memory, paid for as it is touched. */

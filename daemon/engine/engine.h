@@ -72,7 +72,8 @@ struct engine_config {
 					 * whose number mod `count` is its id (handover.c) */
 	const _Atomic uint32_t *port_owner; /* [65536]: session that bound the port, 0 none;
 					     * written by the main thread */
-	uint8_t secret[48];		    /* isn, cookie and timestamp keys */
+	uint8_t secret[64];		    /* isn, cookie, timestamp and fast open keys; the
+					     * last is the same in all engines */
 	uint8_t hash_key[16];
 };
 
@@ -152,6 +153,8 @@ struct engine_listen_desc {
 	uint32_t cookie;
 	uint32_t context;
 	uint32_t defer_accept_us; /* wait that long for a connection's first data; 0: do not */
+	uint32_t fastopen_max;	  /* connections at a time whose handshake has not ended, but whose
+				   * data is delivered (RFC 7413); 0: none */
 };
 
 enum {

@@ -11,6 +11,8 @@
  */
 #include "internal.h"
 
+#include <tcp/reply.h>
+
 #include <errno.h>
 #include <string.h>
 
@@ -102,6 +104,8 @@ static void release(struct engine *e, struct tcp_conn *c)
 
 	if (c->due_flags & CONN_PENDING && !(c->due_flags & CONN_FRESH))
 		listener_forget(e, c);
+	if (c->due_flags & CONN_FASTOPEN)
+		listener_fastopen_end(e, c);
 	unhook(e, c);
 	rxq_free(e, c);
 	if (sk) {
@@ -222,6 +226,8 @@ void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
 		c->due_flags &= (uint16_t)~CONN_FRESH;
 		listener_push(e, e->listeners[c->owner], c);
 	}
+	if (c->due_flags & CONN_FASTOPEN && c->state != TCP_SYN_RECEIVED)
+		listener_fastopen_end(e, c);
 	if (events & TCP_EV_OUTPUT)
 		flow_due(e, c);
 	if (c->state == TCP_CLOSED) {
@@ -365,6 +371,8 @@ int flow_connect(struct engine *e, struct session *s, uint16_t ctx, const struct
 	}
 	c->due_flags |= CONN_IN_TABLE;
 	connect_options(e, c, sk, req);
+	if (req->options & PROTO_OPTION_FASTOPEN)
+		events = tcp_fastopen_connect(&e->tcp, c, e->now_us);
 	e->counters.connects++;
 	flow_events(e, c, events);
 	*out = sk;
@@ -438,6 +446,60 @@ static void listen_cookie(struct engine *e, struct listener *l, const struct tcp
 	}
 }
 
+static bool wants_fastopen(
+	const struct engine *e, const struct listener *l, const struct tcp_segment *syn)
+{
+	return l->desc.fastopen_max && syn->opt.has_fastopen &&
+	       e->cfg.tcp.fastopen & TCP_FASTOPEN_SERVER;
+}
+
+/* RFC 7413 section 4.2.2: does the SYN's data go to the listener at once? */
+static bool may_fastopen(struct engine *e, struct listener *l, const struct tcp_segment *syn)
+{
+	if (!wants_fastopen(e, l, syn) || !syn->opt.fastopen_len)
+		return false;
+	if (!tcp_fastopen_valid(&e->tcp, syn, e->now_us)) {
+		e->tcp_counters.fastopen_cookie_bad++;
+		return false;
+	}
+	if (!syn->len || tcp_reply_is_land(syn))
+		return false;
+	if (!listener_fastopen_full(e, l))
+		return true;
+	e->counters.fastopen_full++;
+	return false;
+}
+
+/* A connection in SYN-RECEIVED, waiting to be accepted. False: it must be an ordinary one. */
+static bool fastopen(struct engine *e, struct listener *l, const struct tcp_segment *syn)
+{
+	struct tcp_conn *c = conn_new(e);
+	uint32_t events;
+
+	if (!c)
+		return false;
+	tcp_fastopen_accept(&e->tcp, c, syn, e->now_us);
+	c->owner = l->idx;
+	c->due_flags = CONN_PENDING | CONN_FRESH;
+	if (tcp_table_insert(&e->table, hash_of(e, &syn->key), conn_ref(e, c))) {
+		e->counters.table_full++;
+		free_conn(e, c);
+		return false;
+	}
+	c->due_flags |= CONN_IN_TABLE;
+	events = tcp_fastopen_text(&e->tcp, c, syn, e->now_us);
+	if (!(events & TCP_EV_RECEIVED)) { /* memory is out */
+		release(e, c);
+		return false;
+	}
+	c->due_flags &= (uint16_t)~CONN_FRESH;
+	c->due_flags |= CONN_FASTOPEN;
+	l->fastopen_pending++;
+	listener_push(e, l, c);
+	flow_events(e, c, events);
+	return true;
+}
+
 /* A segment for a listening port that belongs to no entry. */
 static void listen_segment(struct engine *e, struct listener *l, const struct tcp_segment *seg)
 {
@@ -455,6 +517,8 @@ static void listen_segment(struct engine *e, struct listener *l, const struct tc
 		listen_cookie(e, l, seg);
 		return;
 	}
+	if (syn && may_fastopen(e, l, seg) && fastopen(e, l, seg))
+		return;
 	idx = shm_arena_alloc(&e->halves);
 	if (idx == NONE) {
 		listen_cookie(e, l, seg);
@@ -467,6 +531,8 @@ static void listen_segment(struct engine *e, struct listener *l, const struct tc
 		reply_if(e, events, &reply);
 		return;
 	}
+	if (wants_fastopen(e, l, seg) && !tcp_fastopen_valid(&e->tcp, seg, e->now_us))
+		tcp_fastopen_offer(&e->tcp, h, e->now_us, &reply);
 	h->listener_idx = l->idx;
 	h->listener_gen = l->desc.handle.gen;
 	h->gen = engine_gen(e);

@@ -33,6 +33,7 @@
 #include <tcp/conn.h>
 #include <tcp/counters.h>
 #include <tcp/extra.h>
+#include <tcp/fastopen.h>
 #include <tcp/half.h>
 #include <tcp/reasm.h>
 #include <tcp/score.h>
@@ -70,6 +71,8 @@ enum {
 	HELD_REPLIES_PER_NEIGH = 4,
 	HELD_REPLY_LIFE_US = 1000000, /* then its recipient asks again */
 	TUNES_MAX = 65535, /* struct sock's number of one has 16 bits */
+	FASTOPEN_PENDING_MAX = 4096,
+	FASTOPEN_RESET_US = 60000000, /* how long a reset one still counts as pending */
 };
 
 /* -- receive chunks (chunk.c, rxq.c) -------------------------------------------------------- */
@@ -275,6 +278,10 @@ struct listener {
 	uint32_t told; /* seq last published */
 	bool dirty;
 	bool starved; /* said -EAGAIN though connections wait: for want of receive chunks */
+	uint32_t fastopen_pending;
+	uint32_t *fastopen_reset_s; /* when those that were reset no longer count; a ring of
+				     * FASTOPEN_PENDING_MAX, made when it is needed */
+	uint32_t fastopen_reset_head, fastopen_reset_count;
 	struct listener *dirty_next;
 };
 
@@ -288,6 +295,7 @@ enum conn_flag {		   /* tcp_conn.due_flags */
 	CONN_IN_TABLE = 1 << 3,
 	CONN_FRESH = 1 << 4, /* promoted, not yet in its listener's queue */
 	CONN_LOWAT = 1 << 5, /* its sock has a TCP_NOTSENT_LOWAT */
+	CONN_FASTOPEN = 1 << 6, /* counts as pending: delivered before its handshake has ended */
 };
 
 /* A user whose doorbells are slow (bell.c). */
@@ -325,6 +333,7 @@ struct engine {
 
 	struct tcp_ctx tcp;
 	struct tcp_ops ops;
+	struct tcp_fastopen_cache fastopen;
 	struct tcp_space space;
 	struct tcp_table table;
 	struct tcp_wheel wheel;
@@ -518,6 +527,8 @@ void listener_starve(struct listener *l);
 void listener_fed(struct engine *e, uint32_t session_idx);
 void listener_forget(struct engine *e, struct tcp_conn *c); /* it died before accept */
 void listener_publish(struct engine *e);
+bool listener_fastopen_full(struct engine *e, struct listener *l);
+void listener_fastopen_end(struct engine *e, struct tcp_conn *c);
 
 /* rxq.c, txq.c */
 uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp_segment *seg,

@@ -92,6 +92,7 @@ int listener_set(struct engine *e, const struct engine_listen_desc *d)
 	if (!l || l->desc.session != d->session)
 		return -ENOENT;
 	l->desc.defer_accept_us = d->defer_accept_us;
+	l->desc.fastopen_max = d->fastopen_max;
 	return 0;
 }
 
@@ -138,6 +139,7 @@ static void listener_free(struct engine *e, struct listener *l)
 	forget_dirty(e, l);
 	e->listeners[l->idx] = NULL;
 	e->listener_count--;
+	free(l->fastopen_reset_s);
 	free(l->queue);
 	free(l);
 }
@@ -221,6 +223,61 @@ void listener_forget(struct engine *e, struct tcp_conn *c)
 	}
 	l->count = kept;
 	mark_dirty(e, l);
+}
+
+/* -- fast open: RFC 7413 section 5.1, PendingFastOpenRequests ------------------------------------ */
+
+static uint32_t seconds(uint64_t us)
+{
+	return (uint32_t)(us / 1000000);
+}
+
+/* Those whose time is over count no longer. */
+static void fastopen_expire(struct engine *e, struct listener *l)
+{
+	while (l->fastopen_reset_count &&
+		l->fastopen_reset_s[l->fastopen_reset_head] <= seconds(e->now_us)) {
+		l->fastopen_reset_head = (l->fastopen_reset_head + 1) % FASTOPEN_PENDING_MAX;
+		l->fastopen_reset_count--;
+		l->fastopen_pending--;
+	}
+}
+
+bool listener_fastopen_full(struct engine *e, struct listener *l)
+{
+	uint32_t max = l->desc.fastopen_max;
+
+	fastopen_expire(e, l);
+	return listener_full(l) ||
+	       l->fastopen_pending >= (max < FASTOPEN_PENDING_MAX ? max : FASTOPEN_PENDING_MAX);
+}
+
+/* A reset may be forged like the SYN was, by somebody with a cookie that he got elsewhere: to
+ * let go of the place at once would make the limit no limit. */
+static bool fastopen_hold(struct engine *e, struct listener *l)
+{
+	if (!l->fastopen_reset_s)
+		l->fastopen_reset_s =
+			calloc(FASTOPEN_PENDING_MAX, sizeof(*l->fastopen_reset_s));
+	if (!l->fastopen_reset_s || l->fastopen_reset_count == FASTOPEN_PENDING_MAX)
+		return false;
+	l->fastopen_reset_s[(l->fastopen_reset_head + l->fastopen_reset_count++) %
+			    FASTOPEN_PENDING_MAX] = seconds(e->now_us + FASTOPEN_RESET_US);
+	e->counters.fastopen_resets_held++;
+	return true;
+}
+
+/* The handshake has ended, or the connection has. The listener may be another one by now. */
+void listener_fastopen_end(struct engine *e, struct tcp_conn *c)
+{
+	struct listener *l = listener_lookup(e, &c->entry.key);
+	bool reset = c->state == TCP_CLOSED && c->error == ECONNRESET;
+
+	c->due_flags &= (uint16_t)~CONN_FASTOPEN;
+	if (!l || l->fastopen_pending <= l->fastopen_reset_count)
+		return;
+	if (!reset || !fastopen_hold(e, l))
+		l->fastopen_pending--;
 }
 
 /* Tells the listeners' contexts how many connections wait. One that cannot be told now, the

@@ -81,6 +81,7 @@ enum tcp_conn_flag {
 	TCP_F_DSACK = 1 << 18,	      /* dsack_start_seq, dsack_end_seq are to be reported */
 	TCP_F_COOKIE = 1 << 19,	      /* made from a cookie, whose timestamp is not exact */
 	TCP_F_EXTRA = 1 << 20,	      /* there is a struct tcp_extra */
+	TCP_F_FASTOPEN = 1u << 31,    /* before ESTABLISHED: RFC 7413, fastopen.h */
 	TCP_F_CC_BLOCK = 1 << 21,     /* the congestion control has a block of its own */
 	TCP_F_PACED = 1 << 22,	      /* pace.c */
 	TCP_F_PACE_HOLD = 1 << 23,    /* no new data before pace_at_us */
@@ -230,6 +231,13 @@ static inline uint64_t tcp_conn_flight(const struct tcp_conn *c)
 	return tcp_conn_snd_nxt(c) - tcp_conn_una(c);
 }
 
+/* SYN-RECEIVED with data in it: what the user says may go before the handshake has ended, unless
+ * it turns out to be a slow one (RFC 7413 section 4.2.2). */
+static inline bool tcp_conn_early(const struct tcp_conn *c)
+{
+	return c->state == TCP_SYN_RECEIVED && tcp_conn_has(c, TCP_F_FASTOPEN) && c->backoff == 0;
+}
+
 static inline bool tcp_conn_loss(const struct tcp_conn *c, uint32_t flag)
 {
 	return c->loss & flag;
@@ -249,6 +257,12 @@ static inline uint32_t tcp_conn_snd_seq(const struct tcp_conn *c, uint64_t pos)
 static inline uint32_t tcp_conn_una_seq(const struct tcp_conn *c)
 {
 	return tcp_conn_snd_seq(c, tcp_conn_una(c));
+}
+
+/* Does `ack` acknowledge our SYN, and no more than was sent with it? */
+static inline bool tcp_conn_acks_syn(const struct tcp_conn *c, uint32_t ack)
+{
+	return ack - (c->iss + 1) <= tcp_conn_snd_max(c);
 }
 
 /* RFC 9293 RCV.NXT: what we acknowledge. */

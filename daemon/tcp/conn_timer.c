@@ -17,6 +17,7 @@
  * probes are out). `backoff` doubles the time-out; only a valid RTT sample clears it (RFC
  * 6298 section 5.7, Karn), or an ACK that opens the window.
  */
+#include <tcp/fastopen.h>
 #include <tcp/internal.h>
 
 #include <errno.h>
@@ -163,13 +164,20 @@ static void back_off(struct tcp_conn *c)
 		c->backoff++;
 }
 
+/* What went with the SYN goes again when the handshake has ended, for it may not have been what
+ * the peer, or a box between, could do with. */
 static uint32_t expire_syn(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
+	if (tcp_fastopen_waits(c)) {
+		c->owe |= TCP_OWE_SYN;
+		return 0;
+	}
 	if (is_over(ctx, c, c->retries, tcp_conn_syn_retries(ctx, c), now_us))
 		return timed_out(ctx, c);
 	c->retries++;
 	back_off(c);
 	c->flags &= ~TCP_F_RTT_TIMED;
+	c->snd_nxt_low = (uint32_t)tcp_conn_una(c);
 	c->owe |= TCP_OWE_SYN;
 	ctx->counters->syn_retransmits++;
 	return 0;

@@ -7,6 +7,7 @@
 #include <tcp/half.h>
 
 #include <tcp/counters.h>
+#include <tcp/fastopen.h>
 #include <tcp/internal.h>
 #include <tcp/isn.h>
 #include <tcp/options.h>
@@ -91,6 +92,11 @@ void tcp_half_synack(
 		opt.has_wscale = true;
 		opt.wscale = h->rcv_wscale;
 	}
+	if (h->flags & TCP_HALF_FASTOPEN && h->retransmits == 0) {
+		opt.has_fastopen = true;
+		opt.fastopen_len = TCP_FASTOPEN_COOKIE_BYTES;
+		tcp_fastopen_make(ctx, &h->entry.key, now_us, opt.fastopen);
+	}
 	tcp_reply_init(reply, &h->entry.key, h->iss, h->irs + 1,
 		TCP_SYN | TCP_ACK | (h->flags & TCP_HALF_ECN ? TCP_ECE : 0));
 	reply->wnd = h->rcv_wnd;
@@ -127,6 +133,7 @@ static enum step check_repeated_syn(struct arrival *a)
 		h->ts_recent = seg->opt.ts_val;	       /* RFC 7323 section 4.3, rule 2 */
 	if (!tcp_ecn_accepts(a->ctx->cfg, seg->flags)) /* RFC 3168 section 6.1.1.1 */
 		h->flags &= (uint8_t)~TCP_HALF_ECN;
+	h->flags |= TCP_HALF_UNTIMED; /* Karn */
 	a->ctx->counters->syn_retransmits++;
 	tcp_half_synack(a->ctx, h, a->now_us, a->reply);
 	a->events = TCP_EV_REPLY;
@@ -246,7 +253,7 @@ bool tcp_half_defers(const struct tcp_ctx *ctx, struct tcp_half *h, const struct
 	if (seg->len || seg->flags & TCP_FIN || now_us - h->synack_us >= defer_us ||
 		h->retransmits >= ctx->cfg->synack_retries)
 		return false;
-	h->flags |= TCP_HALF_DEFERRED;
+	h->flags |= TCP_HALF_UNTIMED;
 	ctx->counters->half_deferred++;
 	return true;
 }

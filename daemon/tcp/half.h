@@ -29,7 +29,8 @@ enum tcp_half_flag {
 	TCP_HALF_COOKIE = 1 << 2, /* lives in a cookie: synack_us is not known later */
 	TCP_HALF_SACK = 1 << 3,	  /* SACK permitted, both ways */
 	TCP_HALF_ECN = 1 << 5,	  /* the peer asks for ECN and gets it */
-	TCP_HALF_DEFERRED = 1 << 4, /* an ACK was ignored: what comes later times no round trip */
+	TCP_HALF_FASTOPEN = 1 << 6, /* the first SYN|ACK gives a fast open cookie */
+	TCP_HALF_UNTIMED = 1 << 4, /* the ACK may be of a later SYN|ACK than the first, or late by our will */
 };
 
 struct tcp_half {

@@ -3,13 +3,13 @@
 
 #include <tcp/cc.h>
 
-/* SYN-RECEIVED: only an ACK of our SYN brings the connection up; anything else is answered
- * with <SEQ=SEG.ACK><CTL=RST>, and the connection stays. */
+/* SYN-RECEIVED: only an ACK of our SYN, and perhaps of what went with it (RFC 7413), brings the
+ * connection up; anything else is answered with <SEQ=SEG.ACK><CTL=RST>, and the connection stays. */
 static enum tcp_step ack_syn_received(struct tcp_rx *rx)
 {
 	struct tcp_conn *c = rx->c;
 
-	if (rx->seg->ack != c->iss + 1) {
+	if (!tcp_conn_acks_syn(c, rx->seg->ack)) {
 		rx->ctx->counters->ack_too_new++;
 		c->stray_rst_seq = rx->seg->ack;
 		c->owe |= TCP_OWE_STRAY_RST;

@@ -165,7 +165,7 @@ enum tcp_step tcp_check_rst(struct tcp_rx *rx)
 
 /* Fourth step, with RFC 5961 section 4.2: a SYN in a synchronized state is challenged. A
  * connection in SYN-RECEIVED is treated likewise: of a passive open it is here only for the
- * length of one call. */
+ * length of one call, or has data already (RFC 7413). */
 enum tcp_step tcp_check_syn(struct tcp_rx *rx)
 {
 	if (!(rx->seg->flags & TCP_SYN))

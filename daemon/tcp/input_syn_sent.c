@@ -1,15 +1,16 @@
 /* A segment arrives in SYN-SENT: RFC 9293 section 3.10.7.3. */
+#include <tcp/fastopen.h>
 #include <tcp/internal.h>
 
 #include <errno.h>
 
-/* First: an ACK must be for our SYN. Nothing else was sent, so only ISS + 1 is acceptable. */
+/* First: an ACK must be for our SYN, or for it and data that went with it (RFC 7413). */
 static enum tcp_step syn_sent_ack(struct tcp_rx *rx)
 {
 	const struct tcp_segment *seg = rx->seg;
 	struct tcp_conn *c = rx->c;
 
-	if (!(seg->flags & TCP_ACK) || seg->ack == c->iss + 1)
+	if (!(seg->flags & TCP_ACK) || tcp_conn_acks_syn(c, seg->ack))
 		return TCP_CONTINUE;
 	rx->ctx->counters->syn_sent_bad_ack++;
 	if (!(seg->flags & TCP_RST)) {
@@ -56,6 +57,23 @@ static void syn_sent_options(struct tcp_rx *rx)
 		rx->ctx, c, tcp_options_peer_mss(cfg, &c->entry.key.remote, opt), rx->now_us);
 }
 
+/* What the SYN carried and the SYN|ACK does not acknowledge goes again with the ACK (RFC 7413
+ * section 4.2.3); a SYN that crosses ours says nothing of it. */
+static void syn_sent_data(struct tcp_rx *rx)
+{
+	const struct tcp_segment *seg = rx->seg;
+	struct tcp_conn *c = rx->c;
+
+	if (seg->flags & TCP_ACK) {
+		tcp_fastopen_synack(rx->ctx, c, seg, rx->now_us);
+		c->snd_una_pos = seg->ack - (c->iss + 1);
+		if (c->snd_una_pos > 0)
+			rx->events |= TCP_EV_ACKED;
+	}
+	c->snd_nxt_low = (uint32_t)c->snd_una_pos;
+	c->flags &= ~TCP_F_FASTOPEN;
+}
+
 /* Fourth: the peer's SYN, with our ACK or crossing ours. Text and FIN that come with it are
  * left to be sent again: we acknowledge the SYN only. */
 static enum tcp_step syn_sent_syn(struct tcp_rx *rx)
@@ -72,6 +90,7 @@ static enum tcp_step syn_sent_syn(struct tcp_rx *rx)
 	c->snd_wl1 = seg->seq;
 	if (seg->len > 0)
 		rx->ctx->counters->syn_data++;
+	syn_sent_data(rx);
 	if (seg->flags & TCP_ACK) {
 		tcp_rtt_acked(rx->ctx, c, seg, rx->now_us);
 		rx->events |= tcp_conn_establish(rx->ctx, c, rx->now_us);

@@ -68,7 +68,8 @@ static inline bool tcp_conn_receives(const struct tcp_conn *c)
 static inline bool tcp_conn_sends(const struct tcp_conn *c)
 {
 	return c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT ||
-	       c->state == TCP_FIN_WAIT_1 || c->state == TCP_CLOSING || c->state == TCP_LAST_ACK;
+	       c->state == TCP_FIN_WAIT_1 || c->state == TCP_CLOSING || c->state == TCP_LAST_ACK ||
+	       tcp_conn_early(c);
 }
 
 /* Everything but the engine's group, for a connection in `state`. */

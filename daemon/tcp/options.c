@@ -16,6 +16,7 @@ enum {
 	KIND_SACK_PERMITTED = 4,
 	KIND_SACK = 5,
 	KIND_TS = 8,
+	KIND_FASTOPEN = 34,
 };
 
 enum {
@@ -25,6 +26,8 @@ enum {
 	LEN_SACK_HEAD = 2,
 	LEN_SACK_BLOCK = 8,
 	LEN_TS = 10,
+	LEN_FASTOPEN_HEAD = 2,
+	FASTOPEN_COOKIE_MIN = 4,
 };
 
 static void take_sack(struct tcp_options *opt, const uint8_t *p, unsigned int len)
@@ -40,6 +43,19 @@ static void take_sack(struct tcp_options *opt, const uint8_t *p, unsigned int le
 		opt->sack[i].start = net_get32(p + 2 + 8 * i);
 		opt->sack[i].end = net_get32(p + 6 + 8 * i);
 	}
+}
+
+/* A request, or a cookie of an even length from 4 to 16. */
+static void take_fastopen(struct tcp_options *opt, const uint8_t *p, unsigned int len)
+{
+	unsigned int cookie = len - LEN_FASTOPEN_HEAD;
+
+	if (cookie % 2 || cookie > TCP_FASTOPEN_COOKIE_MAX ||
+		(cookie > 0 && cookie < FASTOPEN_COOKIE_MIN))
+		return;
+	opt->has_fastopen = true;
+	opt->fastopen_len = (uint8_t)cookie;
+	memcpy(opt->fastopen, p + LEN_FASTOPEN_HEAD, cookie);
 }
 
 /* One option of `len` >= 2 bytes, all of them there. The table in options.h. */
@@ -61,6 +77,8 @@ static void take(struct tcp_options *opt, const uint8_t *p, unsigned int len, ui
 		opt->has_ts = true;
 		opt->ts_val = net_get32(p + 2);
 		opt->ts_ecr = net_get32(p + 6);
+	} else if (p[0] == KIND_FASTOPEN && syn) {
+		take_fastopen(opt, p, len);
 	}
 }
 
@@ -116,6 +134,15 @@ static unsigned int put_ts(const struct tcp_options *opt, uint8_t *out, unsigned
 	return put_head(out, at, KIND_TS, LEN_TS);
 }
 
+static unsigned int put_fastopen(const struct tcp_options *opt, uint8_t *out, unsigned int at)
+{
+	unsigned int len = LEN_FASTOPEN_HEAD + opt->fastopen_len;
+
+	at = put_nops(out, at, -len % 4);
+	memcpy(out + at + LEN_FASTOPEN_HEAD, opt->fastopen, opt->fastopen_len);
+	return put_head(out, at, KIND_FASTOPEN, len);
+}
+
 static unsigned int put_sack(const struct tcp_options *opt, uint8_t *out, unsigned int at)
 {
 	unsigned int fit = (TCP_OPTIONS_MAX - at - 2 - LEN_SACK_HEAD) / LEN_SACK_BLOCK;
@@ -145,6 +172,8 @@ unsigned int tcp_options_encode(const struct tcp_options *opt, uint8_t out[TCP_O
 		out[at + 2] = opt->wscale;
 		at = put_head(out, at, KIND_WSCALE, LEN_WSCALE);
 	}
+	if (opt->has_fastopen)
+		at = put_fastopen(opt, out, at);
 	if (opt->sack_count)
 		at = put_sack(opt, out, at);
 	assert(at % 4 == 0 && at <= TCP_OPTIONS_MAX);

@@ -9,6 +9,7 @@
  *   4     SACK permitted  2      SYN                ignored       RFC 2018 section 2
  *   5     SACK            2+8n   not SYN, with ACK  ignored       RFC 2018 section 3
  *   8     timestamps      10     any but RST        ignored       RFC 7323 section 3.2
+ *   34    fast open       2, 6+  SYN                ignored       RFC 7413 section 2.1
  *   else                  >= 2   any                skipped       RFC 9293 section 3.1 MUST-6
  *
  * An option whose length byte is below 2, missing, or past the header makes the whole

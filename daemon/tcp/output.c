@@ -22,6 +22,7 @@
 #include <tcp/internal.h>
 
 #include <tcp/cc.h>
+#include <tcp/fastopen.h>
 
 /* The next piece of the stream to send: len == 0 and no FIN if there is none. */
 struct plan {
@@ -198,6 +199,8 @@ static void put_options(struct batch *b, struct tcp_out *o, bool syn, uint32_t l
 		.sack_permitted = syn && (fresh ? cfg->sack : tcp_conn_has(c, TCP_F_SACK)),
 	};
 
+	if (syn)
+		tcp_fastopen_option(b->ctx, c, b->now_us, &opt);
 	if (!syn && sack_is_due(c))
 		tcp_sack_report(b->ctx, c, sack_room(c, len), &opt);
 	o->opt_len = (uint8_t)tcp_options_encode(&opt, o->opt);
@@ -280,7 +283,24 @@ static uint8_t synack_flags(const struct tcp_conn *c)
 	return tcp_conn_has(c, TCP_F_ECN) ? TCP_SYN | TCP_ECE : TCP_SYN;
 }
 
-/* SYN, or SYN|ACK of a simultaneous open. A first one is timed, a repeated one is not (Karn). */
+/* RFC 7413 section 4.2.1: the first SYN takes along what there is to send. */
+static void put_syn_data(struct batch *b, struct tcp_out *o)
+{
+	struct tcp_conn *c = b->c;
+
+	o->len = (uint32_t)min_u64(
+		tcp_fastopen_syn_room(b->ctx, c, o->opt_len, b->now_us), c->snd_end_pos);
+	if (o->len == 0)
+		return;
+	o->mss_bytes = (uint16_t)o->len;
+	if (o->len == c->snd_end_pos)
+		o->flags |= TCP_PSH;
+	c->snd_nxt_low = c->snd_max_low = o->len;
+	c->last_tx_ms = tcp_ms(b->now_us);
+	b->ctx->counters->fastopen_syns_sent++;
+}
+
+/* SYN, or SYN|ACK of a passive or simultaneous open. A first one is timed, a repeated one is not (Karn). */
 static void put_syn(struct batch *b)
 {
 	struct tcp_conn *c = b->c;
@@ -293,6 +313,7 @@ static void put_syn(struct batch *b)
 			b, c->iss, TCP_SYN | (tcp_ecn_offers(b->ctx, c) ? TCP_ECE | TCP_CWR : 0));
 		o->wnd = tcp_window_select(b->ctx, c, true);
 		put_options(b, o, true, 0);
+		put_syn_data(b, o);
 	}
 	if (c->backoff == 0) {
 		c->flags |= TCP_F_RTT_TIMED;
@@ -419,6 +440,7 @@ static void note_second_burst(struct batch *b)
 	struct tcp_conn *c = b->c;
 
 	if (!(c->loss & (TCP_L_SCORE | TCP_L_BLIND)) && tcp_conn_has(c, TCP_F_SACK) &&
+		c->state != TCP_SYN_RECEIVED &&
 		(uint32_t)b->now_us != c->rtt_sent_us)
 		tcp_recovery_begin(b->ctx, c);
 }
@@ -538,6 +560,20 @@ static void put_tail_probe(struct batch *b)
 
 /* -- the whole ------------------------------------------------------------------------------ */
 
+/* A peer that repeats its SYN has seen nothing of ours: what went early goes again when the
+ * handshake has ended, and the SYN|ACK times nothing (Karn). */
+static void put_synack_again(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+
+	if (tcp_conn_early(c)) {
+		c->backoff = 1;
+		c->snd_nxt_low = (uint32_t)tcp_conn_una(c);
+	}
+	c->flags &= ~TCP_F_RTT_TIMED;
+	put_ack(b, c->iss, synack_flags(c));
+}
+
 /* In SYN-RECEIVED an ACK goes out as the SYN|ACK again. A plain one could promise more than the
  * unscaled window of a SYN|ACK can, whose repetition would then take the promise back; and a
  * peer in SYN-SENT has no use for it. */
@@ -546,7 +582,9 @@ static void output_opening(struct batch *b)
 	if (b->c->owe & TCP_OWE_SYN)
 		put_syn(b);
 	if ((b->c->owe & TCP_OWE_ACK) && b->n < b->max && b->c->state == TCP_SYN_RECEIVED)
-		put_ack(b, b->c->iss, synack_flags(b->c));
+		put_synack_again(b);
+	if (tcp_conn_early(b->c))
+		put_stream(b);
 }
 
 /* RFC 5681 section 4.2: each segment out of order has its duplicate ACK, since a peer without

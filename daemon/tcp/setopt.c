@@ -37,6 +37,8 @@ uint32_t tcp_conn_syn_retries(const struct tcp_ctx *ctx, const struct tcp_conn *
 {
 	uint8_t syncnt = tcp_extra(ctx, c)->syncnt;
 
+	if (tcp_conn_has(c, TCP_F_PASSIVE)) /* a fast open whose handshake does not end */
+		return ctx->cfg->synack_retries;
 	return syncnt ? syncnt : ctx->cfg->syn_retries;
 }
 

@@ -104,7 +104,7 @@ uint32_t tcp_conn_establish(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 	establish_rto(ctx, c);
 	c->retries = 0;
 	tcp_stall_end(ctx, c);
-	c->flags &= ~TCP_F_RTT_TIMED;
+	c->flags &= ~(TCP_F_RTT_TIMED | TCP_F_FASTOPEN);
 	c->send_at = 0;
 	c->owe &= (uint16_t)~TCP_OWE_SYN;
 	if (tcp_conn_has(c, TCP_F_SHUT))

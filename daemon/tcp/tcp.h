@@ -122,6 +122,7 @@ struct tcp_tw;   /* tcp/timewait.h */
 enum {
 	TCP_SACK_BLOCKS_MAX = 4,
 	TCP_OPTIONS_MAX = 40,
+	TCP_FASTOPEN_COOKIE_MAX = 16, /* RFC 7413 section 2.1: 4 to 16 bytes, an even number */
 };
 
 struct tcp_options {
@@ -132,12 +133,15 @@ struct tcp_options {
 	bool has_ts;
 	bool sack_permitted;
 	uint8_t sack_count;
+	bool has_fastopen;
+	uint8_t fastopen_len; /* bytes of cookie; 0: a request for one */
 	uint32_t ts_val;
 	uint32_t ts_ecr;
 	struct {
 		uint32_t start;
 		uint32_t end;
 	} sack[TCP_SACK_BLOCKS_MAX];
+	uint8_t fastopen[TCP_FASTOPEN_COOKIE_MAX];
 };
 
 /* A received segment after validation, in host order. Lives as long as the frame. */
@@ -232,6 +236,12 @@ enum tcp_ecn_mode {
 	TCP_ECN_ON,      /* ask */
 };
 
+/* RFC 7413; in tcp_config.fastopen. */
+enum tcp_fastopen_side {
+	TCP_FASTOPEN_CLIENT = 1 << 0,
+	TCP_FASTOPEN_SERVER = 1 << 1,
+};
+
 struct mtcp_cc_plugin;
 
 struct tcp_config {
@@ -256,6 +266,7 @@ struct tcp_config {
 	uint32_t rcvbuf_max_bytes;    /* decides our window scale */
 	uint32_t challenge_ack_per_s; /* RFC 5961 section 7, per engine */
 	uint32_t ecn;                 /* enum tcp_ecn_mode */
+	uint32_t fastopen;            /* of enum tcp_fastopen_side */
 	bool pacing;                  /* pace.c, whatever the congestion control */
 	const struct mtcp_cc_plugin *cc_plugin; /* tcp/mtcp_cc_plugin.h; NULL: none */
 	uint32_t cc;                  /* enum tcp_cc_id: the congestion control of new ones */
@@ -269,6 +280,7 @@ void tcp_config_default(struct tcp_config *cfg);
  * what our MSS option says (RFC 9293 section 3.7.1; RFC 8200 section 8.3). */
 uint16_t tcp_mss_max(const struct tcp_config *cfg, const struct net_addr *peer);
 
+struct tcp_fastopen_cache; /* tcp/fastopen.h */
 struct tcp_counters; /* tcp/counters.h, made from tcp/counters.def: name + a sentence each */
 
 /* Everything the library knows beside the entry at hand: one per engine. */
@@ -280,6 +292,8 @@ struct tcp_ctx {
 	uint8_t isn_key[16];    /* RFC 6528 */
 	uint8_t cookie_key[16]; /* RFC 4987 section 3.6 */
 	uint8_t ts_key[16];     /* per-flow timestamp offset */
+	uint8_t fastopen_key[16]; /* RFC 7413 section 4.1.2; the same in all engines */
+	struct tcp_fastopen_cache *fastopen; /* the client's, zeroed at first; NULL: no client */
 	uint64_t challenge_window_us;
 	uint32_t challenge_count;
 	uint32_t rtt_last_us; /* sample of the ACK at hand; 0: none */

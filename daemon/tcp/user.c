@@ -2,6 +2,7 @@
 #include <tcp/internal.h>
 
 #include <tcp/cc.h>
+#include <tcp/fastopen.h>
 #include <tcp/half.h>
 
 #include <errno.h>
@@ -40,7 +41,7 @@ void tcp_promote(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half 
 	c->ts_recent = h->ts_recent;
 	c->backoff = h->retransmits;
 	c->retries = h->retransmits;
-	if (h->retransmits == 0 && !(h->flags & (TCP_HALF_COOKIE | TCP_HALF_DEFERRED))) {
+	if (h->retransmits == 0 && !(h->flags & (TCP_HALF_COOKIE | TCP_HALF_UNTIMED))) {
 		c->flags |= TCP_F_RTT_TIMED;
 		c->rtt_seq = h->iss + 1;
 		c->rtt_sent_us = (uint32_t)h->synack_us;
@@ -64,6 +65,8 @@ uint32_t tcp_send(
 		c->flags |= TCP_F_MORE;
 	else
 		c->flags &= ~TCP_F_MORE;
+	if (tcp_fastopen_waits(c))
+		c->owe |= TCP_OWE_SYN;
 	return tcp_conn_settle(ctx, c, now_us);
 }
 
@@ -75,6 +78,8 @@ uint32_t tcp_shutdown(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 	if (!opening && c->state != TCP_ESTABLISHED && c->state != TCP_CLOSE_WAIT)
 		return 0;
 	c->flags |= TCP_F_SHUT;
+	if (tcp_fastopen_waits(c))
+		c->owe |= TCP_OWE_SYN;
 	if (c->state == TCP_ESTABLISHED)
 		tcp_conn_set_state(c, TCP_FIN_WAIT_1);
 	else if (c->state == TCP_CLOSE_WAIT)

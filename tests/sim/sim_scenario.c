@@ -11,6 +11,7 @@
 
 #include <net/route.h>
 #include <tcp/cc.h>
+#include <tcp/counters.h>
 #include <tcp/mtcp_cc_plugin.h>
 
 #include <stdio.h>
@@ -192,6 +193,17 @@ static void draw_clients(struct scenario *s)
 	c->down_max_bytes = c->down_bytes * sim_rng_range(&s->rng, 1, 4) + 65536;
 }
 
+/* Of a generator of its own: what other seeds draw stays as it was. */
+static void draw_fastopen(struct scenario *s)
+{
+	struct sim_rng rng = {s->seed ^ 7413};
+
+	for (int side = 0; side < 2; side++)
+		s->cfg.host[side].tcp.fastopen = (uint32_t)sim_rng_below(&rng, 4);
+	s->client.fastopen = sim_rng_below(&rng, 2);
+	s->client.fastopen_max = (uint32_t)sim_rng_below(&rng, 2) * (uint32_t)sim_rng_log(&rng, 1, 16);
+}
+
 static void draw(struct scenario *s)
 {
 	static const uint16_t mtus[] = {1500, 1500, 1500, 576, 9000};
@@ -205,6 +217,7 @@ static void draw(struct scenario *s)
 	for (int side = 0; side < 2; side++)
 		draw_host(s, &s->cfg.host[side], mtu);
 	draw_clients(s);
+	draw_fastopen(s);
 	if (s->cfg.host[0].limits.halves_max == 1 || s->cfg.host[1].limits.halves_max == 1)
 		s->client.down_max_bytes += 32 << 20; /* who waits long to speak loses its cookie */
 	s->size_max = one_in(s, 30) ? 4 << 20 : one_in(s, 6) ? 1 << 19 : 1 << 16;
@@ -552,6 +565,17 @@ static void describe(const struct scenario *s)
 		s->cfg.host[0].mtu_bytes, (unsigned long long)s->world.wire.frames,
 		(unsigned long long)s->app.bytes, (unsigned long long)s->world.wire.sack_blocks,
 		(double)(s->world.now_us - SIM_START_US) / 1e6);
+	for (int side = 0; side < 2; side++) {
+		const struct tcp_counters *n = engine_tcp_counters(s->world.host[side].engine);
+
+		printf("  side %d: fast open: %llu SYNs with data, %llu acknowledged, %llu not, "
+		       "%llu lost; %llu delivered\n",
+			side, (unsigned long long)n->fastopen_syns_sent,
+			(unsigned long long)n->fastopen_data_taken,
+			(unsigned long long)n->fastopen_data_refused,
+			(unsigned long long)n->fastopen_syn_lost,
+			(unsigned long long)n->fastopen_accepted);
+	}
 }
 
 static void write_pcapng(struct scenario *s, const char *path)

@@ -56,6 +56,7 @@ struct sim_listener *sim_client_listen(
 		.backlog = backlog,
 		.cookie = l->cookie,
 		.context = ctx,
+		.fastopen_max = c->cfg.fastopen_max,
 	};
 	sim_host_post(c->host, m);
 	return l;
@@ -84,6 +85,7 @@ struct sim_sock *sim_client_connect_to(struct sim_client *c, uint32_t ctx,
 	slot.body.connect.rport = rport;
 	slot.body.connect.lport = lport;
 	slot.body.connect.cookie = sk->cookie;
+	slot.body.connect.options = c->cfg.fastopen ? PROTO_OPTION_FASTOPEN : 0;
 	if (lport)
 		c->host->port_owner[lport] = c->session;
 	if (!sim_client_submit(c, ctx, &slot))

@@ -191,7 +191,7 @@ static void note_syn(struct sim_wire_way *mine, struct sim_wire_way *other, cons
 	*mine = (struct sim_wire_way){
 		.syn = true,
 		.isn = v->seq,
-		.seq_end = v->seq + 1,
+		.seq_end = v->seq + 1 + v->len,
 		.wscale = v->wscale,
 		.ts = v->has_ts,
 		.mss = v->mss	? v->mss
@@ -329,6 +329,7 @@ void sim_wire_arrival(void *arg, uint64_t now_us, int side, const uint8_t *frame
 	if (!f || !f->way[side].syn)
 		return;
 	way = &f->way[side];
+	v.seq += (v.flags & TCP_SYN) != 0;
 	sim_ranges_add(&way->arrived, v.seq - way->isn, v.seq - way->isn + (uint64_t)v.len);
 }
 

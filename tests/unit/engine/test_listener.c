@@ -79,6 +79,111 @@ static void test_listener_given_land_packet_drops_it(void **state)
 	assert_works(f.here);
 }
 
+/* -- fast open: RFC 7413 section 5.1 ---------------------------------------------------------- */
+
+enum {
+	FASTOPEN_MAX = 2,
+};
+
+static int setup_fastopen(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.cfg.host[0].tcp.fastopen = f.cfg.host[1].tcp.fastopen =
+		TCP_FASTOPEN_CLIENT | TCP_FASTOPEN_SERVER;
+	f.client_cfg.fastopen = true;
+	f.client_cfg.fastopen_max = FASTOPEN_MAX;
+	fixture_start();
+	return 0;
+}
+
+/* A SYN with host 0's cookie, and 4 bytes; its engine knows nothing of it and resets. */
+static void inject_fast_syn(uint16_t sport)
+{
+	struct sim_tcp t = syn_from(0, sport);
+	uint8_t opt[12] = {1, 1, 34, 10};
+	struct net_tuple key = {.local = net_addr_from_ip4(sim_ip_be(1))};
+
+	t.src_be = sim_ip_be(0);
+	key.remote = net_addr_from_ip4(t.src_be);
+	tcp_fastopen_make(&engine_of(1)->tcp, &key, f.w.now_us, opt + 4);
+	t.opt = opt;
+	t.opt_len = sizeof(opt);
+	t.payload = (const uint8_t *)"data";
+	t.len = 4;
+	inject(&t);
+}
+
+/* The cookie is had by a first connection; the data of a second one's SYN comes with its accept,
+ * once, and so does the answer. */
+static void test_listener_given_fast_open_delivers_before_the_handshake_ends(void **state)
+{
+	struct sim_sock *c, *s;
+
+	(void)state;
+	assert_works(f.here);
+	f.w.link.way[1].cut = true; /* the SYN|ACK is lost */
+	c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	run_ms(1);
+	send_bytes(c, 0x41, 1000);
+	run_ms(50);
+	assert_int_equal(f.listener->pending, 1);
+	s = sim_client_accept(f.listener, 0);
+	run_ms(5);
+	assert_int_equal(read_bytes(s, 0x41), 1000);
+	assert_false(c->flags & PROTO_FLOW_ESTABLISHED);
+	send_bytes(s, 0x42, 2000);
+	f.w.link.way[1].cut = false;
+	run_ms(3000);
+	assert_true(c->flags & PROTO_FLOW_ESTABLISHED);
+	assert_int_equal(read_bytes(c, 0x42), 2000);
+	assert_int_equal(s->received_pos, 1000);
+	assert_int_equal(engine_of(1)->listeners[f.listener->handle.idx]->fastopen_pending, 0);
+	assert_int_equal(engine_tcp_counters(engine_of(1))->fastopen_accepted, 1);
+}
+
+/* Those that were reset count for a minute more; SYNs beyond the limit are ordinary ones. */
+static void test_listener_given_fast_opens_reset_still_counts_them(void **state)
+{
+	const struct engine_counters *n = engine_counters(engine_of(1));
+	const struct tcp_counters *t = engine_tcp_counters(engine_of(1));
+	struct listener *l = engine_of(1)->listeners[f.listener->handle.idx];
+
+	(void)state;
+	for (uint16_t i = 0; i < FASTOPEN_MAX + 2; i++) {
+		inject_fast_syn((uint16_t)(7000 + i));
+		run_ms(50);
+	}
+	assert_int_equal(t->fastopen_accepted, FASTOPEN_MAX);
+	assert_int_equal(n->fastopen_resets_held, FASTOPEN_MAX);
+	assert_int_equal(n->fastopen_full, 2);
+	assert_int_equal(l->fastopen_pending, FASTOPEN_MAX);
+	assert_int_equal(gauges(1).conns + gauges(1).halves, 0);
+	assert_works(f.here);
+	run_ms(60000);
+	inject_fast_syn(7100);
+	run_ms(50);
+	assert_int_equal(t->fastopen_accepted, FASTOPEN_MAX + 1);
+}
+
+static void test_listener_given_wrong_cookie_answers_with_the_right_one(void **state)
+{
+	struct sim_sock *c;
+
+	(void)state;
+	assert_works(f.here);
+	memset(engine_of(1)->tcp.fastopen_key, 7, 16); /* as after a restart */
+	c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	run_ms(1);
+	send_bytes(c, 0x43, 1000);
+	run_ms(50);
+	assert_true(c->flags & PROTO_FLOW_ESTABLISHED);
+	assert_int_equal(c->acked_pos, 1000);
+	assert_int_equal(engine_tcp_counters(engine_of(1))->fastopen_cookie_bad, 1);
+	assert_int_equal(engine_tcp_counters(engine_of(0))->fastopen_data_refused, 1);
+	assert_int_equal(engine_tcp_counters(engine_of(0))->fastopen_cookies_learned, 2);
+}
+
 static int setup_small_backlog(void **state)
 {
 	(void)state;
@@ -187,6 +292,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_listener_given_flood_of_syns_serves_the_honest),
+		cmocka_unit_test_setup_teardown(test_listener_given_fast_open_delivers_before_the_handshake_ends,
+			setup_fastopen, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_listener_given_fast_opens_reset_still_counts_them,
+			setup_fastopen, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_listener_given_wrong_cookie_answers_with_the_right_one,
+			setup_fastopen, fixture_teardown),
 		T(test_listener_given_land_packet_drops_it),
 		T(test_listener_set_of_another_session_refused),
 		S(test_listener_given_full_queue_holds_handshakes_back, setup_small_backlog),

@@ -137,9 +137,6 @@ static void test_name_request_with_bad_fields_is_refused(void **state)
 	m = request(PROTO_MSG_BIND);
 	m.name.defer_accept_s = PROTO_DEFER_ACCEPT_MAX_S + 1;
 	assert_int_equal(check(&m), -EPROTO);
-	m = request(PROTO_MSG_BIND);
-	m.name.reserved16 = 1;
-	assert_int_equal(check(&m), -EPROTO);
 	m = request(PROTO_MSG_UNLISTEN);
 	assert_int_equal(check(&m), -EPROTO);
 	m = request(PROTO_MSG_RELISTEN);

@@ -139,6 +139,10 @@ static struct tcp_options random_options(struct rng *r, uint8_t flags)
 	o.has_ts = rng_below(r, 2);
 	o.ts_val = o.has_ts ? (uint32_t)rng_next(r) : 0;
 	o.ts_ecr = o.has_ts ? (uint32_t)rng_next(r) : 0;
+	o.has_fastopen = syn && rng_below(r, 2);
+	o.fastopen_len = o.has_fastopen && rng_below(r, 3) ? (uint8_t)(4 + 2 * rng_below(r, 7)) : 0;
+	for (int i = 0; i < o.fastopen_len; i++)
+		o.fastopen[i] = (uint8_t)rng_next(r);
 	o.sack_count = syn ? 0 : (uint8_t)rng_below(r, o.has_ts ? 4 : 5);
 	for (unsigned int i = 0; i < o.sack_count; i++) {
 		o.sack[i].start = (uint32_t)rng_next(r);
@@ -162,6 +166,25 @@ static void test_options_encode_random_sets_parse_back_equal(void **state)
 		assert_true(len <= TCP_OPTIONS_MAX && len % 4 == 0);
 		assert_int_equal(parse(&out, flags, bytes, len), 0);
 		assert_memory_equal(&in, &out, sizeof(in));
+	}
+}
+
+/* RFC 7413 section 2.1: a request, or an even number of bytes from 4 to 16; in SYNs alone. */
+static void test_options_fast_open_lengths_that_count(void **state)
+{
+	uint8_t bytes[TCP_OPTIONS_MAX] = {34};
+	struct tcp_options out;
+
+	(void)state;
+	for (unsigned int n = 0; n <= 38; n++) {
+		bool good = n == 0 || (n >= 4 && n <= 16 && n % 2 == 0);
+
+		bytes[1] = (uint8_t)(2 + n);
+		assert_int_equal(parse(&out, TCP_SYN, bytes, 2 + n), 0);
+		assert_int_equal(out.has_fastopen, good);
+		assert_int_equal(out.fastopen_len, good ? n : 0);
+		assert_int_equal(parse(&out, TCP_ACK, bytes, 2 + n), 0);
+		assert_false(out.has_fastopen);
 	}
 }
 
@@ -249,6 +272,7 @@ int main(void)
 		cmocka_unit_test(test_options_parse_wscale_255_clamped),
 		cmocka_unit_test(test_options_encode_random_sets_parse_back_equal),
 		cmocka_unit_test(test_options_encode_sack_beyond_space_keeps_first),
+		cmocka_unit_test(test_options_fast_open_lengths_that_count),
 		cmocka_unit_test(test_options_mss_of_ip6_is_smaller),
 		cmocka_unit_test(test_options_peer_mss_any_value_clamped),
 		cmocka_unit_test(test_options_rcv_wscale_just_covers_the_buffer),
