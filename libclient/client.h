@@ -98,6 +98,8 @@ enum wait_result {
 /* Blocks an armed waiter; see wait.c. Nothing may be locked. -EINTR, -ENOMEM. */
 int wait_block(struct waiter *w, struct pollfd *fds, nfds_t n, uint64_t deadline_ns,
 	const sigset_t *sigmask);
+/* Contexts that can have sockets, and so events: those below it. It grows with new threads. */
+uint32_t wait_contexts(void);
 uint64_t wait_now_ns(void);
 uint64_t wait_deadline_ms(int timeout_ms); /* negative: for ever */
 uint64_t wait_deadline_ts(const struct timespec *ts);

@@ -211,7 +211,7 @@ bool ctx_drain_all(bool block)
 	if (!session_live())
 		return false;
 	ctx_settle();
-	for (uint32_t i = 0; i < ses.contexts; i++)
+	for (uint32_t i = 0, n = wait_contexts(); i < n; i++)
 		any |= ctx_drain(&ses.ctx[i], block);
 	return any;
 }
@@ -244,7 +244,7 @@ static void ring_engine(struct ctx *c, uint32_t engine)
 void ctx_settle(void)
 {
 	rx_tell_late();
-	for (uint32_t i = 0; i < ses.contexts; i++) {
+	for (uint32_t i = 0, n = wait_contexts(); i < n; i++) {
 		struct ctx *c = &ses.ctx[i];
 
 		if (!atomic_load_explicit(&c->owed, memory_order_relaxed))

@@ -1,6 +1,7 @@
 /* How threads sleep, and who wakes them.
  *
- * The daemon rings one pipe per context; any thread's event may come through any of them. If
+ * The daemon rings one pipe per context; any thread's event may come through any of them (of the
+ * contexts that threads have been given so far: a process with one thread has one pipe to poll). If
  * every sleeper polled every pipe, each ring would wake them all; if each slept on its own
  * socket only, nobody would read the rings. So one sleeper, the leader, polls the pipes and the
  * control socket for all. The others, the followers, poll an eventfd of their own. Whoever
@@ -110,6 +111,27 @@ static void waiter_setup(void)
 	}
 }
 
+static void waiter_signal(struct waiter *w, uint32_t bit)
+{
+	uint32_t old = atomic_fetch_or(&w->state, bit);
+	const uint64_t one = 1;
+
+	if (!(old & SLEEPING) || old & (EVENT | PROMOTE))
+		return;
+	count(&counters.handovers);
+	while (write(w->fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+/* To poll the pipe of a further context: it goes to sleep anew. */
+static void wake_leader(void)
+{
+	pthread_mutex_lock(&lead_lock);
+	if (leader)
+		waiter_signal(leader, PROMOTE);
+	pthread_mutex_unlock(&lead_lock);
+}
+
 struct waiter *waiter_self(void)
 {
 	struct waiter *w = self;
@@ -128,7 +150,16 @@ struct waiter *waiter_self(void)
 	w->ctx = atomic_fetch_add(&next_ctx, 1);
 	pthread_setspecific(waiter_key, w);
 	self = w;
+	if (w->ctx)
+		wake_leader();
 	return w;
+}
+
+uint32_t wait_contexts(void)
+{
+	uint32_t n = atomic_load(&next_ctx);
+
+	return n < ses.contexts ? n : ses.contexts;
 }
 
 /* Forgets earlier wakes; whatever is looked at afterwards is not missed. */
@@ -140,18 +171,6 @@ void waiter_arm(struct waiter *w)
 bool waiter_woken(const struct waiter *w)
 {
 	return atomic_load(&w->state) & EVENT;
-}
-
-static void waiter_signal(struct waiter *w, uint32_t bit)
-{
-	uint32_t old = atomic_fetch_or(&w->state, bit);
-	const uint64_t one = 1;
-
-	if (!(old & SLEEPING) || old & (EVENT | PROMOTE))
-		return;
-	count(&counters.handovers);
-	while (write(w->fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
 }
 
 void waiter_wake(struct waiter *w)
@@ -264,14 +283,18 @@ static void leave_role(struct waiter *w)
 	pthread_mutex_unlock(&lead_lock);
 }
 
-static void announce(bool sleeping)
+/* Of n contexts; the caller looks for events once more. */
+static void announce(uint32_t n)
 {
-	for (uint32_t i = 0; i < ses.contexts; i++) {
-		if (sleeping)
-			shm_sleep_announce(&ses.ctx[i].line->sleeping);
-		else
-			shm_sleep_cancel(&ses.ctx[i].line->sleeping);
-	}
+	for (uint32_t i = 0; i < n; i++)
+		shm_sleep_set(&ses.ctx[i].line->sleeping);
+	shm_fence_full(); /* pairs with shm_sleep_check_once() */
+}
+
+static void cancel(uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		shm_sleep_cancel(&ses.ctx[i].line->sleeping);
 }
 
 /* What a sleep polls: the caller's descriptors first, then ours. */
@@ -304,7 +327,8 @@ static void poll_set_free(struct poll_set *p)
 		free(p->fds);
 }
 
-static void poll_set_fill(struct poll_set *p, const struct waiter *w, bool lead)
+/* contexts: those to hear of, if w leads. */
+static void poll_set_fill(struct poll_set *p, const struct waiter *w, bool lead, uint32_t contexts)
 {
 	p->led = lead;
 	p->count = p->n;
@@ -313,7 +337,7 @@ static void poll_set_fill(struct poll_set *p, const struct waiter *w, bool lead)
 		return;
 	/* Only the end of it: messages are read by whoever expects them. */
 	p->fds[p->count++] = (struct pollfd){.fd = ses.control_fd, .events = POLLRDHUP};
-	for (uint32_t i = 0; i < ses.contexts; i++)
+	for (uint32_t i = 0; i < contexts; i++)
 		p->fds[p->count++] = (struct pollfd){.fd = ses.ctx[i].pipe_fd, .events = POLLIN};
 }
 
@@ -347,15 +371,16 @@ static int sleep_once(struct waiter *w, struct poll_set *p, struct pollfd *fds,
 	uint64_t deadline_ns, const sigset_t *sigmask)
 {
 	bool lead = take_role(w);
+	uint32_t contexts = wait_contexts();
 	struct timespec ts = until(deadline_ns);
 	int rc = 0, err = 0;
 	bool ready;
 
 	if (lead) {
-		announce(true);
+		announce(contexts);
 		ctx_drain_all(true);
 	}
-	poll_set_fill(p, w, lead && session_live());
+	poll_set_fill(p, w, lead && session_live(), contexts);
 	if (!(atomic_fetch_or(&w->state, SLEEPING) & (EVENT | PROMOTE))) {
 		count(&counters.sleeps);
 		rc = ppoll(p->fds, p->count, deadline_ns == MTCPI_FOREVER ? NULL : &ts, sigmask);
@@ -372,7 +397,7 @@ static int sleep_once(struct waiter *w, struct poll_set *p, struct pollfd *fds,
 	atomic_fetch_and(&w->state, ~(uint32_t)(SLEEPING | PROMOTE));
 	ready = rc > 0 && poll_set_take(p, fds);
 	if (lead) {
-		announce(false);
+		cancel(contexts);
 		ctx_drain_all(true);
 	}
 	if (rc < 0)

@@ -1,9 +1,43 @@
 /* Many threads over few contexts: every byte comes back, every sleeper is woken. */
+#include <libclient/client.h>
+
 #include "fake_daemon.h"
 
 enum {
 	THREADS = 4,
 };
+
+/* Connects, which takes a context that no thread had before, and then wakes the sleeper. */
+static void *late_comer(void *arg)
+{
+	char c = 'x';
+	int sd;
+
+	usleep(50000);
+	sd = fake_connected(FAKE_ECHO, 0);
+	assert_int_equal(mtcp_send(sd, &c, 1, 0), 1);
+	assert_int_equal(mtcp_recv(sd, &c, 1, 0), 1);
+	assert_int_equal(mtcp_close(sd), 0);
+	assert_int_equal(mtcp_send(*(int *)arg, &c, 1, 0), 1);
+	return NULL;
+}
+
+/* The first test: later, threads have had every context. */
+static void test_leader_given_further_context_while_asleep_expected_its_events(void **state)
+{
+	int sd = fake_connected(FAKE_ECHO, 0);
+	pthread_t t;
+	char c;
+
+	(void)state;
+	assert_int_equal(wait_contexts(), 1);
+	pthread_create(&t, NULL, late_comer, &sd);
+	assert_int_equal(mtcp_recv(sd, &c, 1, 0), 1);
+	pthread_join(t, NULL);
+	assert_int_equal(wait_contexts(), 2);
+	assert_int_equal(mtcp_close(sd), 0);
+	assert_true(fake_is_clean(fake));
+}
 
 static int rounds = 3000;
 static uint32_t max_bytes = 3000;
@@ -185,6 +219,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 	const struct CMUnitTest tests[] = {
+		T(test_leader_given_further_context_while_asleep_expected_its_events),
 		T(test_blocking_echo_given_four_threads_expected_all_bytes),
 		T(test_blocking_echo_given_tiny_rings_expected_all_bytes),
 		T(test_shared_epoll_given_four_workers_expected_no_lost_wake),
