@@ -310,6 +310,7 @@ struct sock {
 	uint8_t ctx, engine;
 	struct proto_handle handle; /* gen 0: none */
 	bool is_epoll;		    /* for life: until it is free again */
+	bool is_listener;	    /* has `listener`; both locks to change, either to read */
 	bool nonblock : 1, cloexec : 1;
 	bool answering : 1; /* CONNECT was pushed; its answer has not been taken (sock_settle()) */
 	bool bound : 1, reuseaddr : 1, reuseport : 1, keepalive : 1, nodelay : 1, cork : 1;
@@ -328,7 +329,11 @@ struct sock {
 
 	/* sending */
 	_Atomic uint64_t snd_pos;
-	struct tx_block *tx_last; /* its next is the first */
+	union {
+		struct tx_block *tx_last;  /* its next is the first */
+		struct listener *listener; /* is_listener */
+		struct epoll *epoll;	   /* is_epoll */
+	};
 
 	/* receiving */
 	_Atomic uint64_t rcv_pos;
@@ -345,17 +350,16 @@ struct sock {
 	};
 	struct wait_list waiters; /* ev_lock */
 	struct sock_items items;  /* ev_lock */
+	struct sock_rare *rare;	  /* sock_rare(), sock_rare_make() */
 	union {
-		struct listener *listener; /* not is_epoll */
-		struct epoll *epoll;	   /* is_epoll */
+		uint8_t addr4[2][4];	  /* not ip6; enum sock_end */
+		struct sock_names *names; /* ip6: made with the socket */
 	};
-	struct sock_rare *rare; /* sock_rare(), sock_rare_make() */
-	uint8_t laddr[16], raddr[16];
 	uint16_t lport, rport;
 	uint16_t session_generation;
 	uint16_t request_seq;
 };
-static_assert(sizeof(struct sock) == 224, "docs/performance.md counts them");
+static_assert(sizeof(struct sock) == 192, "docs/performance.md counts them");
 
 /* All sockets, which never move. */
 struct sock_table {
@@ -374,7 +378,7 @@ static inline struct sock *sock_at(uint32_t idx) /* NULL: never used */
 
 static inline struct listener *sock_listener(const struct sock *s)
 {
-	return s->is_epoll ? NULL : s->listener;
+	return s->is_listener ? s->listener : NULL;
 }
 extern const struct sock_rare sock_rare_none;
 static inline const struct sock_rare *sock_rare(const struct sock *s)
@@ -382,6 +386,18 @@ static inline const struct sock_rare *sock_rare(const struct sock *s)
 	return s->rare ? s->rare : &sock_rare_none;
 }
 struct sock_rare *sock_rare_make(struct sock *s); /* NULL: ENOMEM */
+
+/* The names of a socket, 16 bytes each as in addr.c; one of AF_INET has none but those of IPv4. */
+enum sock_end {
+	SOCK_LOCAL,
+	SOCK_PEER,
+};
+struct sock_names {
+	uint8_t addr[2][16];
+};
+int sock_names_make(struct sock *s); /* for a fresh one that is ip6: 0, -ENOMEM */
+void sock_name(const struct sock *s, enum sock_end end, uint8_t addr[16]);
+void sock_name_set(struct sock *s, enum sock_end end, const uint8_t addr[16]);
 
 /* Finds and locks, and waits for the answer to a connect that did not. 0, -EBADF, -ENOTSOCK
  * (epoll), -ENETDOWN; sock_get_settled does not mind a dead session, and sock_get_any does not wait
@@ -497,6 +513,7 @@ void connect_answered(struct sock *s);		    /* s->lock held */
 void listener_push(struct sock *l, struct sock *s); /* ev_lock of l */
 struct sock *listener_pop(struct sock *l);	    /* ev_lock of l; NULL: empty */
 void listener_close(struct sock *s);		    /* s->lock held */
+bool listener_drop(struct sock *s);		    /* the same; false: answers are still due */
 int listener_open(struct sock *s, int backlog);
 int listener_set(struct sock *s);
 void name_unbind(struct sock *s);

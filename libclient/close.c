@@ -25,6 +25,12 @@ int mtcp_socket(int domain, int type, int protocol)
 	s->nonblock = type & SOCK_NONBLOCK;
 	s->cloexec = type & SOCK_CLOEXEC;
 	s->ip6 = domain == AF_INET6;
+	err = sock_names_make(s);
+	if (err) {
+		lock_take(&s->lock);
+		sock_free(s);
+		return ret_errno(err);
+	}
 	s->ctx = (uint8_t)(ses.contexts ? w->ctx % ses.contexts : 0);
 	s->kind = KIND_TCP;
 	return (int)s->idx;

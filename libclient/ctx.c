@@ -71,7 +71,8 @@ void ctx_close(struct ctx *c)
 
 /* -- completions --------------------------------------------------------------------------- */
 
-static __thread char me; /* its address tells this thread from others */
+static __thread char me
+	__attribute__((tls_model("initial-exec"))); /* its address tells this thread from others */
 
 static bool stash_push(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy)
 {

@@ -192,8 +192,8 @@ static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accept
 		return;
 	}
 	s->handle = m->handle;
-	memcpy(s->laddr, m->laddr, 16);
-	memcpy(s->raddr, m->raddr, 16);
+	sock_name_set(s, SOCK_LOCAL, m->laddr);
+	sock_name_set(s, SOCK_PEER, m->raddr);
 	s->lport = m->lport;
 	s->rport = m->rport;
 	lock_take(&s->ev_lock);
@@ -238,7 +238,7 @@ static void take_connected(struct sock *s, const struct proto_result *m)
 	s->req.result = (int32_t)m->handle.idx;
 	s->ev.gen = m->handle.gen;
 	if (!s->req.bound)
-		memcpy(s->laddr, m->laddr, 16);
+		sock_name_set(s, SOCK_LOCAL, m->laddr);
 	s->lport = m->lport;
 }
 

@@ -20,7 +20,7 @@ static int bind_locked(struct sock *s, const uint8_t addr[16], uint16_t port)
 	err = control_name(&m, PROTO_MSG_BIND);
 	if (err)
 		return err;
-	memcpy(s->laddr, addr, 16);
+	sock_name_set(s, SOCK_LOCAL, addr);
 	s->lport = m.port;
 	s->bound = true;
 	return 0;
@@ -34,7 +34,7 @@ void name_unbind(struct sock *s)
 	if (!s->bound)
 		return;
 	s->bound = false;
-	memcpy(m.addr, s->laddr, 16);
+	sock_name(s, SOCK_LOCAL, m.addr);
 	control_name(&m, PROTO_MSG_UNBIND);
 }
 
@@ -64,20 +64,20 @@ int listener_open(struct sock *s, int backlog)
 		.flags = s->reuseaddr ? PROTO_NAME_REUSEADDR : 0,
 		.defer_accept_s = (uint32_t)number_get(s, NUMBER_DEFER_ACCEPT),
 	};
-	struct listener *l = s->listener;
+	struct listener *l;
 	int err;
 
-	if (l && l->outstanding)
+	if (!listener_drop(s))
 		return -EADDRINUSE; /* the last of a shutdown one are not answered yet */
-	free(l);
 	l = calloc(1, sizeof(*l) + ses.engines * sizeof(l->engine[0]));
 	if (!l)
 		return -ENOMEM;
 	l->first = l->last = SOCK_IDX_NONE;
 	l->engines = ses.engines;
-	memcpy(m.addr, s->laddr, 16);
+	sock_name(s, SOCK_LOCAL, m.addr);
 	lock_take(&s->ev_lock);
 	s->listener = l;
+	s->is_listener = true;
 	lock_drop(&s->ev_lock);
 	err = control_name(&m, PROTO_MSG_LISTEN);
 	if (err)
@@ -148,6 +148,24 @@ static void lock_queued(struct sock *c)
 		sched_yield();
 }
 
+bool listener_drop(struct sock *s)
+{
+	struct listener *l;
+
+	lock_take(&s->ev_lock);
+	l = sock_listener(s);
+	if (l && l->outstanding) {
+		lock_drop(&s->ev_lock);
+		return false;
+	}
+	if (l)
+		s->tx_last = NULL; /* in the same place */
+	s->is_listener = false;
+	lock_drop(&s->ev_lock);
+	free(l);
+	return true;
+}
+
 /* Stops listening and resets what was not accepted. May be called again for what comes late. */
 void listener_close(struct sock *s)
 {
@@ -155,7 +173,7 @@ void listener_close(struct sock *s)
 	struct sock *c;
 
 	if (m.listener.gen) {
-		memcpy(m.addr, s->laddr, 16);
+		sock_name(s, SOCK_LOCAL, m.addr);
 		control_name(&m, PROTO_MSG_UNLISTEN);
 		lock_take(&s->ev_lock);
 		s->listener->handle.gen = 0;

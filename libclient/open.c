@@ -37,7 +37,7 @@ static void connect_slot(
 
 	*slot = (struct proto_slot){.head = proto_head_make(PROTO_OP_CONNECT, 0)};
 	if (s->bound) {
-		memcpy(m->laddr, s->laddr, 16);
+		sock_name(s, SOCK_LOCAL, m->laddr);
 		m->lport = s->lport;
 	}
 	memcpy(m->raddr, addr, 16);
@@ -84,13 +84,15 @@ static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port)
 		err = -EBADF;
 	else if (s->state != STATE_NEW)
 		err = -EALREADY; /* another thread was faster */
+	else if (!listener_drop(s))
+		err = -EADDRINUSE; /* as in listener_open() */
 	else
 		err = 0;
 	if (!err) {
 		sock_reset_flow(s);
 		/* A bound port belongs to the engine of its number, see PROTO_OP_CONNECT. */
 		s->engine = (uint8_t)(s->bound ? s->lport % ses.engines : next_engine());
-		memcpy(s->raddr, addr, 16);
+		sock_name_set(s, SOCK_PEER, addr);
 		s->rport = port;
 		atomic_store(&s->ev.error, 0);
 		atomic_store(&s->shut, 0);
@@ -269,7 +271,9 @@ static int make_pending(
 	s->v6only = l->v6only;
 	s->nodelay = l->nodelay;
 	s->keepalive = l->keepalive;
-	err = inherit_rare(l, s);
+	err = sock_names_make(s);
+	if (!err)
+		err = inherit_rare(l, s);
 	if (err) {
 		lock_take(&s->lock);
 		sock_free(s);
@@ -454,6 +458,7 @@ static void push_options(struct sock *s)
 int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 {
 	struct sock *l, *s;
+	uint8_t peer[16];
 	int err;
 
 	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
@@ -474,8 +479,9 @@ int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 	atomic_store(&s->state, STATE_CONNECTED);
 	s->kind = KIND_TCP;
 	push_options(s);
+	sock_name(s, SOCK_PEER, peer);
 	if (sa && len)
-		addr_to_sockaddr(s->ip6, s->raddr, s->rport, sa, len);
+		addr_to_sockaddr(s->ip6, peer, s->rport, sa, len);
 	err = (int)s->idx;
 	sock_put(s);
 	return err;

@@ -422,11 +422,13 @@ int mtcp_getsockopt(int sd, int level, int name, void *val, socklen_t *len)
 int mtcp_getsockname(int sd, struct sockaddr *sa, socklen_t *len)
 {
 	struct sock *s;
+	uint8_t addr[16];
 	int err = sa && len ? sock_get_settled(sd, &s) : -EFAULT;
 
 	if (err)
 		return ret_errno(err);
-	addr_to_sockaddr(s->ip6, s->laddr, s->lport, sa, len);
+	sock_name(s, SOCK_LOCAL, addr);
+	addr_to_sockaddr(s->ip6, addr, s->lport, sa, len);
 	sock_put(s);
 	return 0;
 }
@@ -434,15 +436,17 @@ int mtcp_getsockname(int sd, struct sockaddr *sa, socklen_t *len)
 int mtcp_getpeername(int sd, struct sockaddr *sa, socklen_t *len)
 {
 	struct sock *s;
+	uint8_t addr[16];
 	int err = sa && len ? sock_get_any(sd, &s) : -EFAULT;
 
 	if (err)
 		return ret_errno(err);
+	sock_name(s, SOCK_PEER, addr);
 	if (s->state == STATE_NEW || s->state == STATE_LISTEN || sock_connecting(s) ||
 		atomic_load(&s->ev.flags) & PROTO_FLOW_CLOSED)
 		err = -ENOTCONN;
 	else
-		addr_to_sockaddr(s->ip6, s->raddr, s->rport, sa, len);
+		addr_to_sockaddr(s->ip6, addr, s->rport, sa, len);
 	sock_put(s);
 	return ret_errno(err);
 }

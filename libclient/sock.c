@@ -130,10 +130,9 @@ static void sock_init(struct sock *s)
 	LIST_INIT(&s->waiters);
 	LIST_INIT(&s->items);
 	s->next = s->pending_of = SOCK_IDX_NONE;
-	s->listener = NULL;
+	s->is_listener = false;
 	s->rare = NULL;
-	memset(s->laddr, 0, sizeof(s->laddr));
-	memset(s->raddr, 0, sizeof(s->raddr));
+	s->names = NULL;
 	s->lport = s->rport = 0;
 	atomic_store(&s->ev.error, 0);
 	sock_reset_flow(s);
@@ -146,6 +145,31 @@ struct sock_rare *sock_rare_make(struct sock *s)
 	if (!s->rare)
 		s->rare = calloc(1, sizeof(*s->rare));
 	return s->rare;
+}
+
+int sock_names_make(struct sock *s)
+{
+	if (s->ip6)
+		s->names = calloc(1, sizeof(*s->names));
+	return s->ip6 && !s->names ? -ENOMEM : 0;
+}
+
+void sock_name(const struct sock *s, enum sock_end end, uint8_t addr[16])
+{
+	if (s->ip6) {
+		memcpy(addr, s->names->addr[end], 16);
+		return;
+	}
+	addr_any(false, addr);
+	memcpy(addr + 12, s->addr4[end], 4);
+}
+
+void sock_name_set(struct sock *s, enum sock_end end, const uint8_t addr[16])
+{
+	if (s->ip6)
+		memcpy(s->names->addr[end], addr, 16);
+	else
+		memcpy(s->addr4[end], addr + 12, 4);
 }
 
 int sock_alloc(enum sock_kind kind, struct sock **out)
@@ -172,11 +196,17 @@ void sock_free(struct sock *s)
 {
 	bool counted = !s->is_epoll;
 
+	lock_take(&s->ev_lock);
 	free(sock_listener(s));
+	s->is_listener = false;
+	s->tx_last = NULL; /* in the same place */
+	lock_drop(&s->ev_lock);
 	number_free(s);
 	free(s->rare);
-	s->listener = NULL;
+	if (s->ip6)
+		free(s->names);
 	s->rare = NULL;
+	s->ip6 = false;
 	s->kind = KIND_FREE;
 	lock_drop(&s->lock);
 

@@ -54,6 +54,8 @@ void tx_reap(struct sock *s)
 /* Everything: the daemon does not look at it any more. */
 void tx_drop(struct sock *s)
 {
+	if (s->is_listener)
+		return;
 	while (s->tx_last)
 		free_first(s);
 }
@@ -266,9 +268,10 @@ size_t mtcpi_send_space(int sd)
 
 	if (sock_get(sd, &s))
 		return 0;
-	tx_reap(s);
-	if (!check(s) && !atomic_load(&s->pool_wait))
-		n = room(s);
+	if (!check(s)) {
+		tx_reap(s);
+		n = atomic_load(&s->pool_wait) ? 0 : room(s);
+	}
 	sock_put(s);
 	return n;
 }

@@ -54,7 +54,7 @@ static _Atomic uint32_t any_count;
 
 static pthread_key_t waiter_key;
 static pthread_once_t waiter_once = PTHREAD_ONCE_INIT;
-static __thread struct waiter *self;
+static __thread struct waiter *self __attribute__((tls_model("initial-exec")));
 static _Atomic uint32_t next_ctx;
 static int spin_us = -1; /* what the environment says; -1: nothing */
 

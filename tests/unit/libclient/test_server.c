@@ -205,6 +205,24 @@ static void test_accept_given_thousands_on_one_listener_expected_the_last_can_se
 	mtcp_close(l);
 }
 
+/* What a listener keeps lies where a connection has its transmit memory. */
+static void test_listener_given_shutdown_and_connect_expected_a_connection(void **state)
+{
+	struct sockaddr_in sa = fake_addr(FAKE_ECHO);
+	int sd = fake_listening(8080, 0);
+	char buf[3];
+
+	(void)state;
+	assert_int_equal(mtcp_shutdown(sd, SHUT_RDWR), 0);
+	assert_errno(mtcp_send(sd, "abc", 3, MSG_NOSIGNAL), EPIPE);
+	assert_int_equal(mtcpi_send_space(sd), 0);
+	assert_int_equal(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(mtcp_send(sd, "abc", 3, 0), 3);
+	assert_int_equal(mtcp_recv(sd, buf, 3, MSG_WAITALL), 3);
+	assert_int_equal(mtcp_close(sd), 0);
+	assert_true(fake_is_clean(fake));
+}
+
 /* Each sleep for an answer is one of the program's, and of the engine's, too. */
 static void test_accept_given_many_waiting_expected_few_sleeps(void **state)
 {
@@ -292,6 +310,7 @@ int main(void)
 		T(test_names_given_bind_expected_linux_results),
 		T(test_listener_given_closed_and_reopened_expected_works),
 		T(test_accept_given_thousands_on_one_listener_expected_the_last_can_send),
+		T(test_listener_given_shutdown_and_connect_expected_a_connection),
 		T(test_accept_given_many_waiting_expected_few_sleeps),
 		T(test_accept_given_daemon_gone_expected_one_error_then_silence),
 		T(test_accept_given_daemon_gone_and_blocking_expected_one_error_then_sleep),
