@@ -35,11 +35,13 @@ static uint32_t take_received(struct sock *s, const struct proto_flow *f)
 
 static uint32_t take_flags(struct sock_event *ev, const struct proto_flow *f)
 {
-	uint32_t old = atomic_load_explicit(&ev->flags, memory_order_relaxed) &
-		       ~(uint32_t)PROTO_FLOW_ANY_ROOM;
+	uint32_t now = atomic_load_explicit(&ev->flags, memory_order_relaxed);
+	uint32_t old = now & ~(uint32_t)PROTO_FLOW_ANY_ROOM;
 	uint32_t fresh = f->flags & ~old;
 	uint32_t bits = 0;
 
+	if (f->flags == now && !f->error)
+		return 0;
 	if (fresh & PROTO_FLOW_ESTABLISHED)
 		bits |= POLLOUT | POLLWRNORM;
 	if (fresh & PROTO_FLOW_FIN)
@@ -53,7 +55,7 @@ static uint32_t take_flags(struct sock_event *ev, const struct proto_flow *f)
 		atomic_store(&ev->error, (uint16_t)f->error);
 		bits |= POLLERR | POLLIN | POLLOUT;
 	}
-	if (fresh)
+	if ((old | f->flags) != now)
 		atomic_store(&ev->flags, old | f->flags);
 	return bits;
 }

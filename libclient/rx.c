@@ -320,20 +320,12 @@ static ssize_t recv_locked(struct sock *s, struct sink *to, int flags)
 	return done || !err ? done : err;
 }
 
-static ssize_t recv_iov(int sd, const struct iovec *iov, size_t count, int flags)
+static ssize_t recv_sink(int sd, struct sink *to, int flags)
 {
-	struct sink to = {.iov = iov, .discard = flags & MSG_TRUNC};
 	struct sock *s;
 	ssize_t n;
 	int err;
 
-	if (count > IOV_MAX)
-		return ret_errno(-EMSGSIZE);
-	for (size_t i = 0; i < count; i++) {
-		if (iov[i].iov_len > (size_t)SSIZE_MAX - to.left)
-			return ret_errno(-EINVAL);
-		to.left += iov[i].iov_len;
-	}
 	if (flags & MSG_ERRQUEUE)
 		return ret_errno(-EAGAIN);
 	if (flags & MSG_OOB)
@@ -343,11 +335,25 @@ static ssize_t recv_iov(int sd, const struct iovec *iov, size_t count, int flags
 	err = sock_get(sd, &s);
 	if (err)
 		return ret_errno(err);
-	n = recv_locked(s, &to, flags);
+	n = recv_locked(s, to, flags);
 	if (n >= 0)
 		return n;
 	errno = (int)-n;
 	return -1;
+}
+
+static ssize_t recv_iov(int sd, const struct iovec *iov, size_t count, int flags)
+{
+	struct sink to = {.iov = iov, .discard = flags & MSG_TRUNC};
+
+	if (count > IOV_MAX)
+		return ret_errno(-EMSGSIZE);
+	for (size_t i = 0; i < count; i++) {
+		if (iov[i].iov_len > (size_t)SSIZE_MAX - to.left)
+			return ret_errno(-EINVAL);
+		to.left += iov[i].iov_len;
+	}
+	return recv_sink(sd, &to, flags);
 }
 
 /* -- the calls ----------------------------------------------------------------------------- */
@@ -355,8 +361,9 @@ static ssize_t recv_iov(int sd, const struct iovec *iov, size_t count, int flags
 ssize_t mtcp_recv(int sd, void *buf, size_t len, int flags)
 {
 	struct iovec iov = {buf, len};
+	struct sink to = {.iov = &iov, .left = len, .discard = flags & MSG_TRUNC};
 
-	return recv_iov(sd, &iov, 1, flags);
+	return len > SSIZE_MAX ? ret_errno(-EINVAL) : recv_sink(sd, &to, flags);
 }
 
 ssize_t mtcp_read(int sd, void *buf, size_t len)

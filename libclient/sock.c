@@ -408,6 +408,30 @@ static uint32_t poll_writable(struct sock *s)
 	return sock_writable(s) ? POLLOUT | POLLWRNORM : 0;
 }
 
+static uint32_t poll_readable(struct sock *s)
+{
+	return atomic_load_explicit(&s->ev.received_pos, memory_order_acquire) >
+			       atomic_load_explicit(&s->rcv_pos, memory_order_relaxed)
+		       ? POLLIN | POLLRDNORM
+		       : 0;
+}
+
+/* Nearly every look at nearly every socket: a connection with nothing out of the ordinary. */
+static bool is_plain(const struct sock *s)
+{
+	return atomic_load(&s->state) == STATE_CONNECTED && !atomic_load(&s->shut) &&
+	       !atomic_load(&s->ev.error) && !sock_dead(s) &&
+	       !(atomic_load(&s->ev.flags) &
+		       (PROTO_FLOW_FIN | PROTO_FLOW_CLOSED | PROTO_FLOW_GONE));
+}
+
+static uint32_t poll_plain(struct sock *s, uint32_t wanted)
+{
+	uint32_t out = wanted & (POLLOUT | POLLWRNORM) ? poll_writable(s) : 0;
+
+	return out | poll_readable(s);
+}
+
 /* The daemon is gone. A connection is over, and every call on it fails. A listener, which nobody
  * closes for an error, would be asked for ever: it says so once and is then one whose network is
  * down, to which nobody connects. */
@@ -418,9 +442,8 @@ static uint32_t dead_bits(uint8_t state, uint8_t shut)
 	return POLLERR | POLLHUP | POLLIN | POLLOUT | POLLRDHUP;
 }
 
-/* As tcp_poll() in Linux; no lock, every input is atomic. Whether there is room to write is found
- * out only for who wants to know. */
-uint32_t sock_poll(struct sock *s, uint32_t wanted)
+/* As tcp_poll() in Linux. */
+static uint32_t poll_any(struct sock *s, uint32_t wanted)
 {
 	uint8_t state = atomic_load(&s->state), shut = atomic_load(&s->shut);
 	uint32_t flags = atomic_load(&s->ev.flags);
@@ -440,12 +463,17 @@ uint32_t sock_poll(struct sock *s, uint32_t wanted)
 		bits |= POLLIN | POLLRDNORM | POLLRDHUP;
 	if (!connected(state, flags))
 		return bits;
-	if (atomic_load_explicit(&s->ev.received_pos, memory_order_acquire) >
-		atomic_load_explicit(&s->rcv_pos, memory_order_relaxed))
-		bits |= POLLIN | POLLRDNORM;
+	bits |= poll_readable(s);
 	if (wr)
 		return bits | POLLOUT | POLLWRNORM;
 	return wanted & (POLLOUT | POLLWRNORM) ? bits | poll_writable(s) : bits;
+}
+
+/* No lock: every input is atomic. Whether there is room to write is found out only for who wants to
+ * know. */
+uint32_t sock_poll(struct sock *s, uint32_t wanted)
+{
+	return is_plain(s) ? poll_plain(s, wanted) : poll_any(s, wanted);
 }
 
 int sock_take_error(struct sock *s)

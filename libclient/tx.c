@@ -86,7 +86,6 @@ static struct tx_block *open_block(struct sock *s, size_t want_bytes)
 
 struct source {
 	const struct iovec *iov;
-	int count;
 	size_t offset; /* within iov[0] */
 	size_t left;
 };
@@ -222,12 +221,29 @@ static ssize_t send_locked(struct sock *s, struct source *src, int flags)
 	return done || !err ? done : err;
 }
 
-static ssize_t send_iov(int sd, const struct iovec *iov, size_t count, int flags)
+static ssize_t send_source(int sd, struct source *src, int flags)
 {
-	struct source src = {.iov = iov, .count = (int)count};
 	struct sock *s;
 	ssize_t n;
 	int err;
+
+	if (flags & (MSG_OOB | MSG_FASTOPEN))
+		return ret_errno(-EOPNOTSUPP);
+	err = sock_get(sd, &s);
+	if (err)
+		return ret_errno(err);
+	n = send_locked(s, src, flags);
+	if (n >= 0)
+		return n;
+	if (n == -EPIPE && !(flags & MSG_NOSIGNAL))
+		raise(SIGPIPE);
+	errno = (int)-n;
+	return -1;
+}
+
+static ssize_t send_iov(int sd, const struct iovec *iov, size_t count, int flags)
+{
+	struct source src = {.iov = iov};
 
 	if (count > IOV_MAX)
 		return ret_errno(-EMSGSIZE);
@@ -236,18 +252,7 @@ static ssize_t send_iov(int sd, const struct iovec *iov, size_t count, int flags
 			return ret_errno(-EINVAL);
 		src.left += iov[i].iov_len;
 	}
-	if (flags & (MSG_OOB | MSG_FASTOPEN))
-		return ret_errno(-EOPNOTSUPP);
-	err = sock_get(sd, &s);
-	if (err)
-		return ret_errno(err);
-	n = send_locked(s, &src, flags);
-	if (n >= 0)
-		return n;
-	if (n == -EPIPE && !(flags & MSG_NOSIGNAL))
-		raise(SIGPIPE);
-	errno = (int)-n;
-	return -1;
+	return send_source(sd, &src, flags);
 }
 
 int tx_shutdown(struct sock *s)
@@ -285,8 +290,9 @@ ssize_t mtcp_send(int sd, const void *buf, size_t len, int flags)
 		void *iov;
 	} u = {buf};
 	struct iovec iov = {u.iov, len};
+	struct source src = {.iov = &iov, .left = len};
 
-	return send_iov(sd, &iov, 1, flags);
+	return len > SSIZE_MAX ? ret_errno(-EINVAL) : send_source(sd, &src, flags);
 }
 
 ssize_t mtcp_write(int sd, const void *buf, size_t len)
