@@ -239,6 +239,13 @@ void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
 		become_timewait(e, c);
 		return;
 	}
+	if (!(c->due_flags & CONN_DUE)) /* output will move the deadline, and tell the wheel */
+		tcp_wheel_update(&e->wheel, conn_ref(e, c));
+}
+
+/* It cannot be sent now; the timers run on. */
+void flow_output_waits(struct engine *e, struct tcp_conn *c)
+{
 	tcp_wheel_update(&e->wheel, conn_ref(e, c));
 }
 

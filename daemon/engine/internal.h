@@ -507,6 +507,7 @@ void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events);
 int flow_connect(struct engine *e, struct session *s, uint16_t ctx, const struct proto_connect *req,
 	struct sock **out);
 void flow_after_output(struct engine *e, struct tcp_conn *c);
+void flow_output_waits(struct engine *e, struct tcp_conn *c);
 int flow_accept(struct engine *e, struct listener *l, struct sock *sk);
 void flow_close(struct engine *e, struct tcp_conn *c, bool abort); /* the user has closed it */
 void flow_drain(struct engine *e, bool abort); /* at shutdown: every connection */

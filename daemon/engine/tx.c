@@ -315,6 +315,7 @@ static void output_conn(struct engine *e, struct tcp_conn *c)
 	if (hop == NET_NEIGH_NEED_RESOLVE && c->state != TCP_CLOSED) {
 		c->due_flags |= CONN_WAITS_NEIGH;
 		conn_list_push(e, &e->neigh_waiters, c);
+		flow_output_waits(e, c);
 		return;
 	}
 	if (hop == NET_NEIGH_FAILED && c->state == TCP_SYN_SENT) {

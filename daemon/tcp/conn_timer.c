@@ -117,7 +117,7 @@ void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t n
 							   : TCP_NEVER);
 }
 
-uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+void tcp_conn_settle_timers(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	assert(c->state != TCP_CLOSED);
 	assert(!tcp_conn_loss(c, TCP_L_SCORE) || tcp_conn_snd_nxt(c) == tcp_conn_snd_max(c));
@@ -129,6 +129,11 @@ uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_u
 	if (tcp_conn_has(c, TCP_F_PACE_HOLD))
 		c->entry.deadline_us =
 			min_u64(c->entry.deadline_us, tcp_pace_settle(ctx, c, now_us));
+}
+
+uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	tcp_conn_settle_timers(ctx, c, now_us);
 	return tcp_output_due(ctx, c) ? TCP_EV_OUTPUT : 0;
 }
 

@@ -7,7 +7,7 @@
  *        v                 v
  *     tcp_conn_settle: timers, and is there something to send?   <---- tcp_timer, user calls
  *        |
- *        `-- TCP_EV_OUTPUT --> engine --> tcp_output --> tcp_conn_settle
+ *        `-- TCP_EV_OUTPUT --> engine --> tcp_output --> timers again
  *
  * Every entry point ends in tcp_conn_settle() (or in tcp_conn_close()), so that the deadline
  * in the entry is right whenever the engine sees it.
@@ -247,7 +247,9 @@ void tcp_life_start(struct tcp_conn *c, uint64_t at_us);
 uint64_t tcp_life_us(const struct tcp_conn *c, uint64_t now_us);
 /* The peer has answered. */
 void tcp_stall_end(const struct tcp_ctx *ctx, struct tcp_conn *c);
-/* Puts the timers in order; returns TCP_EV_OUTPUT if there is something to send, else 0. */
+/* Puts the timers in order. */
+void tcp_conn_settle_timers(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+/* The same; returns TCP_EV_OUTPUT if there is something to send, else 0. */
 uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 
 /* -- setopt.c: the socket's own value, or the configuration's ---------------------------------- */

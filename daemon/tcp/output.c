@@ -664,6 +664,6 @@ unsigned int tcp_output(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us
 		else
 			output_synchronized(&b);
 	}
-	tcp_conn_settle(ctx, c, now_us);
+	tcp_conn_settle_timers(ctx, c, now_us);
 	return b.n;
 }
