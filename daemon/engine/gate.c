@@ -322,12 +322,15 @@ static enum proto_condemned op_consumed(
 	const struct proto_consumed *m = &req->body.consumed;
 	struct sock *sk;
 	struct tcp_conn *c = find(e, r, m->handle, &sk);
+	uint32_t events;
 
 	if (!c)
 		return PROTO_OK;
 	if (m->pos > sock_told_pos(sk))
 		return PROTO_CONDEMNED_POSITION;
-	flow_events(e, c, consume(e, c, sk, m->pos));
+	events = consume(e, c, sk, m->pos);
+	if (events)
+		flow_events(e, c, events);
 	return PROTO_OK;
 }
 

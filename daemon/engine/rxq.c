@@ -149,6 +149,12 @@ static uint64_t share_bytes(const struct engine *e, const struct session *s)
 	return session_spare_bytes(e, s) * 2 / (2 + s->chunks.holders);
 }
 
+/* Is the share that large? Without a division, since that is asked for every segment. */
+static bool share_covers(const struct engine *e, const struct session *s, uint64_t bytes)
+{
+	return session_spare_bytes(e, s) * 2 >= bytes * (2 + s->chunks.holders);
+}
+
 /* A large chunk is for those who have much queued, and may cost no more than a share. */
 static bool wants_large(struct engine *e, const struct tcp_conn *c, uint64_t end)
 {
@@ -246,15 +252,15 @@ uint64_t rxq_limit(void *arg, const struct tcp_conn *c)
 	struct sock *sk = conn_sock(e, c);
 	uint32_t least = rxq_least_window(e);
 	const struct session *s;
-	uint64_t share, bytes, limit_pos;
+	uint64_t bytes, limit_pos;
 
 	if (!sk)
 		return PENDING_RCVBUF_BYTES;
 	s = e->sessions[sk->session];
-	share = share_bytes(e, s);
 	bytes = INITIAL_WINDOW_BYTES + 2 * c->rcv_nxt_pos;
-	bytes = bytes < share ? bytes : share;
 	bytes = bytes < sk->rcvbuf_bytes ? bytes : sk->rcvbuf_bytes;
+	if (!share_covers(e, s, bytes))
+		bytes = share_bytes(e, s);
 	limit_pos = sk->consumed_pos + (bytes > least ? bytes : least);
 	return sk->tune ? clamped_limit(e, c, sk, limit_pos) : limit_pos;
 }

@@ -117,6 +117,22 @@ void tcp_keepalive_arm(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t n
 							   : TCP_NEVER);
 }
 
+/* The earliest of the three. */
+static uint64_t deadline_us(const struct tcp_conn *c, uint64_t now_us)
+{
+	int64_t soon = INT64_MAX, left;
+	uint64_t at_us;
+
+	if (c->send_at)
+		soon = (int32_t)(c->send_at - (uint32_t)now_us);
+	if (c->ack_at) {
+		left = (int32_t)(c->ack_at - (uint32_t)now_us);
+		soon = left < soon ? left : soon;
+	}
+	at_us = soon == INT64_MAX ? TCP_NEVER : now_us + (uint64_t)soon;
+	return c->life_at_ms ? min_u64(at_us, tcp_life_us(c, now_us)) : at_us;
+}
+
 void tcp_conn_settle_timers(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	assert(c->state != TCP_CLOSED);
@@ -124,8 +140,7 @@ void tcp_conn_settle_timers(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 	arm_send(ctx, c, now_us);
 	if (tcp_conn_has(c, TCP_F_EXTRA))
 		keep_user_timeout(ctx, c, now_us);
-	c->entry.deadline_us = min_u64(tcp_timer_us(c->send_at, now_us),
-		min_u64(tcp_timer_us(c->ack_at, now_us), tcp_life_us(c, now_us)));
+	c->entry.deadline_us = deadline_us(c, now_us);
 	if (tcp_conn_has(c, TCP_F_PACE_HOLD))
 		c->entry.deadline_us =
 			min_u64(c->entry.deadline_us, tcp_pace_settle(ctx, c, now_us));

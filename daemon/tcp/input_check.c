@@ -76,7 +76,7 @@ static void update_ts_recent(struct tcp_rx *rx)
 	c->ts_recent = rx->seg->opt.ts_val;
 }
 
-static void note_alive(struct tcp_rx *rx)
+void tcp_note_alive(struct tcp_rx *rx)
 {
 	rx->c->last_rx_ms = tcp_ms(rx->now_us);
 	rx->c->keepalive_probes = 0;
@@ -105,7 +105,7 @@ enum tcp_step tcp_check_sequence(struct tcp_rx *rx)
 	rx->text = seg->len > 0;
 	rx->fin = seg->flags & TCP_FIN;
 	if (tcp_seq_acceptable(seg->seq, seg_len, rcv_nxt, rcv_wnd)) {
-		note_alive(rx);
+		tcp_note_alive(rx);
 		return TCP_CONTINUE;
 	}
 	if (rcv_wnd == 0 && seg->seq == rcv_nxt && !(seg->flags & TCP_SYN)) {
@@ -115,7 +115,7 @@ enum tcp_step tcp_check_sequence(struct tcp_rx *rx)
 			rx->fin = false;
 			c->owe |= TCP_OWE_ACK;
 		}
-		note_alive(rx);
+		tcp_note_alive(rx);
 		return TCP_CONTINUE;
 	}
 	if (seg->len > 0 && tcp_seq_leq(seg->seq + seg->len, rcv_nxt)) {

@@ -60,16 +60,17 @@ void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state);
 /* States in which the peer's data is still expected. */
 static inline bool tcp_conn_receives(const struct tcp_conn *c)
 {
-	return c->state == TCP_ESTABLISHED || c->state == TCP_FIN_WAIT_1 ||
-	       c->state == TCP_FIN_WAIT_2;
+	return 1u << c->state &
+	       (1u << TCP_ESTABLISHED | 1u << TCP_FIN_WAIT_1 | 1u << TCP_FIN_WAIT_2);
 }
 
 /* States in which data or the FIN may still have to be sent. */
 static inline bool tcp_conn_sends(const struct tcp_conn *c)
 {
-	return c->state == TCP_ESTABLISHED || c->state == TCP_CLOSE_WAIT ||
-	       c->state == TCP_FIN_WAIT_1 || c->state == TCP_CLOSING || c->state == TCP_LAST_ACK ||
-	       tcp_conn_early(c);
+	unsigned int states = 1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT | 1u << TCP_FIN_WAIT_1 |
+			      1u << TCP_CLOSING | 1u << TCP_LAST_ACK;
+
+	return (1u << c->state & states) || tcp_conn_early(c);
 }
 
 /* Everything but the engine's group, for a connection in `state`. */
@@ -108,6 +109,8 @@ struct tcp_rx {
 	bool fin;  /* the FIN counts: nothing before it was cut off */
 };
 
+/* The segment is acceptable: the peer lives, and its timestamp and marks count. */
+void tcp_note_alive(struct tcp_rx *rx);
 enum tcp_step tcp_check_paws(struct tcp_rx *rx);
 enum tcp_step tcp_check_sequence(struct tcp_rx *rx);
 enum tcp_step tcp_check_rst(struct tcp_rx *rx);

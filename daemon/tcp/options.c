@@ -82,12 +82,23 @@ static void take(struct tcp_options *opt, const uint8_t *p, unsigned int len, ui
 	}
 }
 
+/* As RFC 7323 appendix A recommends it, and nearly every segment has it. */
+static bool is_ts_alone(const uint8_t *bytes)
+{
+	return bytes[0] == KIND_NOP && bytes[1] == KIND_NOP && bytes[2] == KIND_TS &&
+	       bytes[3] == LEN_TS;
+}
+
 int tcp_options_parse(
 	struct tcp_options *opt, const uint8_t *bytes, unsigned int len_bytes, uint8_t flags)
 {
 	unsigned int at = 0;
 
 	memset(opt, 0, sizeof(*opt));
+	if (len_bytes == 2 + LEN_TS && is_ts_alone(bytes)) {
+		take(opt, bytes + 2, LEN_TS, flags);
+		return 0;
+	}
 	while (at < len_bytes && bytes[at] != KIND_END) {
 		unsigned int len;
 
@@ -141,6 +152,13 @@ static unsigned int put_fastopen(const struct tcp_options *opt, uint8_t *out, un
 	at = put_nops(out, at, -len % 4);
 	memcpy(out + at + LEN_FASTOPEN_HEAD, opt->fastopen, opt->fastopen_len);
 	return put_head(out, at, KIND_FASTOPEN, len);
+}
+
+unsigned int tcp_options_encode_ts(uint32_t val, uint32_t ecr, uint8_t out[TCP_OPTIONS_MAX])
+{
+	struct tcp_options opt = {.has_ts = true, .ts_val = val, .ts_ecr = ecr};
+
+	return put_ts(&opt, out, 0);
 }
 
 static unsigned int put_sack(const struct tcp_options *opt, uint8_t *out, unsigned int at)

@@ -39,6 +39,8 @@ int tcp_options_parse(
  * returned (0 to 40 bytes). SACK blocks that no longer fit are left out, the first ones
  * are kept; all other options together always fit. */
 unsigned int tcp_options_encode(const struct tcp_options *opt, uint8_t out[TCP_OPTIONS_MAX]);
+/* The same with timestamps alone. */
+unsigned int tcp_options_encode_ts(uint32_t val, uint32_t ecr, uint8_t out[TCP_OPTIONS_MAX]);
 
 /* What the peer's SYN lets us send: its MSS or, without the option, 536, clamped to
  * [cfg->mss_min_bytes, tcp_mss_max()]. Payload and options of later segments together;

@@ -121,7 +121,7 @@ static struct plan plan_next(const struct tcp_ctx *ctx, const struct tcp_conn *c
 			    limited_transmit(c);
 	uint64_t edge = min_u64(wnd_end, cwnd_end);
 	struct plan p = {.pos = nxt};
-	uint64_t left, usable;
+	uint64_t left, usable, most;
 
 	if (!tcp_conn_sends(c) || nxt > c->snd_end_pos || lost_goes_first(ctx, c) ||
 		tcp_conn_has(c, TCP_F_PACE_HOLD))
@@ -129,7 +129,8 @@ static struct plan plan_next(const struct tcp_ctx *ctx, const struct tcp_conn *c
 	left = c->snd_end_pos - nxt;
 	usable = edge > nxt ? edge - nxt : 0;
 	p.cwnd_limited = usable < left && cwnd_end < wnd_end;
-	if (min_u64(usable, left) > plan_most(ctx, c))
+	most = min_u64(usable, left);
+	if (most > c->snd_mss_bytes && most > plan_most(ctx, c))
 		p.len = plan_most(ctx, c);
 	else if (left <= usable)
 		p.len = plan_tail(c, (uint32_t)left);
@@ -180,17 +181,23 @@ static bool sack_is_due(const struct tcp_conn *c)
 	return tcp_conn_has(c, TCP_F_SACK) && (c->flags & (TCP_F_REASM | TCP_F_DSACK));
 }
 
-static void put_options(struct batch *b, struct tcp_out *o, bool syn, uint32_t len)
+static uint16_t offered_mss(const struct batch *b)
+{
+	uint16_t most = tcp_mss_max(b->ctx->cfg, &b->c->entry.key.remote);
+	uint16_t maxseg = tcp_extra(b->ctx, b->c)->maxseg;
+
+	return maxseg && maxseg < most ? maxseg : most;
+}
+
+/* Those of a SYN, or of a segment with SACK blocks. */
+static void put_many_options(struct batch *b, struct tcp_out *o, bool syn, uint32_t len)
 {
 	const struct tcp_config *cfg = b->ctx->cfg;
 	struct tcp_conn *c = b->c;
 	bool fresh = c->state == TCP_SYN_SENT; /* we offer; else we repeat what was agreed */
-	uint16_t mss_max = tcp_mss_max(cfg, &c->entry.key.remote);
-	uint16_t maxseg = tcp_extra(b->ctx, c)->maxseg;
-	bool lower = maxseg && maxseg < mss_max;
 	struct tcp_options opt = {
 		.has_mss = syn,
-		.mss = lower ? maxseg : mss_max,
+		.mss = syn ? offered_mss(b) : 0,
 		.has_wscale = syn && (fresh ? cfg->window_scale : tcp_conn_has(c, TCP_F_WSCALE)),
 		.wscale = c->rcv_wscale,
 		.has_ts = fresh ? cfg->timestamps : tcp_conn_has(c, TCP_F_TS),
@@ -204,6 +211,17 @@ static void put_options(struct batch *b, struct tcp_out *o, bool syn, uint32_t l
 	if (!syn && sack_is_due(c))
 		tcp_sack_report(b->ctx, c, sack_room(c, len), &opt);
 	o->opt_len = (uint8_t)tcp_options_encode(&opt, o->opt);
+}
+
+static void put_options(struct batch *b, struct tcp_out *o, bool syn, uint32_t len)
+{
+	struct tcp_conn *c = b->c;
+
+	if (syn || sack_is_due(c))
+		put_many_options(b, o, syn, len);
+	else if (tcp_conn_has(c, TCP_F_TS))
+		o->opt_len = (uint8_t)tcp_options_encode_ts(
+			tcp_ts_val(b->now_us, c->ts_offset), c->ts_recent, o->opt);
 }
 
 static struct tcp_out *put_segment(struct batch *b, uint32_t seq, uint8_t flags)

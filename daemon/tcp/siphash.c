@@ -91,6 +91,15 @@ uint64_t tcp_siphash24(const uint8_t key[16], const void *data, size_t len_bytes
 	return siphash(key, data, len_bytes, 2, 4);
 }
 
+uint64_t tcp_siphash13_twelve(const uint8_t key[16], uint64_t first, uint32_t rest)
+{
+	uint8_t data[12];
+
+	memcpy(data, &first, sizeof(first));
+	memcpy(data + sizeof(first), &rest, sizeof(rest));
+	return siphash(key, data, sizeof(data), 1, 3);
+}
+
 uint64_t tcp_siphash13(const uint8_t key[16], const void *data, size_t len_bytes)
 {
 	return siphash(key, data, len_bytes, 1, 3);

@@ -15,6 +15,8 @@ uint64_t tcp_siphash24(const uint8_t key[16], const void *data, size_t len_bytes
 /* The key of number `number` that follows from *master: the numbers of a clock make keys that
  * rotate, and that all engines have in common without a word between them. */
 void tcp_siphash_key(const uint8_t master[16], uint64_t number, uint8_t key[16]);
+/* Of the twelve bytes of `first` and `rest`, as they lie in memory. */
+uint64_t tcp_siphash13_twelve(const uint8_t key[16], uint64_t first, uint32_t rest);
 uint64_t tcp_siphash13(const uint8_t key[16], const void *data, size_t len_bytes);
 
 #endif

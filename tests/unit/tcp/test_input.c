@@ -476,6 +476,89 @@ static void test_input_given_noise_survives(void **state)
 	}
 }
 
+/* -- the shortcut -------------------------------------------------------------------------------
+ */
+
+/* A stream with some noise in it, the same for whoever has the same *rng. */
+static struct tcp_segment stream_segment(struct host *at, unsigned int *rng)
+{
+	uint64_t flight = tcp_conn_snd_max(&at->c) - tcp_conn_una(&at->c);
+	struct tcp_segment s = host_segment(at, TCP_ACK, 1, 1, 0, 0);
+
+	s.seq = tcp_conn_rcv_nxt(&at->c);
+	s.ack = tcp_conn_una_seq(&at->c) + (uint32_t)((uint64_t)rand_r(rng) % (flight + 1));
+	s.wnd = rand_r(rng) % 20 ? 60000 : (uint32_t)rand_r(rng) & 0xffff;
+	s.len = rand_r(rng) % 2 ? (uint32_t)rand_r(rng) % 1500 : 0;
+	s.payload = at->payload;
+	if (rand_r(rng) % 3 == 0)
+		s.flags |= TCP_PSH;
+	if (rand_r(rng) % 10 == 0)
+		s.seq += (uint32_t)(rand_r(rng) % 3000) - 1000;
+	if (rand_r(rng) % 40 == 0)
+		s.ack += (uint32_t)(rand_r(rng) % 3000) - 1000;
+	if (rand_r(rng) % 50 == 0)
+		s.opt.ts_val -= 1000;
+	if (rand_r(rng) % 50 == 0)
+		s.opt.has_ts = !s.opt.has_ts;
+	return s;
+}
+
+static void assert_same(const struct host *a, const struct host *b)
+{
+	assert_memory_equal(&a->c, &b->c, sizeof(a->c));
+	assert_memory_equal(&a->extra, &b->extra, sizeof(a->extra));
+	assert_int_equal(a->events, b->events);
+	assert_int_equal(a->out_n, b->out_n);
+	assert_memory_equal(a->out, b->out, a->out_n * sizeof(a->out[0]));
+}
+
+/* URG keeps a segment from the shortcut and does nothing else but be counted. */
+static void compare_ways(struct host_open o, unsigned int seed)
+{
+	static struct host quick, slow;
+	unsigned int rng = seed;
+
+	host_init(&quick);
+	host_init(&slow);
+	host_establish(&quick, o);
+	host_establish(&slow, o);
+	for (unsigned int i = 0; i < 500 && quick.c.state != TCP_CLOSED; i++) {
+		struct tcp_segment s = stream_segment(&quick, &rng);
+		uint32_t more = rand_r(&rng) % 3 ? (uint32_t)rand_r(&rng) % 3000 : 0;
+		uint64_t wait_us = (uint64_t)rand_r(&rng) % 3 * 20 * MS_US;
+		bool read = rand_r(&rng) % 2;
+
+		for (unsigned int way = 0; way < 2; way++) {
+			struct host *at = way ? &slow : &quick;
+
+			s.flags |= way ? TCP_URG : 0;
+			host_deliver(at, &s);
+			if (read)
+				at->consumed_pos = at->c.rcv_nxt_pos;
+			if (more && at->c.state == TCP_ESTABLISHED)
+				host_send(at, more);
+			host_output(at);
+			host_wait(at, wait_us);
+			host_output(at);
+		}
+		assert_same(&quick, &slow);
+	}
+	assert_int_equal(quick.counters.urgent, 0);
+	assert_true(slow.counters.urgent > 0);
+	slow.counters.urgent = 0;
+	assert_memory_equal(&quick.counters, &slow.counters, sizeof(slow.counters));
+	host_fini(&quick);
+	host_fini(&slow);
+}
+
+static void test_input_given_expected_segments_equals_the_long_way(void **state)
+{
+	(void)state;
+	for (unsigned int seed = 1; seed <= 300; seed++)
+		compare_ways(
+			(struct host_open){.wnd = 60000, .sack = seed & 1, .ts = seed & 2}, seed);
+}
+
 #define T(name)	   cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define T_TS(name) cmocka_unit_test_setup_teardown(name, setup_ts, teardown)
 int main(void)
@@ -513,6 +596,7 @@ int main(void)
 		T(test_input_given_conflicting_fin_ignores_it),
 		T(test_input_given_bare_fin_at_closed_window_takes_it),
 		T(test_input_given_noise_survives),
+		T(test_input_given_expected_segments_equals_the_long_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

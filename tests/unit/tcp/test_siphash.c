@@ -6,6 +6,8 @@
 
 #include <tcp/siphash.h>
 
+#include <string.h>
+
 static void counting_bytes(uint8_t *p, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
@@ -46,12 +48,17 @@ static void test_siphash13_cpython_values_match(void **state)
 {
 	static const uint8_t key[16];
 	uint8_t data[36];
+	uint64_t first;
+	uint32_t rest;
 
 	(void)state;
 	counting_bytes(data, sizeof(data));
 	assert_true(tcp_siphash13(key, data, 7) == 0x2f098ab0c751325a);
 	assert_true(tcp_siphash13(key, data, 8) == 0xead411e67ebe2eea);
 	assert_true(tcp_siphash13(key, data, 36) == 0xac77921fcc642bd3);
+	memcpy(&first, data, sizeof(first));
+	memcpy(&rest, data + 8, sizeof(rest));
+	assert_true(tcp_siphash13_twelve(key, first, rest) == tcp_siphash13(key, data, 12));
 }
 
 static void test_siphash_unaligned_data_hashes_the_same(void **state)
