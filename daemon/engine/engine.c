@@ -349,6 +349,7 @@ void engine_destroy(struct engine *e)
 		session_destroy(e, i);
 	command_fini(e);
 	handover_fini(e);
+	own_fini(e);
 	if (e->table.segments)
 		tcp_table_fini(&e->table);
 	for (size_t i = 0; i < sizeof(arenas) / sizeof(arenas[0]); i++)
@@ -393,6 +394,7 @@ unsigned int engine_turn(struct engine *e, uint64_t now_us)
 	work = command_run(e);
 	work += engine_rx(e);
 	work += handover_run(e);
+	work += own_run(e);
 	work += gate_poll(e);
 	work += flow_timers(e);
 	work += session_close_some(e);
@@ -424,7 +426,7 @@ uint64_t engine_next_us(const struct engine *e)
 		next = min_us(next, e->now_us + NEIGH_WAIT_POLL_US);
 	if (e->closing)
 		next = min_us(next, e->closed_us + CLOSES_EVERY_US);
-	if (e->due.head != NONE)
+	if (e->due.head != NONE || !own_empty(e))
 		next = e->now_us;
 	return next;
 }
@@ -433,7 +435,7 @@ bool engine_sleep_prepare(struct engine *e)
 {
 	bool idle = true;
 
-	if (e->due.head != NONE || !command_empty(e) || !handover_empty(e))
+	if (e->due.head != NONE || !command_empty(e) || !handover_empty(e) || !own_empty(e))
 		return false;
 	while (e->active)
 		gate_sleep(e, e->active);

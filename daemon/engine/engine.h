@@ -10,8 +10,8 @@
  * as done. Notes, which the engine starts, travel the same way. Nothing else is shared but
  * the neighbour table (lock-free for readers) and counters (one writer, read relaxed).
  *
- * Files: engine.c the turn; rx.c and rx6.c frames in; rx_frag.c fragments; tx.c frames out; flow.c
- * connections and compact entries from birth to death; listener.c; sock.c the daemon's socket
+ * Files: engine.c the turn; rx.c and rx6.c frames in; rx_frag.c fragments; own.c what is for
+ * ourselves; tx.c frames out; flow.c connections and compact entries from birth to death; listener.c; sock.c the daemon's socket
  * objects and their published state; gate.c the trust boundary to clients; rxq.c receive chunks;
  * txq.c send descriptors; command.c messages; handover.c frames for another engine's flows; bell.c
  * and ringer.c doorbells.

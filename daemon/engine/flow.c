@@ -265,6 +265,12 @@ void flow_after_output(struct engine *e, struct tcp_conn *c)
 /* -- birth: active
  * --------------------------------------------------------------------------------- */
 
+/* Linux lets a socket be both ends of a connection; whoever gets that meant something else. */
+static bool is_to_itself(const struct net_tuple *key, uint16_t lport)
+{
+	return lport == key->rport && net_addr_equal(&key->local, &key->remote);
+}
+
 /* An ephemeral port of this engine's (handover.c) that is free for the tuple, from a random
  * start (RFC 6056 section 3.3.1). 0 if none is found among a bounded number: while one in
  * fifty is free, that is less likely than one in a million. */
@@ -279,6 +285,8 @@ static uint16_t choose_port(struct engine *e, struct net_tuple *key)
 		uint16_t port = (uint16_t)(first + (start + i) % n * step);
 
 		if (atomic_load_explicit(&e->cfg.port_owner[port], memory_order_relaxed))
+			continue;
+		if (is_to_itself(key, port))
 			continue;
 		key->lport = port;
 		if (tcp_table_lookup(&e->table, hash_of(e, key), key) == (tcp_ref)TCP_REF_NONE)
@@ -314,7 +322,7 @@ static int connect_key(struct engine *e, const struct session *s, const struct p
 		e->counters.ports_exhausted++;
 		return -EADDRNOTAVAIL;
 	}
-	if (handover_owner(e, key->lport) != e->cfg.id ||
+	if (is_to_itself(key, key->lport) || handover_owner(e, key->lport) != e->cfg.id ||
 		atomic_load_explicit(&e->cfg.port_owner[key->lport], memory_order_relaxed) !=
 			s->desc.session)
 		return -EADDRNOTAVAIL;

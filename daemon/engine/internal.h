@@ -138,10 +138,10 @@ static_assert(sizeof(struct tx_desc) == 24, "byte budget, docs/architecture.md")
  */
 
 enum sock_flag {
-	SOCK_DIRTY = 1 << 0,  /* is in its ring's dirty list */
-	SOCK_CLOSED = 1 << 1, /* the client has closed it: GONE follows the connection's end */
-	SOCK_ORPHAN = 1 << 2, /* the session is dead; pins `down` while bytes are unsent */
-	SOCK_GONE = 1 << 3,   /* nothing is left but to publish GONE */
+	SOCK_DIRTY = 1 << 0,	  /* is in its ring's dirty list */
+	SOCK_CLOSED = 1 << 1,	  /* the client has closed it: GONE follows the connection's end */
+	SOCK_ORPHAN = 1 << 2,	  /* the session is dead; pins `down` while bytes are unsent */
+	SOCK_GONE = 1 << 3,	  /* nothing is left but to publish GONE */
 	SOCK_RCVBUF_SET = 1 << 4, /* SO_RCVBUF: it does not tune itself */
 	SOCK_SNDBUF_SET = 1 << 5,
 };
@@ -175,10 +175,10 @@ static_assert(TXQ_DESCRIPTORS_MAX <= UINT16_MAX && PROTO_CONTEXTS_MAX <= UINT8_M
 
 /* What a sock has only while it is of use (tune.c). */
 struct tune {
-	uint64_t from_pos; /* consumed when the measurement began ... */
-	uint64_t from_us;  /* ... at this time */
-	uint64_t window_pos; /* without timestamps: the edge as promised ... */
-	uint64_t window_us;  /* ... at this time; 0: none yet */
+	uint64_t from_pos;     /* consumed when the measurement began ... */
+	uint64_t from_us;      /* ... at this time */
+	uint64_t window_pos;   /* without timestamps: the edge as promised ... */
+	uint64_t window_us;    /* ... at this time; 0: none yet */
 	uint64_t told_end_pos; /* how far the client was told that it may send, with a lowat */
 	uint32_t sock;
 	uint32_t rtt_us;      /* as the receiver sees it; 0: not known */
@@ -372,6 +372,12 @@ struct engine {
 	struct net_iface iface; /* our copy of what cfg.nd publishes; cfg.iface points to it */
 	uint64_t iface_generation;
 
+	struct {
+		struct looped *head, *tail;
+		uint32_t count;
+		uint32_t bytes;
+	} own; /* own.c */
+
 	struct net_frag_table *frags; /* NULL: fragments are dropped */
 	uint64_t frags_tick_us;
 	uint64_t ip6_id; /* of what we send in fragments, before it is hashed */
@@ -469,6 +475,12 @@ void engine_iface_refresh(struct engine *e);
 void engine_nd_tick(struct engine *e);
 void engine_nd_solicit(struct engine *e, const struct net_addr *target, const struct net_mac *dst);
 
+/* own.c */
+bool own_send(struct engine *e, const struct nic_tx_frame *f);
+unsigned int own_run(struct engine *e);
+bool own_empty(const struct engine *e);
+void own_fini(struct engine *e);
+
 /* rx_frag.c */
 struct net_frag_table;
 int frags_init(struct engine *e);
@@ -554,14 +566,12 @@ static inline uint32_t sock_clamp_buffer(uint64_t value, uint32_t max)
 	       : value > max		     ? max
 					     : (uint32_t)value;
 }
-static inline void sock_set_sndbuf(
-	struct sock *sk, uint64_t value, const struct engine_limits *lim)
+static inline void sock_set_sndbuf(struct sock *sk, uint64_t value, const struct engine_limits *lim)
 {
 	sk->sndbuf_bytes = sock_clamp_buffer(value, lim->sndbuf_max_bytes);
 	sk->flags |= SOCK_SNDBUF_SET;
 }
-static inline void sock_set_rcvbuf(
-	struct sock *sk, uint64_t value, const struct engine_limits *lim)
+static inline void sock_set_rcvbuf(struct sock *sk, uint64_t value, const struct engine_limits *lim)
 {
 	sk->rcvbuf_bytes = sock_clamp_buffer(value, lim->rcvbuf_max_bytes);
 	sk->flags |= SOCK_RCVBUF_SET;

@@ -124,7 +124,11 @@ static uint32_t rx_flags(const struct nic_frame *f)
 
 	if (f->vlan_stripped)
 		flags |= net_rx_vlan(f->vlan_tci);
-	return f->origin == NIC_REASSEMBLED ? flags | NET_RX_REASSEMBLED : flags;
+	if (f->origin == NIC_REASSEMBLED)
+		flags |= NET_RX_REASSEMBLED;
+	if (f->origin == NIC_LOOPED)
+		flags |= NET_RX_LOOPED;
+	return flags;
 }
 
 static void rx_packet(struct engine *e, const struct nic_frame *f)

@@ -100,7 +100,8 @@ void engine_announce(struct engine *e)
 	}
 }
 
-/* The MAC of the next hop towards key->remote: FOUND, NEED_RESOLVE (under way), FAILED.
+/* The MAC of the next hop towards key->remote: FOUND, NEED_RESOLVE (under way), FAILED. Our own
+ * MAC, which no neighbour can have, leads to ourselves.
  * `stranger`: the answer is to somebody who is not our connection, and who shall not use up
  * the table's incomplete entries. */
 static enum net_neigh_result next_hop(struct engine *e, const struct net_tuple *key, bool stranger,
@@ -112,6 +113,10 @@ static enum net_neigh_result next_hop(struct engine *e, const struct net_tuple *
 	if (net_route_find(e->cfg.iface, &key->remote, hop)) {
 		e->net_counters.route_unreachable++;
 		return NET_NEIGH_FAILED;
+	}
+	if (hop->local) {
+		*mac = e->cfg.iface->mac;
+		return NET_NEIGH_FOUND;
 	}
 	r = net_neigh_lookup(e->cfg.neigh, &hop->next_hop, e->now_us, mac);
 	if (r != NET_NEIGH_NEED_RESOLVE)
@@ -228,6 +233,10 @@ static void send_segment(
 		}
 	}
 	build_headers(e, out, mac, headers, &f);
+	if (net_mac_equal(mac, &e->cfg.iface->mac)) {
+		own_send(e, &f);
+		return;
+	}
 	if (nic_tx(e->cfg.port, e->cfg.id, &f))
 		e->counters.tx_no_buffer++;
 	else
@@ -265,7 +274,8 @@ static void hold_reply(struct engine *e, const struct tcp_out *out, const struct
 	e->counters.replies_held++;
 }
 
-/* The neighbour table has changed: some may go now, and those whose neighbour is silent are over. */
+/* The neighbour table has changed: some may go now, and those whose neighbour is silent are over.
+ */
 static void send_held(struct engine *e)
 {
 	struct net_mac mac;

@@ -71,11 +71,12 @@ static enum net_drop check_destination(
 }
 
 /* RFC 1122 section 3.2.1.3: none of these is ever a source on the wire. */
-static enum net_drop check_source(const struct net_ip4 *ip, const struct net_iface *iface)
+static enum net_drop check_source(
+	const struct net_ip4 *ip, const struct net_packet *p, const struct net_iface *iface)
 {
 	if (!net_ip4_is_unicast(ip->src_be) || net_iface_is_broadcast(iface, ip->src_be))
 		return NET_DROP_ip4_bad_source;
-	if (net_iface_is_local(iface, ip->src_be))
+	if (net_iface_is_local(iface, ip->src_be) && !(p->rx_flags & NET_RX_LOOPED))
 		return NET_DROP_ip4_own_source;
 	return NET_DROP_NONE;
 }
@@ -115,7 +116,7 @@ enum net_drop net_ip4_parse(
 	why = check_destination(ip, p, iface);
 	if (why != NET_DROP_NONE)
 		return why;
-	why = check_source(ip, iface);
+	why = check_source(ip, p, iface);
 	if (why != NET_DROP_NONE)
 		return why;
 	if (ip->proto != NET_PROTO_TCP && ip->proto != NET_PROTO_ICMP)

@@ -33,13 +33,14 @@ static enum net_drop check_header(const struct net_packet *p, uint32_t *payload)
 /* RFC 4291 sections 2.5.2 to 2.7: none of these is ever a source on the wire. The unspecified
  * address is one only while a host tries out its own (RFC 4862): what ICMPv6 carries it in is
  * checked there. */
-static enum net_drop check_source(const struct net_ip6 *ip, const struct net_iface *iface)
+static enum net_drop check_source(
+	const struct net_ip6 *ip, const struct net_packet *p, const struct net_iface *iface)
 {
 	if (net_addr_is_any(&ip->src))
 		return NET_DROP_NONE;
 	if (!net_ip6_is_unicast(&ip->src))
 		return NET_DROP_ip6_bad_source;
-	if (net_iface_is_local6(iface, &ip->src))
+	if (net_iface_is_local6(iface, &ip->src) && !(p->rx_flags & NET_RX_LOOPED))
 		return NET_DROP_ip6_own_source;
 	return NET_DROP_NONE;
 }
@@ -178,7 +179,7 @@ enum net_drop net_ip6_parse(
 	memcpy(ip->dst.b, h + 24, sizeof(ip->dst.b));
 	why = check_destination(ip, p, iface);
 	if (why == NET_DROP_NONE)
-		why = check_source(ip, iface);
+		why = check_source(ip, p, iface);
 	if (why == NET_DROP_NONE)
 		why = skip_extensions(ip);
 	return why == NET_DROP_NONE ? check_proto(ip) : why;

@@ -120,6 +120,9 @@ int net_route_find(const struct net_iface *iface, const struct net_addr *dst, st
 	struct net_route route;
 	int rc;
 
+	*hop = (struct net_hop){.next_hop = *dst, .src = *dst, .local = net_iface_has(iface, dst)};
+	if (hop->local)
+		return 0;
 	if (!net_addr_is_ip4(dst))
 		return net_route_lookup6(iface, dst, hop);
 	rc = net_route_lookup(iface, net_addr_to_ip4(dst), &route);

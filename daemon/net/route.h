@@ -74,6 +74,7 @@ struct net_route {
 struct net_hop {
 	struct net_addr next_hop;
 	struct net_addr src;
+	bool local; /* one of our own addresses: it never leaves */
 };
 
 /* Adds a local address. Errors: -EINVAL, not a unicast host address or prefix_len not in
@@ -105,7 +106,7 @@ int net_route_lookup(const struct net_iface *iface, uint32_t dst_be, struct net_
 
 /* -- either family ---------------------------------------------------------------------------- */
 
-/* net_route_lookup() or net_route_lookup6(), by the address. */
+/* net_route_lookup() or net_route_lookup6(), by the address; our own lead to ourselves. */
 int net_route_find(const struct net_iface *iface, const struct net_addr *dst, struct net_hop *hop);
 
 /* Is it one of our addresses, and usable? */

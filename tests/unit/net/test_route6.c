@@ -89,7 +89,7 @@ static void test_route6_on_link_or_by_gateway(void **state)
 	assert_int_equal(net_route_find(&iface, &far, &hop), 0);
 	assert_true(net_addr_equal(&hop.next_hop, &peer_ll6));
 	assert_true(net_addr_equal(&hop.src, &our_ip6)); /* never link-local beyond the link */
-	assert_int_equal(net_route_find(&iface, &our_ip6, &hop), -ENETUNREACH);
+	assert_int_equal(net_route_lookup6(&iface, &our_ip6, &hop), -ENETUNREACH);
 	assert_int_equal(net_route_find(&iface, &no_ip6, &hop), -ENETUNREACH);
 	assert_int_equal(net_route_find(&iface, &net_addr6_all_nodes, &hop), -ENETUNREACH);
 }
