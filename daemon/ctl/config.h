@@ -73,6 +73,7 @@ struct config {
 	struct net_addr gateway;  /* of IPv4; all zero: none */
 	struct net_addr gateway6; /* of IPv6; the same */
 	bool reassembly;
+	bool flow_labels;
 	bool slaac;
 	bool dad;
 	/* [engine] */

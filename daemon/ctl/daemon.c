@@ -365,6 +365,7 @@ static int start_engines(struct daemon *d)
 		.tcp = d->cfg.tcp,
 		.limits = engine_share(d),
 		.reassembly = d->cfg.reassembly,
+		.flow_labels = d->cfg.flow_labels,
 		.port_owner = d->port_owner,
 		.peers = d->engines,
 		.wake = wake_engine,
@@ -383,7 +384,8 @@ static int start_engines(struct daemon *d)
 	ec.tcp.mss6_max_bytes = nic_port_caps(d->port)->mtu_bytes - 60u;
 	ec.tcp.tso_max_bytes = nic_port_caps(d->port)->tso_max_bytes;
 	if (getrandom(ec.secret, sizeof(ec.secret), 0) != (ssize_t)sizeof(ec.secret) ||
-		getrandom(ec.hash_key, sizeof(ec.hash_key), 0) != (ssize_t)sizeof(ec.hash_key))
+		getrandom(ec.hash_key, sizeof(ec.hash_key), 0) != (ssize_t)sizeof(ec.hash_key) ||
+		getrandom(ec.label_key, sizeof(ec.label_key), 0) != (ssize_t)sizeof(ec.label_key))
 		return -EIO;
 	for (uint32_t i = 0; err == 0 && i < d->cfg.engine_count; i++) {
 		ec.id = (uint16_t)i;

@@ -46,6 +46,8 @@ const struct option option_table[] = {
 	 .text = "VLAN (802.1Q) of all frames, other ones are dropped; 0: frames without a tag."},
 	{"port", "reassembly", OPTION_BOOL, FIELD(reassembly), .value = "yes",
 	 .text = "Whether fragments are put together, in at most 4 MiB an engine, or dropped."},
+	{"port", "flow_labels", OPTION_BOOL, FIELD(flow_labels), .value = "yes",
+	 .text = "RFC 6437 flow labels of IPv6, one for each connection; else 0."},
 	{"port", "mac", OPTION_MAC, FIELD(port.mac), .example = "02:00:00:00:00:01",
 	 .text = "MAC address to use instead of the port's own."},
 	{"port", "mbufs", OPTION_NUMBER, FIELD(port.mbufs), .max = 1 << 22, .value = "0",

@@ -11,10 +11,10 @@
  * the neighbour table (lock-free for readers) and counters (one writer, read relaxed).
  *
  * Files: engine.c the turn; rx.c and rx6.c frames in; rx_frag.c fragments; own.c what is for
- * ourselves; tx.c frames out; flow.c connections and compact entries from birth to death; listener.c; sock.c the daemon's socket
- * objects and their published state; gate.c the trust boundary to clients; rxq.c receive chunks;
- * txq.c send descriptors; command.c messages; handover.c frames for another engine's flows; bell.c
- * and ringer.c doorbells.
+ * ourselves; tx.c frames out; flow.c connections and compact entries from birth to death;
+ * listener.c; sock.c the daemon's socket objects and their published state; gate.c the trust
+ * boundary to clients; rxq.c receive chunks; txq.c send descriptors; command.c messages; handover.c
+ * frames for another engine's flows; bell.c and ringer.c doorbells.
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -47,7 +47,7 @@ struct engine_limits {
 	uint32_t orphan_timeout_s;
 	uint32_t sndbuf_bytes, sndbuf_max_bytes;
 	uint32_t rcvbuf_bytes, rcvbuf_max_bytes;
-	bool tune_buffers; /* those that no option has set grow as they are used (tune.c) */
+	bool tune_buffers;	 /* those that no option has set grow as they are used (tune.c) */
 	uint32_t slots_per_turn; /* submissions taken from a session in one turn, by its rings in
 				  * equal parts of at least 4 */
 };
@@ -75,6 +75,8 @@ struct engine_config {
 	uint8_t secret[64];		    /* isn, cookie, timestamp and fast open keys; the
 					     * last is the same in all engines */
 	uint8_t hash_key[16];
+	uint8_t label_key[16]; /* of flow labels and identifications, IPv6 */
+	bool flow_labels;      /* else they are zero */
 };
 
 /* 0 or -errno. */

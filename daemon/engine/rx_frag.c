@@ -146,7 +146,7 @@ static void send_fragments6(struct engine *e, const uint8_t *frame, size_t len)
 		e->cfg.iface->mtu6_bytes ? e->cfg.iface->mtu6_bytes : e->cfg.iface->mtu_bytes;
 	uint32_t step = (mtu - IP6_FRAGMENT_BYTES) & ~7u;
 	uint64_t number = e->ip6_id++;
-	uint32_t id = (uint32_t)tcp_siphash24(e->cfg.secret, &number, sizeof(number));
+	uint32_t id = (uint32_t)tcp_siphash24(e->cfg.label_key, &number, sizeof(number));
 	uint8_t head[NET_ETH_HLEN + IP6_FRAGMENT_BYTES];
 
 	for (uint32_t off = 0; off < total; off += step) {

@@ -18,6 +18,7 @@
 
 #include <net/arp.h>
 #include <net/ip6.h>
+#include <tcp/siphash.h>
 
 #include <errno.h>
 #include <string.h>
@@ -168,6 +169,16 @@ static void build_ip4(struct engine *e, const struct tcp_out *out, uint16_t l4_l
 	net_ip4_build_unsummed(h, &ip);
 }
 
+/* RFC 6437: the same in all packets of a flow, whichever entry stands for it, and not to be
+ * guessed. It does not change with a retransmission time-out, by which Linux looks for another
+ * path. */
+static uint32_t flow_label(const struct engine *e, const struct net_tuple *key)
+{
+	if (!e->cfg.flow_labels)
+		return 0;
+	return (uint32_t)tcp_siphash24(e->cfg.label_key, key, sizeof(*key)) & NET_IP6_LABEL_MASK;
+}
+
 static void build_ip6(struct engine *e, const struct tcp_out *out, uint16_t l4_len, uint8_t *h)
 {
 	uint8_t hop_limit = e->cfg.iface->hop_limit6;
@@ -176,6 +187,7 @@ static void build_ip6(struct engine *e, const struct tcp_out *out, uint16_t l4_l
 		.dst = &out->key.remote,
 		.payload_len_bytes = l4_len,
 		.proto = NET_PROTO_TCP,
+		.flow_label = flow_label(e, &out->key),
 		.hop_limit = hop_limit ? hop_limit : NET_IP6_HOP_LIMIT,
 		.tclass = out->ecn,
 	};

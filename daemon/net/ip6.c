@@ -168,7 +168,7 @@ enum net_drop net_ip6_parse(
 	*ip = (struct net_ip6){
 		.l4 = h + NET_IP6_HLEN,
 		.l4_len_bytes = payload,
-		.flow_label = net_get32(h) & 0xfffff,
+		.flow_label = net_get32(h) & NET_IP6_LABEL_MASK,
 		.proto = h[6],
 		.hop_limit = h[7],
 		.tclass = (uint8_t)(net_get16(h) >> 4),
@@ -198,7 +198,7 @@ enum net_drop net_ip6_tcp_check(const struct net_ip6 *ip)
 
 void net_ip6_build(uint8_t *hdr40, const struct net_ip6_out *out)
 {
-	net_put32(hdr40, 6u << 28 | (uint32_t)out->tclass << 20 | (out->flow_label & 0xfffff));
+	net_put32(hdr40, 6u << 28 | (uint32_t)out->tclass << 20 | (out->flow_label & NET_IP6_LABEL_MASK));
 	net_put16(hdr40 + 4, out->payload_len_bytes);
 	hdr40[6] = out->proto;
 	hdr40[7] = out->hop_limit;

@@ -24,6 +24,7 @@ enum {
 	NET_IP6_HLEN = 40, /* without extension headers: all we send */
 	NET_IP6_HOP_LIMIT = 64,
 	NET_IP6_EXT_MAX = 8,
+	NET_IP6_LABEL_MASK = 0xfffff,
 	NET_IP6_FRAGMENT_HLEN = 8,
 
 	NET_PROTO_HOP_BY_HOP = 0,

@@ -86,6 +86,8 @@ static void fill_keys(struct engine_config *cfg, uint64_t seed)
 		cfg->secret[i] = (uint8_t)sim_rng_next(&rng);
 	for (size_t i = 0; i < sizeof(cfg->hash_key); i++)
 		cfg->hash_key[i] = (uint8_t)sim_rng_next(&rng);
+	for (size_t i = 0; i < sizeof(cfg->label_key); i++)
+		cfg->label_key[i] = (uint8_t)sim_rng_next(&rng);
 }
 
 void sim_host_init(struct sim_host *h, const struct sim_host_config *cfg, struct sim_link *link,
@@ -98,6 +100,7 @@ void sim_host_init(struct sim_host *h, const struct sim_host_config *cfg, struct
 		.tcp = cfg->tcp,
 		.limits = cfg->limits,
 		.reassembly = true,
+		.flow_labels = true,
 		.port_first = SIM_PORT_FIRST,
 		.port_last = SIM_PORT_LAST,
 	};
