@@ -23,6 +23,7 @@ enum {
 	GROW_PAUSE_MS = 200, /* after a refusal */
 };
 static const uint32_t class_bytes[CLASSES] = {2048, 16384, 65536};
+static_assert(SLAB_BYTES / 2048 == 32 && SLAB_BYTES / 16384 == 4, "all_free()");
 
 struct tx_slab {
 	uint8_t *mem;
@@ -100,6 +101,14 @@ void pool_fini(void)
 
 /* -- slabs; pool_lock held ----------------------------------------------------------------- */
 
+/* As a mask: all blocks of a slab of the class. */
+static uint32_t all_free(uint8_t class)
+{
+	static const uint32_t mask[CLASSES] = {UINT32_MAX, 0xf, 0x1};
+
+	return mask[class];
+}
+
 static struct tx_slab *slab_open(uint8_t class)
 {
 	uint32_t count = SLAB_BYTES / class_bytes[class];
@@ -121,11 +130,11 @@ static struct tx_slab *slab_open(uint8_t class)
 	TAILQ_INSERT_HEAD(&partial[class], s, link);
 	s->class = class;
 	s->listed = true;
-	s->free_mask = count == 32 ? UINT32_MAX : (UINT32_C(1) << count) - 1;
+	s->free_mask = all_free(class);
 	return s;
 }
 
-static struct tx_block *block_take(uint8_t class)
+static inline struct tx_block *block_take(uint8_t class)
 {
 	struct tx_slab *s = TAILQ_FIRST(&partial[class]);
 	struct tx_block *b;
@@ -140,7 +149,6 @@ static struct tx_block *block_take(uint8_t class)
 		TAILQ_REMOVE(&partial[class], s, link);
 		s->listed = false;
 	}
-	b->next = NULL;
 	b->used = 0;
 	return b;
 }
@@ -148,17 +156,17 @@ static struct tx_block *block_take(uint8_t class)
 static void block_give(struct tx_block *b)
 {
 	struct tx_slab *s = b->slab;
-	uint32_t count = SLAB_BYTES / class_bytes[s->class];
-	uint32_t all = count == 32 ? UINT32_MAX : (UINT32_C(1) << count) - 1;
 	bool spare;
 
 	s->free_mask |= UINT32_C(1) << b->sub;
 	if (!s->listed)
 		TAILQ_INSERT_TAIL(&partial[s->class], s, link);
 	s->listed = true;
+	if (s->free_mask != all_free(s->class))
+		return;
 	/* The last slab of a class stays, or each small message would cut a slab anew. */
 	spare = TAILQ_FIRST(&partial[s->class]) != s || TAILQ_NEXT(s, link);
-	if (s->free_mask != all || (!spare && !TAILQ_EMPTY(&free_slabs)))
+	if (!spare && !TAILQ_EMPTY(&free_slabs))
 		return;
 	TAILQ_REMOVE(&partial[s->class], s, link);
 	free(s->blocks);
@@ -173,22 +181,32 @@ static uint8_t class_for(struct sock *s, size_t want_bytes)
 {
 	uint64_t flight = atomic_load(&s->snd_pos) - atomic_load(&s->ev.acked_pos);
 
-	if (want_bytes > class_bytes[1] || flight >= class_bytes[2])
-		return 2;
-	return want_bytes > class_bytes[0] || flight >= class_bytes[1] ? 1 : 0;
+	if (want_bytes <= class_bytes[0] && flight < class_bytes[1])
+		return 0;
+	return want_bytes <= class_bytes[1] && flight < class_bytes[2] ? 1 : 2;
 }
 
-/* The class wished for, or a smaller one, or a larger one that is cut already. */
-static struct tx_block *take_any(uint8_t class)
+/* Of a smaller class, or of a larger one that is cut already. pool_lock held. */
+static struct tx_block *take_other(uint8_t class)
 {
 	struct tx_block *b = NULL;
 
-	lock_take(&pool_lock);
-	for (int i = class; i >= 0 && !b; i--)
+	for (int i = class - 1; i >= 0 && !b; i--)
 		b = block_take((uint8_t)i);
 	for (int i = class + 1; i < CLASSES && !b; i++)
 		if (!TAILQ_EMPTY(&partial[i]))
 			b = block_take((uint8_t)i);
+	return b;
+}
+
+static struct tx_block *take_any(uint8_t class)
+{
+	struct tx_block *b;
+
+	lock_take(&pool_lock);
+	b = block_take(class);
+	if (!b)
+		b = take_other(class);
 	lock_drop(&pool_lock);
 	return b;
 }

@@ -23,7 +23,6 @@
 
 #define ARENA_STEP_MIN_BYTES ((size_t)32 << 10)	 /* doubled with each step up to ... */
 #define ARENA_STEP_MAX_BYTES ((size_t)256 << 10) /* about 100 us of allocation at a time */
-#define ARENA_IN_USE	     (SHM_ARENA_NONE - 1)
 
 static size_t page_round(size_t bytes)
 {
@@ -77,7 +76,7 @@ int shm_arena_init(
 {
 	int err;
 
-	if (stride_bytes == 0 || max == 0 || max >= ARENA_IN_USE ||
+	if (stride_bytes == 0 || max == 0 || max >= SHM_ARENA_IN_USE ||
 		stride_bytes > SIZE_MAX / 2 / max)
 		return -EINVAL;
 	*a = (struct shm_arena){.stride_bytes = stride_bytes,
@@ -130,7 +129,7 @@ static size_t next_step(const struct shm_arena *a)
 	return page_round(a->stride_bytes > step ? a->stride_bytes : step);
 }
 
-static int grow(struct shm_arena *a)
+int shm_arena_grow(struct shm_arena *a)
 {
 	size_t step = next_step(a);
 	size_t left = arena_bytes(a) - a->mapped_bytes;
@@ -148,20 +147,6 @@ static int grow(struct shm_arena *a)
 	return 0;
 }
 
-uint32_t shm_arena_alloc(struct shm_arena *a)
-{
-	uint32_t idx;
-
-	if (a->free_head == SHM_ARENA_NONE && grow(a))
-		return SHM_ARENA_NONE;
-	idx = a->free_head;
-	assert(idx < a->grown);
-	a->free_head = a->free_next[idx];
-	a->free_next[idx] = ARENA_IN_USE;
-	a->used++;
-	return idx;
-}
-
 void shm_arena_free(struct shm_arena *a, uint32_t idx)
 {
 	assert(shm_arena_is_used(a, idx));
@@ -173,5 +158,5 @@ void shm_arena_free(struct shm_arena *a, uint32_t idx)
 
 int shm_arena_is_used(const struct shm_arena *a, uint32_t idx)
 {
-	return idx < a->grown && a->free_next[idx] == ARENA_IN_USE;
+	return idx < a->grown && a->free_next[idx] == SHM_ARENA_IN_USE;
 }

@@ -8,6 +8,7 @@
 #ifndef SHM_ARENA_H
 #define SHM_ARENA_H
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,8 +32,26 @@ int shm_arena_init(
 	struct shm_arena *a, const char *name, size_t stride_bytes, uint32_t max, int numa_node);
 void shm_arena_fini(struct shm_arena *a);
 
+#define SHM_ARENA_IN_USE (SHM_ARENA_NONE - 1)
+
+/* Adds objects to the free list: 0, -ENOSPC (there are `max`) or -errno. */
+int shm_arena_grow(struct shm_arena *a);
 /* A zeroed object's index, or SHM_ARENA_NONE when `max` is reached or memory is out. */
-uint32_t shm_arena_alloc(struct shm_arena *a);
+static inline uint32_t shm_arena_alloc(struct shm_arena *a)
+{
+	uint32_t idx = a->free_head;
+
+	if (idx == SHM_ARENA_NONE) {
+		if (shm_arena_grow(a))
+			return SHM_ARENA_NONE;
+		idx = a->free_head;
+	}
+	assert(idx < a->grown);
+	a->free_head = a->free_next[idx];
+	a->free_next[idx] = SHM_ARENA_IN_USE;
+	a->used++;
+	return idx;
+}
 void shm_arena_free(struct shm_arena *a, uint32_t idx);
 static inline void *shm_arena_at(const struct shm_arena *a, uint32_t idx)
 {
