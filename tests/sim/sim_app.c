@@ -446,13 +446,14 @@ static void verify_end(const struct sim_flow *f, uint32_t i, int end)
 	const struct sim_end *x = &f->end[end];
 	const struct sim_end *peer = &f->end[!end];
 
-	SIM_CHECK(x->phase == SIM_END_DONE, "flow %u end %d: phase %d, error %u", i, end, x->phase,
-		x->told_error);
-	SIM_CHECK(!x->told_error, "flow %u end %d: error %u", i, end, x->told_error);
-	SIM_CHECK(x->sk->read_pos == peer->spec.tx_bytes, "flow %u end %d: read %llu of %llu bytes",
-		i, end, (unsigned long long)x->sk->read_pos,
-		(unsigned long long)peer->spec.tx_bytes);
-	SIM_CHECK(x->fin_seen || (!x->spec.shutdown && !peer->spec.tx_bytes),
+	SIM_INVARIANT("completion", x->phase == SIM_END_DONE, "flow %u end %d: phase %d, error %u",
+		i, end, x->phase, x->told_error);
+	SIM_INVARIANT(
+		"completion", !x->told_error, "flow %u end %d: error %u", i, end, x->told_error);
+	SIM_INVARIANT("completion", x->sk->read_pos == peer->spec.tx_bytes,
+		"flow %u end %d: read %llu of %llu bytes", i, end,
+		(unsigned long long)x->sk->read_pos, (unsigned long long)peer->spec.tx_bytes);
+	SIM_INVARIANT("completion", x->fin_seen || (!x->spec.shutdown && !peer->spec.tx_bytes),
 		"flow %u end %d: closed without the peer's FIN", i, end);
 }
 

@@ -31,8 +31,8 @@ struct sim_client_config {
 	uint64_t down_bytes;
 	uint64_t down_max_bytes;
 	uint32_t uid;
-	bool fastopen;		/* connect with it */
-	uint32_t fastopen_max;	/* of its listeners */
+	bool fastopen;	       /* connect with it */
+	uint32_t fastopen_max; /* of its listeners */
 };
 void sim_client_config_default(struct sim_client_config *cfg);
 

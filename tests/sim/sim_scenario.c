@@ -20,6 +20,7 @@
 enum {
 	STANDSTILL_S = 3600, /* of virtual time without a byte read: no progress */
 	QUIET_S = 600,	     /* to the end of the last TIME-WAIT */
+	MSS_LESS_MAX = 100,  /* than the MTU has room for */
 	NARROW_MIN_BYTES = 552,
 	RECLAIM_US = 100000, /* in which all of a dead session is let go of */
 	PORT_FIRST = 5000,
@@ -155,12 +156,15 @@ static const struct mtcp_cc_plugin erratic = {
 
 static void draw_host(struct scenario *s, struct sim_host_config *h, uint16_t mtu)
 {
+	uint32_t less;
+
 	h->mtu_bytes = mtu;
 	h->ip4 = s->ip4;
 	h->ip6 = s->ip6;
 	h->probe6 = s->probe6;
-	h->tcp.mss_max_bytes = mtu - 40u;
-	h->tcp.mss6_max_bytes = mtu - 60u;
+	less = one_in(s, 4) ? (uint32_t)below(s, MSS_LESS_MAX + 1) : 0;
+	h->tcp.mss_max_bytes = mtu - 40u - less;
+	h->tcp.mss6_max_bytes = mtu - 60u - less;
 	h->tcp.tso_max_bytes = one_in(s, 2) ? 0 : (uint32_t)sim_rng_range(&s->rng, mtu, 65535);
 	h->tcp.timestamps = !one_in(s, 4);
 	h->tcp.cc_plugin = &erratic;
@@ -201,7 +205,8 @@ static void draw_fastopen(struct scenario *s)
 	for (int side = 0; side < 2; side++)
 		s->cfg.host[side].tcp.fastopen = (uint32_t)sim_rng_below(&rng, 4);
 	s->client.fastopen = sim_rng_below(&rng, 2);
-	s->client.fastopen_max = (uint32_t)sim_rng_below(&rng, 2) * (uint32_t)sim_rng_log(&rng, 1, 16);
+	s->client.fastopen_max =
+		(uint32_t)sim_rng_below(&rng, 2) * (uint32_t)sim_rng_log(&rng, 1, 16);
 }
 
 static void draw(struct scenario *s)
