@@ -355,8 +355,8 @@ static void round_run(struct tcp_round *r, uint64_t flight_bytes)
 	tcp_tlp_acked(r);
 	try_undo(r);
 	if (tcp_conn_in_episode(c) && tcp_seq_geq(tcp_conn_una_seq(c), c->recover_seq)) {
+		r->left = tcp_conn_has(c, TCP_F_RECOVERY);
 		leave_recovery(r);
-		r->left = true;
 	}
 	if (tcp_conn_loss(c, TCP_L_RTO))
 		frto(r);
