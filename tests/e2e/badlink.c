@@ -257,8 +257,7 @@ int main(int argc, char **argv)
 	run(&link, end);
 	printf("sent=%llu lost=%llu duplicated=%llu reordered=%llu overflowed=%llu missed=%llu\n",
 		(unsigned long long)link.stats.sent, (unsigned long long)link.stats.lost,
-		(unsigned long long)link.stats.duplicated,
-		(unsigned long long)link.stats.reordered,
+		(unsigned long long)link.stats.duplicated, (unsigned long long)link.stats.reordered,
 		(unsigned long long)link.stats.overflowed,
 		(unsigned long long)(end_missed(&end[0]) + end_missed(&end[1])));
 	sim_link_fini(&link);

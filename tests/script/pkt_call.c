@@ -82,23 +82,53 @@ static int64_t member_number(const struct pkt_value *v, const char *name, uint32
 	return m ? m->number : 0;
 }
 
-static struct sockaddr_in address(const struct pkt_value *v, uint32_t ip_be)
+union pkt_address {
+	struct sockaddr sa;
+	struct sockaddr_in sin;
+	struct sockaddr_in6 sin6;
+};
+
+static uint16_t address_port(const union pkt_address *a)
 {
-	struct sockaddr_in sin = {
-		.sin_family = AF_INET,
-		.sin_port = htons(PKT_PORT),
-		.sin_addr.s_addr = ip_be,
-	};
+	return ntohs(a->sa.sa_family == AF_INET6 ? a->sin6.sin6_port : a->sin.sin_port);
+}
+
+/* What "..." means: the script's port at one of the two ends. */
+static socklen_t address_default(union pkt_address *a, enum pkt_family family, int side)
+{
+	struct net_addr ip6 = sim_ip6(side);
+
+	*a = (union pkt_address){.sin6 = {.sin6_family = AF_INET6, .sin6_port = htons(PKT_PORT)}};
+	if (family == PKT_IP4) {
+		a->sin.sin_family = AF_INET;
+		a->sin.sin_addr.s_addr = sim_ip_be(side);
+		return sizeof(a->sin);
+	}
+	if (family == PKT_IP4_MAPPED)
+		ip6 = net_addr_from_ip4(sim_ip_be(side));
+	memcpy(&a->sin6.sin6_addr, ip6.b, sizeof(ip6.b));
+	return sizeof(a->sin6);
+}
+
+static socklen_t address(
+	const struct pkt_job *j, const struct pkt_value *v, int side, union pkt_address *a)
+{
+	bool given = v->kind == PKT_VALUE_STRUCT && member(v, "sa_family", 0);
+	enum pkt_family family = given && member_number(v, "sa_family", 0) != AF_INET6
+					 ? PKT_IP4
+					 : j->process->family;
+	socklen_t len = address_default(a, family, side);
 
 	if (v->kind != PKT_VALUE_STRUCT)
-		return sin;
-	if (member(v, "sa_family", 0))
-		sin.sin_family = (sa_family_t)member_number(v, "sa_family", 0);
-	if (member(v, "sin_port", 1))
-		sin.sin_port = htons((uint16_t)member_number(v, "sin_port", 1));
-	if (member(v, "sin_addr", 2) && member(v, "sin_addr", 2)->kind == PKT_VALUE_INT)
-		sin.sin_addr.s_addr = (uint32_t)member_number(v, "sin_addr", 2);
-	return sin;
+		return len;
+	if (given)
+		a->sa.sa_family = (sa_family_t)member_number(v, "sa_family", 0);
+	if (member(v, "sin_port", 1)) /* in the same place in both */
+		a->sin.sin_port = htons((uint16_t)member_number(v, "sin_port", 1));
+	if (family == PKT_IP4 && member(v, "sin_addr", 2) &&
+		member(v, "sin_addr", 2)->kind == PKT_VALUE_INT)
+		a->sin.sin_addr.s_addr = (uint32_t)member_number(v, "sin_addr", 2);
+	return len;
 }
 
 static int64_t opened(struct pkt_job *j, int64_t rc)
@@ -120,19 +150,22 @@ static int64_t opened(struct pkt_job *j, int64_t rc)
 
 static int64_t call_socket(struct pkt_job *j)
 {
-	const struct pkt_value *domain = value(j, 0);
+	const struct pkt_value *v = value(j, 0);
+	int domain = j->process->family == PKT_IP4 ? AF_INET : AF_INET6;
 
-	return opened(j, mtcp_socket(domain->kind == PKT_VALUE_INT ? (int)domain->number : AF_INET,
-				 number(j, 1), number(j, 2)));
+	if (v->kind == PKT_VALUE_INT)
+		domain = (int)v->number;
+	return opened(j, mtcp_socket(domain, number(j, 1), number(j, 2)));
 }
 
 static int64_t call_bind(struct pkt_job *j)
 {
-	struct sockaddr_in sin = address(value(j, 1), sim_ip_be(0));
-	int rc = mtcp_bind(live(j, 0), (struct sockaddr *)&sin, sizeof(sin));
+	union pkt_address a;
+	socklen_t len = address(j, value(j, 1), 0, &a);
+	int rc = mtcp_bind(live(j, 0), &a.sa, len);
 
 	if (rc == 0)
-		j->process->port = ntohs(sin.sin_port);
+		j->process->port = address_port(&a);
 	return rc;
 }
 
@@ -160,10 +193,11 @@ static int64_t call_accept4(struct pkt_job *j)
 
 static int64_t call_connect(struct pkt_job *j)
 {
-	struct sockaddr_in sin = address(value(j, 1), sim_ip_be(1));
+	union pkt_address a;
+	socklen_t len = address(j, value(j, 1), 1, &a);
 
 	j->process->last_fd = live(j, 0);
-	return mtcp_connect(live(j, 0), (struct sockaddr *)&sin, sizeof(sin));
+	return mtcp_connect(live(j, 0), &a.sa, len);
 }
 
 static int64_t call_shutdown(struct pkt_job *j)

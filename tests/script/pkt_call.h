@@ -21,6 +21,7 @@ struct pkt_process {
 	struct pkt_fd fd[PKT_FDS_MAX];
 	int last_fd;   /* accepted or connected last; -1: none */
 	uint16_t port; /* bound last */
+	enum pkt_family family;
 };
 
 /* A call under way. */

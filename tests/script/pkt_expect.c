@@ -36,6 +36,7 @@ struct pkt_map *pkt_map_new(struct pkt_run *r, uint8_t conn, uint16_t lport, uin
 
 	*m = (struct pkt_map){
 		.used = true,
+		.ip6 = r->script.family == PKT_IP6,
 		.lport = lport,
 		.rport = rport,
 		.remote_off = REMOTE_OFFSET,
@@ -215,7 +216,7 @@ static bool next_frame(struct pkt_run *r, const struct pkt_event *e, const struc
 	}
 	*out = pkt_world_take(&r->world);
 	if (!pkt_wire_read(frame, (*out)->data, (*out)->len_bytes))
-		return pkt_fail(r, e->line, "the host sent a frame that is not TCP over IPv4");
+		return pkt_fail(r, e->line, "the host sent a frame that is not TCP");
 	conn = conn_of(r, frame);
 	if (conn < 0)
 		return pkt_fail(r, e->line, "more than %d connections", PKT_CONNS_MAX);

@@ -29,6 +29,17 @@ static bool parse_set(struct pkt_lex *x)
 	return true;
 }
 
+static bool parse_ip_version(struct pkt_lex *x)
+{
+	if (pkt_lex_accept_word(x, "ipv6"))
+		x->script->family = PKT_IP6;
+	else if (pkt_lex_accept_word(x, "ipv4_mapped_ipv6"))
+		x->script->family = PKT_IP4_MAPPED;
+	else if (!pkt_lex_accept_word(x, "ipv4"))
+		return pkt_lex_error(x, "expected ipv4, ipv6 or ipv4_mapped_ipv6");
+	return true;
+}
+
 /* Others belong to packetdrill's own set-up of addresses and devices. */
 static bool parse_option(struct pkt_lex *x)
 {
@@ -36,6 +47,8 @@ static bool parse_option(struct pkt_lex *x)
 		return parse_set(x);
 	if (pkt_lex_accept(x, "tolerance_usecs="))
 		return pkt_lex_number(x, &x->script->tolerance_us);
+	if (pkt_lex_accept(x, "ip_version="))
+		return parse_ip_version(x);
 	return pkt_lex_line(x) != NULL;
 }
 

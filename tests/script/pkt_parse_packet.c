@@ -15,6 +15,7 @@
 
 enum {
 	ICMP_UNREACHABLE = 3,
+	ICMP6_UNREACHABLE = 1,
 };
 
 /* -- TCP options
@@ -230,45 +231,75 @@ static bool parse_tcp(struct pkt_lex *x, struct pkt_packet *p)
  * ------------------------------------------------------------------------------------------------
  */
 
-static const struct {
+struct icmp_name {
 	const char *name;
 	uint8_t number;
-} icmp_types[] =
+};
+
+static const struct icmp_name icmp_types[] =
 	{
 		{"unreachable", 3},
 		{"source_quench", 4},
 		{"redirect", 5},
 		{"time_exceeded", 11},
 		{"parameter_problem", 12},
+		{0},
 },
-  icmp_codes[] = {
-	  {"net_unreachable", 0},
-	  {"host_unreachable", 1},
-	  {"protocol_unreachable", 2},
-	  {"port_unreachable", 3},
-	  {"frag_needed", 4},
-	  {"source_route_failed", 5},
-	  {"net_unknown", 6},
-	  {"host_unknown", 7},
-	  {"source_host_isolated", 8},
-	  {"net_prohibited", 9},
-	  {"host_prohibited", 10},
-	  {"net_unreachable_for_tos", 11},
-	  {"host_unreachable_for_tos", 12},
-	  {"communication_prohibited", 13},
-	  {"host_precedence_violation", 14},
-	  {"precedence_cutoff", 15},
+			      icmp6_types[] =
+				      {
+					      {"unreachable", 1},
+					      {"packet_too_big", 2},
+					      {"time_exceeded", 3},
+					      {"parameter_problem", 4},
+					      {0},
+},
+			      icmp6_codes[] =
+				      {
+					      {"no_route", 0},
+					      {"admin_prohibited", 1},
+					      {"not_neighbour", 2},
+					      {"addr_unreachable", 3},
+					      {"port_unreachable", 4},
+					      {0},
+},
+			      icmp_codes[] = {
+				      {"net_unreachable", 0},
+				      {"host_unreachable", 1},
+				      {"protocol_unreachable", 2},
+				      {"port_unreachable", 3},
+				      {"frag_needed", 4},
+				      {"source_route_failed", 5},
+				      {"net_unknown", 6},
+				      {"host_unknown", 7},
+				      {"source_host_isolated", 8},
+				      {"net_prohibited", 9},
+				      {"host_prohibited", 10},
+				      {"net_unreachable_for_tos", 11},
+				      {"host_unreachable_for_tos", 12},
+				      {"communication_prohibited", 13},
+				      {"host_precedence_violation", 14},
+				      {"precedence_cutoff", 15},
+				      {0},
 };
+
+static bool parse_icmp_name(struct pkt_lex *x, const struct icmp_name *n, uint8_t *number)
+{
+	for (; n->name; n++)
+		if (pkt_lex_accept_word(x, n->name)) {
+			*number = n->number;
+			return true;
+		}
+	return false;
+}
 
 static bool parse_icmp_code(struct pkt_lex *x, struct pkt_icmp *m)
 {
+	bool ip6 = x->script->family == PKT_IP6;
 	uint64_t n;
 
-	for (size_t i = 0; i < sizeof(icmp_codes) / sizeof(icmp_codes[0]); i++)
-		if (m->type == ICMP_UNREACHABLE && pkt_lex_accept_word(x, icmp_codes[i].name)) {
-			m->code = icmp_codes[i].number;
-			return true;
-		}
+	if (m->type == (ip6 ? ICMP6_UNREACHABLE : ICMP_UNREACHABLE) &&
+		parse_icmp_name(x, ip6 ? icmp6_codes : icmp_codes, &m->code))
+		return true;
 	if (!pkt_lex_accept_word(x, "code"))
 		return true;
 	if (!pkt_lex_uint(x, UINT8_MAX, &n))
@@ -288,16 +319,12 @@ static bool parse_quoted(struct pkt_lex *x, struct pkt_packet *p)
 static bool parse_icmp(struct pkt_lex *x, struct pkt_packet *p)
 {
 	struct pkt_icmp *m = &p->icmp;
+	bool ip6 = x->script->family == PKT_IP6;
 	uint64_t n;
-	size_t i;
 
 	p->is_icmp = true;
-	for (i = 0; i < sizeof(icmp_types) / sizeof(icmp_types[0]); i++)
-		if (pkt_lex_accept_word(x, icmp_types[i].name))
-			break;
-	if (i == sizeof(icmp_types) / sizeof(icmp_types[0]))
+	if (!parse_icmp_name(x, ip6 ? icmp6_types : icmp_types, &m->type))
 		return pkt_lex_error(x, "unknown ICMP type '%.12s'", x->at);
-	m->type = icmp_types[i].number;
 	if (!parse_icmp_code(x, m))
 		return false;
 	if (pkt_lex_accept_word(x, "mtu")) {
@@ -321,8 +348,35 @@ static const struct {
 	{"ce", PKT_ECN_CE},
 };
 
+static const struct {
+	const char *name;
+	uint8_t proto;
+} ext_words[] = {
+	{"hopopts", 0},
+	{"routing", 43},
+	{"atomic", 44},
+	{"dstopts", 60},
+};
+
+static bool parse_ext(struct pkt_lex *x, struct pkt_packet *p)
+{
+	for (size_t i = 0; i < sizeof(ext_words) / sizeof(ext_words[0]); i++) {
+		if (!pkt_lex_accept_word(x, ext_words[i].name))
+			continue;
+		if (p->ext_count == PKT_EXT_MAX || x->script->family != PKT_IP6)
+			return pkt_lex_error(x, "an extension header too many");
+		p->ext[p->ext_count++] = ext_words[i].proto;
+		return true;
+	}
+	return false;
+}
+
 static bool parse_bracket(struct pkt_lex *x, struct pkt_packet *p)
 {
+	if (parse_ext(x, p))
+		return pkt_lex_expect(x, "]");
+	if (x->failed)
+		return false;
 	if (*x->at >= '0' && *x->at <= '9') {
 		p->icmp.has_seq = true;
 		return parse_seq(x, &p->icmp.seq, &p->len) && pkt_lex_expect(x, "]");

@@ -267,6 +267,8 @@ static bool start(struct pkt_run *r)
 	int rc, err = -1;
 
 	pkt_world_init(&r->world, r->options->dir);
+	r->process.family = r->script.family;
+	r->world.host_cfg.ip6 = r->script.family != PKT_IP4;
 	for (const struct pkt_setting *s = r->script.settings; s; s = s->next)
 		pkt_config_set(&r->world, s->name, s->value);
 	if (r->options->pcap && (rc = sim_wire_pcapng(&r->world.wire, r->options->pcap, "pkt")))

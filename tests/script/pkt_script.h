@@ -9,6 +9,11 @@
  *	[badsum]            beside [ect0], [ce] ...: the TCP checksum is wrong
  *	sport 5000          a connection's remote port, once, before its first packet
  *	--set NAME=VALUE    a line before the first event: TCP's configuration (pkt_config.c)
+ *	[hopopts]           beside [ect0]: an extension header of IPv6, as [dstopts], [routing]
+ *(type 0, no segment left) and [atomic] (a fragment that is the whole)
+ *
+ * --ip_version=ipv6 and --ip_version=ipv4_mapped_ipv6 are packetdrill's: "..." is then a socket
+ * and an address of IPv6, and in the latter case the packets are IPv4.
  *
  * Everything that a script consists of lives in its arena and is freed with it.
  */
@@ -25,6 +30,7 @@ enum {
 	PKT_ITEMS_MAX = 16,	       /* of a list or a structure */
 	PKT_PAYLOAD_MAX = 65535 - 120, /* of one packet */
 	PKT_OPTIONS_MAX = 40,
+	PKT_EXT_MAX = 4,	   /* extension headers of one packet */
 	PKT_BUFFER_MAX = 64 << 20, /* of one call */
 	PKT_TOLERANCE_US = 4000,
 };
@@ -38,6 +44,12 @@ enum pkt_ecn {
 	PKT_ECN_ECT1 = 1,
 	PKT_ECN_ECT0 = 2,
 	PKT_ECN_CE = 3,
+};
+
+enum pkt_family {
+	PKT_IP4,
+	PKT_IP6,
+	PKT_IP4_MAPPED, /* IPv4 packets, sockets of IPv6 */
 };
 
 struct pkt_icmp {
@@ -60,6 +72,8 @@ struct pkt_packet {
 	uint16_t wnd, urg;
 	uint16_t sport; /* 0: chosen */
 	uint32_t seq, len, ack;
+	uint8_t ext_count;
+	uint8_t ext[PKT_EXT_MAX]; /* protocol numbers */
 	uint8_t opt_len;
 	uint8_t opt[PKT_OPTIONS_MAX]; /* as on the wire, but for the numbers in them */
 	struct pkt_icmp icmp;
@@ -141,6 +155,7 @@ struct pkt_script {
 	struct pkt_event *events;
 	struct pkt_setting *settings;
 	int64_t tolerance_us;
+	enum pkt_family family;
 	struct pkt_block *arena;
 	char error[256]; /* file:line: what, if parsing failed */
 };

@@ -2,6 +2,7 @@
 
 #include <net/checksum.h>
 #include <net/ip4.h>
+#include <net/ip6.h>
 #include <net/wire.h>
 #include <sim/sim_host.h>
 
@@ -9,7 +10,8 @@
 
 enum {
 	TCP_HLEN = 20,
-	TCP_AT = NET_ETH_HLEN + NET_IP4_HLEN,
+	EXT_LEN = 8,
+	PAD_N = 1, /* RFC 8200 section 4.2 */
 	ICMP_HLEN = 8,
 	ICMP_QUOTED = 8, /* bytes of TCP: RFC 792 */
 	LOCAL = 0,
@@ -83,20 +85,73 @@ static void to_script_from_script(void *arg, uint8_t *at, enum pkt_number what)
 /* -- building
  * ------------------------------------------------------------------------------------------ */
 
-static void put_eth_ip(uint8_t *frame, int from, uint8_t proto, uint32_t len, uint8_t tos)
+/* Headers of Ethernet, IP and its extensions; returns where what follows begins. */
+static uint8_t *put_eth_ip4(uint8_t *frame, int from, const struct net_ip4_out *out)
 {
 	const struct net_mac src = {{2, 0, 0, 0, 0, (uint8_t)(from + 1)}};
 	const struct net_mac dst = {{2, 0, 0, 0, 0, (uint8_t)(!from + 1)}};
-	struct net_ip4_out ip = {
-		.src_be = sim_ip_be(from),
-		.dst_be = sim_ip_be(!from),
-		.payload_len_bytes = (uint16_t)len,
-		.proto = proto,
-		.tos = tos,
-	};
+	struct net_ip4_out ip = *out;
 
+	ip.src_be = sim_ip_be(from);
+	ip.dst_be = sim_ip_be(!from);
 	net_eth_build(frame, &dst, &src, NET_ETHERTYPE_IP4);
 	net_ip4_build(frame + NET_ETH_HLEN, &ip);
+	return frame + NET_ETH_HLEN + NET_IP4_HLEN;
+}
+
+/* Eight bytes each. Options headers hold a PadN; a routing header of type 0 has arrived; a
+ * fragment header says that nothing follows. */
+static uint8_t *put_extensions(uint8_t *at, const struct pkt_packet *p, uint8_t proto)
+{
+	for (uint32_t i = 0; i < p->ext_count; i++, at += EXT_LEN) {
+		memset(at, 0, EXT_LEN);
+		at[0] = i + 1 < p->ext_count ? p->ext[i + 1] : proto;
+		if (p->ext[i] == NET_PROTO_HOP_BY_HOP || p->ext[i] == NET_PROTO_DEST_OPTIONS) {
+			at[2] = PAD_N;
+			at[3] = EXT_LEN - 4;
+		}
+	}
+	return at;
+}
+
+static uint8_t *put_eth_ip6(uint8_t *frame, int from, const struct pkt_packet *p, uint8_t proto,
+	uint32_t len, uint8_t tclass)
+{
+	const struct net_mac src_mac = {{2, 0, 0, 0, 0, (uint8_t)(from + 1)}};
+	const struct net_mac dst_mac = {{2, 0, 0, 0, 0, (uint8_t)(!from + 1)}};
+	struct net_addr src = sim_ip6(from), dst = sim_ip6(!from);
+	struct net_ip6_out ip = {
+		.src = &src,
+		.dst = &dst,
+		.payload_len_bytes = (uint16_t)(p->ext_count * EXT_LEN + len),
+		.proto = p->ext_count ? p->ext[0] : proto,
+		.hop_limit = NET_IP6_HOP_LIMIT,
+		.tclass = tclass,
+	};
+
+	net_eth_build(frame, &dst_mac, &src_mac, NET_ETHERTYPE_IP6);
+	net_ip6_build(frame + NET_ETH_HLEN, &ip);
+	return put_extensions(frame + NET_ETH_HLEN + NET_IP6_HLEN, p, proto);
+}
+
+static uint8_t *put_headers(
+	uint8_t *frame, const struct pkt_packet *p, const struct pkt_map *m, uint32_t len)
+{
+	uint8_t tos = (uint8_t)(p->ecn < 0 ? 0 : p->ecn);
+	struct net_ip4_out ip4 = {
+		.payload_len_bytes = (uint16_t)len, .proto = NET_PROTO_TCP, .tos = tos};
+
+	return m->ip6 ? put_eth_ip6(frame, REMOTE, p, NET_PROTO_TCP, len, tos)
+		      : put_eth_ip4(frame, REMOTE, &ip4);
+}
+
+/* Of what the script's end sends. */
+static uint32_t pseudo_sum(bool ip6, uint8_t proto, uint32_t len)
+{
+	struct net_addr src = sim_ip6(REMOTE), dst = sim_ip6(LOCAL);
+
+	return ip6 ? net_checksum_pseudo6(src.b, dst.b, proto, len)
+		   : net_checksum_pseudo4(sim_ip_be(REMOTE), sim_ip_be(LOCAL), proto, len);
 }
 
 static uint32_t padded(uint8_t *frame, uint32_t len)
@@ -117,13 +172,12 @@ static void put_payload(uint8_t *at, const struct pkt_packet *p, const struct pk
 
 static uint32_t build_tcp(uint8_t *frame, const struct pkt_packet *p, const struct pkt_map *m)
 {
-	uint8_t *tcp = frame + TCP_AT;
 	uint32_t hlen = TCP_HLEN + p->opt_len;
 	uint32_t total = hlen + p->len;
+	uint8_t *tcp = put_headers(frame, p, m, total);
 	struct pkt_map map = *m;
 	uint16_t sum;
 
-	put_eth_ip(frame, REMOTE, NET_PROTO_TCP, total, (uint8_t)(p->ecn < 0 ? 0 : p->ecn));
 	net_put16(tcp, m->rport);
 	net_put16(tcp + 2, m->lport);
 	net_put32(tcp + 4, p->seq + m->remote_off);
@@ -136,74 +190,134 @@ static uint32_t build_tcp(uint8_t *frame, const struct pkt_packet *p, const stru
 	memcpy(tcp + TCP_HLEN, p->opt, p->opt_len);
 	pkt_wire_numbers(tcp + TCP_HLEN, p->opt_len, to_live, &map);
 	put_payload(tcp + hlen, p, m);
-	sum = net_checksum_fold(net_checksum_add(
-		net_checksum_pseudo4(sim_ip_be(REMOTE), sim_ip_be(LOCAL), NET_PROTO_TCP, total),
-		tcp, total));
+	sum = net_checksum_fold(
+		net_checksum_add(pseudo_sum(m->ip6, NET_PROTO_TCP, total), tcp, total));
 	sum ^= p->bad_sum ? 1 : 0;
 	memcpy(tcp + 16, &sum, sizeof(sum));
-	return padded(frame, TCP_AT + total);
+	return padded(frame, (uint32_t)(tcp - frame) + total);
 }
 
-/* Quotes the start of a segment that the host has sent. */
-static uint32_t build_icmp(uint8_t *frame, const struct pkt_packet *p, const struct pkt_map *m)
+/* The start of a segment that the host has sent. */
+static void put_quoted_tcp(uint8_t *tcp, const struct pkt_packet *p, const struct pkt_map *m)
 {
-	uint8_t *icmp = frame + NET_ETH_HLEN + NET_IP4_HLEN;
+	net_put16(tcp, m->lport);
+	net_put16(tcp + 2, m->rport);
+	net_put32(tcp + 4, p->icmp.seq + m->local_off);
+}
+
+static uint32_t build_icmp4(uint8_t *frame, const struct pkt_packet *p, const struct pkt_map *m)
+{
 	uint8_t quoted[NET_ETH_HLEN + NET_IP4_HLEN];
-	uint8_t *tcp = icmp + ICMP_HLEN + NET_IP4_HLEN;
 	uint32_t total = ICMP_HLEN + NET_IP4_HLEN + ICMP_QUOTED;
+	uint8_t *icmp = put_eth_ip4(frame, REMOTE,
+		&(struct net_ip4_out){
+			.payload_len_bytes = (uint16_t)total, .proto = NET_PROTO_ICMP});
 	uint16_t sum;
 
-	put_eth_ip(quoted, LOCAL, NET_PROTO_TCP, TCP_HLEN + p->len, 0);
-	put_eth_ip(frame, REMOTE, NET_PROTO_ICMP, total, 0);
+	put_eth_ip4(quoted, LOCAL,
+		&(struct net_ip4_out){.payload_len_bytes = (uint16_t)(TCP_HLEN + p->len),
+			.proto = NET_PROTO_TCP});
 	memset(icmp, 0, total);
 	icmp[0] = p->icmp.type;
 	icmp[1] = p->icmp.code;
 	net_put16(icmp + 6, (uint16_t)p->icmp.mtu);
 	memcpy(icmp + ICMP_HLEN, quoted + NET_ETH_HLEN, NET_IP4_HLEN);
-	net_put16(tcp, m->lport);
-	net_put16(tcp + 2, m->rport);
-	net_put32(tcp + 4, p->icmp.seq + m->local_off);
+	put_quoted_tcp(icmp + ICMP_HLEN + NET_IP4_HLEN, p, m);
 	sum = net_checksum_fold(net_checksum_add(0, icmp, total));
 	memcpy(icmp + 2, &sum, sizeof(sum));
 	return padded(frame, NET_ETH_HLEN + NET_IP4_HLEN + total);
 }
 
+static uint32_t build_icmp6(uint8_t *frame, const struct pkt_packet *p, const struct pkt_map *m)
+{
+	const struct pkt_packet plain = {0};
+	uint8_t quoted[NET_ETH_HLEN + NET_IP6_HLEN];
+	uint32_t total = ICMP_HLEN + NET_IP6_HLEN + ICMP_QUOTED;
+	uint8_t *icmp = put_eth_ip6(frame, REMOTE, &plain, NET_PROTO_ICMP6, total, 0);
+	uint16_t sum;
+
+	put_eth_ip6(quoted, LOCAL, &plain, NET_PROTO_TCP, TCP_HLEN + p->len, 0);
+	memset(icmp, 0, total);
+	icmp[0] = p->icmp.type;
+	icmp[1] = p->icmp.code;
+	net_put32(icmp + 4, p->icmp.mtu);
+	memcpy(icmp + ICMP_HLEN, quoted + NET_ETH_HLEN, NET_IP6_HLEN);
+	put_quoted_tcp(icmp + ICMP_HLEN + NET_IP6_HLEN, p, m);
+	sum = net_checksum_fold(
+		net_checksum_add(pseudo_sum(true, NET_PROTO_ICMP6, total), icmp, total));
+	memcpy(icmp + 2, &sum, sizeof(sum));
+	return NET_ETH_HLEN + NET_IP6_HLEN + total;
+}
+
 uint32_t pkt_wire_build(uint8_t *frame, const struct pkt_packet *p, const struct pkt_map *m)
 {
-	return p->is_icmp ? build_icmp(frame, p, m) : build_tcp(frame, p, m);
+	if (!p->is_icmp)
+		return build_tcp(frame, p, m);
+	return m->ip6 ? build_icmp6(frame, p, m) : build_icmp4(frame, p, m);
 }
 
 /* -- reading
  * --------------------------------------------------------------------------------------------- */
 
+/* Where TCP lies in a frame of the host, its length and the mark of its IP header. */
+struct l4 {
+	const uint8_t *at;
+	uint32_t len;
+	uint8_t ecn;
+};
+
+static bool find_tcp4(struct l4 *l4, const uint8_t *ip, uint32_t len)
+{
+	if (len < NET_IP4_HLEN || ip[0] != 0x45 || ip[9] != NET_PROTO_TCP ||
+		net_get16(ip + 2) < NET_IP4_HLEN || net_get16(ip + 2) > len)
+		return false;
+	*l4 = (struct l4){ip + NET_IP4_HLEN, net_get16(ip + 2) - NET_IP4_HLEN, ip[1] & 3};
+	return true;
+}
+
+static bool find_tcp6(struct l4 *l4, const uint8_t *ip, uint32_t len)
+{
+	if (len < NET_IP6_HLEN || ip[0] >> 4 != 6 || ip[6] != NET_PROTO_TCP ||
+		net_get16(ip + 4) > len - NET_IP6_HLEN)
+		return false;
+	*l4 = (struct l4){ip + NET_IP6_HLEN, net_get16(ip + 4), ip[1] >> 4 & 3};
+	return true;
+}
+
+static bool find_tcp(struct l4 *l4, const uint8_t *frame, uint32_t len)
+{
+	uint16_t type = len > NET_ETH_HLEN ? net_get16(frame + 12) : 0;
+
+	if (type == NET_ETHERTYPE_IP4)
+		return find_tcp4(l4, frame + NET_ETH_HLEN, len - NET_ETH_HLEN);
+	return type == NET_ETHERTYPE_IP6 && find_tcp6(l4, frame + NET_ETH_HLEN, len - NET_ETH_HLEN);
+}
+
 bool pkt_wire_read(struct pkt_frame *f, const uint8_t *frame, uint32_t len)
 {
-	const uint8_t *ip = frame + NET_ETH_HLEN;
-	const uint8_t *tcp = frame + TCP_AT;
+	const uint8_t *tcp;
+	struct l4 l4;
 	uint32_t hlen;
 
-	if (len < TCP_AT + TCP_HLEN || net_get16(frame + 12) != NET_ETHERTYPE_IP4 ||
-		ip[0] != 0x45 || ip[9] != NET_PROTO_TCP)
+	if (!find_tcp(&l4, frame, len) || l4.len < TCP_HLEN)
 		return false;
+	tcp = l4.at;
 	hlen = (uint32_t)(tcp[12] >> 4) * 4;
-	if (hlen < TCP_HLEN || net_get16(ip + 2) < NET_IP4_HLEN + hlen ||
-		net_get16(ip + 2) > len - NET_ETH_HLEN)
+	if (hlen < TCP_HLEN || hlen > l4.len)
 		return false;
 	*f = (struct pkt_frame){
-		.src_be = net_get_ip4(ip + 12),
-		.dst_be = net_get_ip4(ip + 16),
 		.sport = net_get16(tcp),
 		.dport = net_get16(tcp + 2),
 		.seq = net_get32(tcp + 4),
 		.ack = net_get32(tcp + 8),
 		.flags = tcp[13],
-		.ecn = ip[1] & 3,
+		.ecn = l4.ecn,
 		.wnd = net_get16(tcp + 14),
 		.urg = net_get16(tcp + 18),
 		.opt = tcp + TCP_HLEN,
 		.opt_len = hlen - TCP_HLEN,
 		.payload = tcp + hlen,
-		.len = net_get16(ip + 2) - NET_IP4_HLEN - hlen,
+		.len = l4.len - hlen,
 	};
 	return true;
 }

@@ -31,6 +31,7 @@ enum {
 
 struct pkt_map {
 	bool used;
+	bool ip6;
 	uint16_t lport, rport; /* of the host, of the script's end */
 	uint32_t remote_off;   /* live = script's + offset */
 	bool remote_known;     /* its SYN was put on the link */
@@ -46,7 +47,6 @@ struct pkt_map {
 
 /* What a frame of the host says, in its own numbers. */
 struct pkt_frame {
-	uint32_t src_be, dst_be;
 	uint16_t sport, dport;
 	uint32_t seq, ack;
 	uint8_t flags, ecn;
@@ -64,7 +64,7 @@ static inline uint8_t pkt_pattern(uint32_t pos)
 
 /* Writes the frame of a packet that arrives; returns its length. */
 uint32_t pkt_wire_build(uint8_t *frame, const struct pkt_packet *p, const struct pkt_map *m);
-/* Reads a frame of the host; false: not TCP over IPv4. */
+/* Reads a frame of the host; false: not TCP. */
 bool pkt_wire_read(struct pkt_frame *f, const uint8_t *frame, uint32_t len);
 /* The numbers of a frame of the host (or of the script: `out` false) as the script counts. */
 void pkt_wire_relate(

@@ -5,6 +5,7 @@
 #include <ctl/loop.h>
 #include <ctl/server.h>
 #include <net/arp.h>
+#include <net/nd.h>
 #include <net/wire.h>
 #include <sim/sim_check.h>
 #include <sim/sim_fail.h>
@@ -26,6 +27,7 @@ enum {
 	ARP_OP_AT = 20,
 	ARP_SENDER_AT = 22,
 	ARP_TARGET_AT = 32,
+	ICMP6_AT = NET_ETH_HLEN + NET_IP6_HLEN,
 };
 
 /* -- what the server believes to be the engine's thread -----------------------------------------
@@ -107,17 +109,55 @@ static void answer_arp(struct pkt_world *w, const uint8_t *request)
 	sim_link_send(&w->link, PKT_REMOTE, frame, sizeof(frame));
 }
 
-/* The script's end asks for the host, which so learns where it is: a SYN|ACK that has to wait for
- * an answer to ARP would be sent by its timer. */
+/* The script's end. */
+static struct net_iface remote_iface(void)
+{
+	struct net_iface us = {.mac = {{2, 0, 0, 0, 0, PKT_REMOTE + 1}}};
+	struct net_addr ip6 = sim_ip6(PKT_REMOTE);
+	int rc = net_iface_add(&us, sim_ip_be(PKT_REMOTE), 24);
+
+	SIM_CHECK(!rc && !net_iface_add6(&us, &ip6, 64, NET_ADDR6_PREFERRED), "addresses");
+	return us;
+}
+
+/* It asks for the host, which so learns where it is: a SYN|ACK that has to wait for an answer to
+ * ARP would be sent by its timer. */
 static void introduce(struct pkt_world *w)
 {
 	const struct net_mac all = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
-	struct net_iface us = {.mac = {{2, 0, 0, 0, 0, PKT_REMOTE + 1}}};
-	uint8_t frame[NET_ARP_FRAME_LEN];
-	int rc = net_iface_add(&us, sim_ip_be(PKT_REMOTE), 24);
+	struct net_iface us = remote_iface();
+	struct net_addr host6 = sim_ip6(PKT_LOCAL);
+	uint8_t frame[NET_ND_FRAME_MAX];
 
-	SIM_CHECK(!rc && net_arp_build_request(frame, &us, sim_ip_be(PKT_LOCAL), &all), "ARP");
-	sim_link_send(&w->link, PKT_REMOTE, frame, sizeof(frame));
+	SIM_CHECK(net_arp_build_request(frame, &us, sim_ip_be(PKT_LOCAL), &all), "ARP");
+	sim_link_send(&w->link, PKT_REMOTE, frame, NET_ARP_FRAME_LEN);
+	if (w->host_cfg.ip6)
+		sim_link_send(&w->link, PKT_REMOTE, frame,
+			(uint32_t)net_nd_build_solicit(frame, &us, &host6, &all));
+}
+
+/* The host asks, now and then, whether the script's end is still there. */
+static void answer_solicit(struct pkt_world *w, const struct sim_frame *f)
+{
+	struct net_iface us = remote_iface();
+	struct net_nd_answer answer = {.target = sim_ip6(PKT_REMOTE),
+		.dst = sim_ip6(PKT_LOCAL),
+		.mac = {{2, 0, 0, 0, 0, PKT_LOCAL + 1}},
+		.solicited = true};
+	uint8_t frame[NET_ND_FRAME_MAX];
+
+	if (f->data[ICMP6_AT] == NET_ND_SOLICIT)
+		sim_link_send(&w->link, PKT_REMOTE, frame,
+			(uint32_t)net_nd_build_advert(frame, &us, &answer));
+}
+
+/* ICMPv6, behind a header with options where it is MLD: the host's own business. */
+static bool is_icmp6(const struct sim_frame *f)
+{
+	const uint8_t *ip = f->data + NET_ETH_HLEN;
+
+	return f->len_bytes > ICMP6_AT && net_get16(f->data + 12) == NET_ETHERTYPE_IP6 &&
+	       (ip[6] == NET_PROTO_ICMP6 || ip[6] == NET_PROTO_HOP_BY_HOP);
 }
 
 static bool is_arp(const struct sim_frame *f)
@@ -138,6 +178,11 @@ static unsigned int receive(struct pkt_world *w)
 		if (is_arp(f)) {
 			if (net_get16(f->data + ARP_OP_AT) == NET_ARP_REQUEST)
 				answer_arp(w, f->data);
+			free(f);
+			continue;
+		}
+		if (is_icmp6(f)) {
+			answer_solicit(w, f);
 			free(f);
 			continue;
 		}
@@ -203,6 +248,7 @@ static int open_server(struct pkt_world *w)
 		.engine_count = 1,
 		.port = w->host.port,
 		.iface = &w->host.iface,
+		.nd = w->host.nd,
 		.neigh = w->host.neigh,
 		.port_owner = w->host.port_owner,
 		.port_first = 50000,

@@ -5,7 +5,7 @@
  * through the daemon's socket and real rings. Everything but the port and the clock is what
  * runs in production. The other end of the link is the script: frames that the host sends are
  * kept in order with their times, frames that the script wants to arrive are put on the link.
- * The neighbour's ARP is answered here and not shown.
+ * The neighbour's ARP and neighbour discovery are answered here and not shown.
  */
 #ifndef PKT_WORLD_H
 #define PKT_WORLD_H
