@@ -495,6 +495,8 @@ enum sock_number {
 	NUMBER_WINDOW_CLAMP,
 	NUMBER_DEFER_ACCEPT,
 	NUMBER_NOTSENT_LOWAT,
+	NUMBER_FASTOPEN,
+	NUMBER_FASTOPEN_CONNECT,
 	NUMBER_COUNT
 };
 int number_find(int name); /* of level IPPROTO_TCP; -1: it is none */
@@ -514,6 +516,9 @@ void listener_push(struct sock *l, struct sock *s); /* ev_lock of l */
 struct sock *listener_pop(struct sock *l);	    /* ev_lock of l; NULL: empty */
 void listener_close(struct sock *s);		    /* s->lock held */
 bool listener_drop(struct sock *s);		    /* the same; false: answers are still due */
+/* TCP fast open, with s->lock held, which may be dropped meanwhile: the engine has the request, and
+ * what is sent next may go with the SYN. 0, or as connect(2). */
+int connect_fast(struct sock *s, const uint8_t addr[16], uint16_t port);
 int listener_open(struct sock *s, int backlog);
 int listener_set(struct sock *s);
 void name_unbind(struct sock *s);

@@ -71,10 +71,13 @@ MTCP_API ssize_t mtcp_writev(int sd, const struct iovec *iov, int iovcnt);
 /* flags: MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, MSG_TRUNC (the bytes are discarded, buf may be
  * NULL), MSG_NOSIGNAL, MSG_CMSG_CLOEXEC. MSG_OOB: EINVAL. MSG_ERRQUEUE: EAGAIN. */
 MTCP_API ssize_t mtcp_recv(int sd, void *buf, size_t len, int flags);
-/* flags: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE; MSG_OOB and MSG_FASTOPEN: EOPNOTSUPP. Writing to
- * a connection that is over gives EPIPE, and SIGPIPE unless MSG_NOSIGNAL. */
+/* flags: MSG_DONTWAIT, MSG_NOSIGNAL, MSG_MORE; MSG_OOB, and MSG_FASTOPEN without an address:
+ * EOPNOTSUPP. Writing to a connection that is over gives EPIPE, and SIGPIPE unless MSG_NOSIGNAL. */
 MTCP_API ssize_t mtcp_send(int sd, const void *buf, size_t len, int flags);
-/* msg_name is ignored on sending and empty on receiving; there are no control messages. */
+/* msg_name is ignored on sending and empty on receiving; there are no control messages. With
+ * MSG_FASTOPEN mtcp_sendmsg() connects to msg_name first (RFC 7413): it does not wait for the
+ * handshake, and errors of that are those of later calls. Without a cookie of that server, or with
+ * fast open off in the daemon's configuration, the data goes when the handshake has ended. */
 MTCP_API ssize_t mtcp_recvmsg(int sd, struct msghdr *msg, int flags);
 MTCP_API ssize_t mtcp_sendmsg(int sd, const struct msghdr *msg, int flags);
 
@@ -91,8 +94,9 @@ MTCP_API int mtcp_getpeername(int sd, struct sockaddr *addr, socklen_t *len);
  * IPPROTO_TCP, as tcp(7) has them: TCP_NODELAY, TCP_CORK, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
  * (of a socket that has set none they give Linux's defaults; the daemon's configuration holds),
  * TCP_USER_TIMEOUT, TCP_SYNCNT, TCP_LINGER2 (0 to 120 s), TCP_QUICKACK, TCP_MAXSEG (gives the
- * connection's), TCP_WINDOW_CLAMP (two segments at least), TCP_DEFER_ACCEPT (at most 300 s; set
- * before listen), TCP_NOTSENT_LOWAT (poll says writable once less than half is unsent); get only:
+ * connection's), TCP_WINDOW_CLAMP (two segments at least), TCP_DEFER_ACCEPT (at most 300 s),
+ * TCP_FASTOPEN (of a listener: how many at a time), TCP_FASTOPEN_CONNECT (connect succeeds at once,
+ * and what is written first goes with the SYN, as with MSG_FASTOPEN), TCP_NOTSENT_LOWAT (poll says writable once less than half is unsent); get only:
  * TCP_INFO. TCP_CONGESTION: a name; ENOENT if the daemon has none of that name. A socket that is accepted has its listener's.
  * Any other: ENOPROTOOPT, and counted. */
 MTCP_API int mtcp_setsockopt(int sd, int level, int name, const void *val, socklen_t len);

@@ -63,6 +63,7 @@ int listener_open(struct sock *s, int backlog)
 		.context = s->ctx,
 		.flags = s->reuseaddr ? PROTO_NAME_REUSEADDR : 0,
 		.defer_accept_s = (uint32_t)number_get(s, NUMBER_DEFER_ACCEPT),
+		.fastopen_max = (uint16_t)number_get(s, NUMBER_FASTOPEN),
 	};
 	struct listener *l;
 	int err;
@@ -96,6 +97,7 @@ int listener_set(struct sock *s)
 	struct proto_msg_name m = {
 		.listener = l->handle,
 		.defer_accept_s = (uint32_t)number_get(s, NUMBER_DEFER_ACCEPT),
+		.fastopen_max = (uint16_t)number_get(s, NUMBER_FASTOPEN),
 	};
 
 	return m.listener.gen ? control_name(&m, PROTO_MSG_RELISTEN) : 0;

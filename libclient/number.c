@@ -30,6 +30,8 @@ static const struct number {
 	[NUMBER_MAXSEG] = {TCP_MAXSEG, 88, 32767, 0, PROTO_SET_MAXSEG},
 	[NUMBER_WINDOW_CLAMP] = {TCP_WINDOW_CLAMP, 0, INT32_MAX, 0, PROTO_SET_WINDOW_CLAMP},
 	[NUMBER_DEFER_ACCEPT] = {TCP_DEFER_ACCEPT, 0, PROTO_DEFER_ACCEPT_MAX_S, 0, 0},
+	[NUMBER_FASTOPEN] = {TCP_FASTOPEN, 0, UINT16_MAX, 0, 0},
+	[NUMBER_FASTOPEN_CONNECT] = {TCP_FASTOPEN_CONNECT, 0, 1, 0, 0},
 	[NUMBER_NOTSENT_LOWAT] = {TCP_NOTSENT_LOWAT, INT32_MIN, INT32_MAX, 0,
 		PROTO_SET_NOTSENT_LOWAT},
 };
@@ -66,7 +68,7 @@ static int bent(enum sock_number n, int value)
 		return value != 0;
 	if (n == NUMBER_LINGER2 && value > numbers[n].max)
 		return 0;
-	if (n == NUMBER_DEFER_ACCEPT && value > numbers[n].max)
+	if ((n == NUMBER_DEFER_ACCEPT || n == NUMBER_FASTOPEN) && value > numbers[n].max)
 		return numbers[n].max;
 	if (n == NUMBER_DEFER_ACCEPT && value < 0)
 		return 0;
@@ -97,7 +99,7 @@ static int push(struct sock *s, enum sock_number n)
 		expect_lowat(s, (uint32_t)value);
 	if (numbers[n].option)
 		opt_push(s, numbers[n].option, (uint64_t)value);
-	else if (n == NUMBER_DEFER_ACCEPT && s->state == STATE_LISTEN)
+	else if ((n == NUMBER_DEFER_ACCEPT || n == NUMBER_FASTOPEN) && s->state == STATE_LISTEN)
 		return listener_set(s);
 	return 0;
 }

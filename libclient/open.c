@@ -30,8 +30,8 @@ static uint32_t next_engine(void)
 	return atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) % ses.engines;
 }
 
-static void connect_slot(
-	struct proto_slot *slot, const struct sock *s, const uint8_t addr[16], uint16_t port)
+static void connect_slot(struct proto_slot *slot, const struct sock *s, const uint8_t addr[16],
+	uint16_t port, bool fast)
 {
 	struct proto_connect *m = &slot->body.connect;
 
@@ -45,6 +45,7 @@ static void connect_slot(
 	m->cookie = s->idx;
 	m->options = (s->nodelay ? PROTO_OPTION_NODELAY : 0) |
 		     (s->keepalive ? PROTO_OPTION_KEEPALIVE : 0) |
+		     (fast ? PROTO_OPTION_FASTOPEN : 0) |
 		     (sock_rare(s)->rcvbuf_bytes ? 0 : PROTO_OPTION_RCVBUF_CLAMP);
 	m->sndbuf_bytes = sock_rare(s)->sndbuf_bytes;
 	m->rcvbuf_bytes = opt_rcvbuf(s);
@@ -52,12 +53,12 @@ static void connect_slot(
 }
 
 /* Pushes the request; the answer is taken by connect_answered(). 0, -ENETDOWN. */
-static int connect_push(struct sock *s, const uint8_t addr[16], uint16_t port)
+static int connect_push(struct sock *s, const uint8_t addr[16], uint16_t port, bool fast)
 {
 	struct proto_slot slot;
 	int err;
 
-	connect_slot(&slot, s, addr, port);
+	connect_slot(&slot, s, addr, port, fast);
 	lock_take(&s->ev_lock);
 	s->req.id = sock_request_id(s);
 	s->req.connect = true;
@@ -75,7 +76,7 @@ static int connect_push(struct sock *s, const uint8_t addr[16], uint16_t port)
 }
 
 /* 0: under way, and perhaps not yet known to the engine. The lock may be dropped meanwhile. */
-static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port)
+static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port, bool fast)
 {
 	int err;
 
@@ -97,7 +98,7 @@ static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port)
 		atomic_store(&s->ev.error, 0);
 		atomic_store(&s->shut, 0);
 		atomic_store(&s->state, STATE_CONNECTING);
-		err = connect_push(s, addr, port);
+		err = connect_push(s, addr, port, fast);
 	}
 	lock_drop(&s->request_lock);
 	return err;
@@ -168,15 +169,43 @@ static int connect_check(struct sock *s, const uint8_t addr[16])
 	return 0;
 }
 
+/* A socket that waited for the handshake would have nothing to send with the SYN: it counts as
+ * connected as soon as the engine knows of it, and how the attempt ends is told to whoever reads
+ * or writes. (Linux does so only if it has a cookie, which is not for us to know.) */
+int connect_fast(struct sock *s, const uint8_t addr[16], uint16_t port)
+{
+	int err = connect_check(s, addr);
+
+	if (!err)
+		err = connect_start(s, addr, port, true);
+	if (err)
+		return err;
+	sock_settle(s);
+	if (s->kind != KIND_TCP)
+		return -EBADF;
+	if (sock_dead(s))
+		return -ENETDOWN;
+	if (attempt_over(s))
+		return connect_finish(s);
+	atomic_store(&s->state, STATE_CONNECTED);
+	return 0;
+}
+
 /* Gives the lock back in every case. */
 static int connect_locked(struct sock *s, const uint8_t addr[16], uint16_t port)
 {
 	uint64_t deadline = sock_deadline(s, 0, &sock_rare(s)->sndtimeo);
 	bool fresh = s->state == STATE_NEW;
-	int err = connect_check(s, addr);
+	int err;
 
+	if (fresh && number_get(s, NUMBER_FASTOPEN_CONNECT)) {
+		err = connect_fast(s, addr, port);
+		sock_put(s);
+		return err;
+	}
+	err = connect_check(s, addr);
 	if (!err && fresh)
-		err = connect_start(s, addr, port);
+		err = connect_start(s, addr, port, false);
 	if (!err && deadline)
 		sock_settle(s);
 	if (s->kind != KIND_TCP) {

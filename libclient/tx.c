@@ -307,7 +307,32 @@ ssize_t mtcp_writev(int sd, const struct iovec *iov, int iovcnt)
 	return send_iov(sd, iov, (size_t)iovcnt, 0);
 }
 
+/* MSG_FASTOPEN: the address is where to connect. */
+static int send_connect(int sd, const struct msghdr *msg)
+{
+	uint8_t addr[16];
+	uint16_t port;
+	struct sock *s;
+	int err = sock_get(sd, &s);
+
+	if (err)
+		return err;
+	err = addr_from_sockaddr(s->ip6, msg->msg_name, msg->msg_namelen, addr, &port);
+	if (!err)
+		err = s->state == STATE_CONNECTING ? -EALREADY : connect_fast(s, addr, port);
+	sock_put(s);
+	return err;
+}
+
 ssize_t mtcp_sendmsg(int sd, const struct msghdr *msg, int flags)
 {
+	int err;
+
+	if (flags & MSG_FASTOPEN && msg->msg_name) {
+		err = send_connect(sd, msg);
+		if (err)
+			return ret_errno(err);
+		flags &= ~MSG_FASTOPEN;
+	}
 	return send_iov(sd, msg->msg_iov, msg->msg_iovlen, flags);
 }

@@ -311,8 +311,6 @@ static void put_syn_data(struct batch *b, struct tcp_out *o)
 	if (o->len == 0)
 		return;
 	o->mss_bytes = (uint16_t)o->len;
-	if (o->len == c->snd_end_pos)
-		o->flags |= TCP_PSH;
 	c->snd_nxt_low = c->snd_max_low = o->len;
 	c->last_tx_ms = tcp_ms(b->now_us);
 	b->ctx->counters->fastopen_syns_sent++;

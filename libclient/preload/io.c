@@ -5,6 +5,7 @@
  * socket has room, and the file's position moves by what was sent.
  */
 #include "fd.h"
+#include "place.h"
 #include "real.h"
 
 #include <errno.h>
@@ -111,8 +112,18 @@ PL_EXPORT ssize_t send(int fd, const void *buf, size_t n, int flags)
 PL_EXPORT ssize_t sendto(
 	int fd, const void *buf, size_t n, int flags, __CONST_SOCKADDR_ARG addr, socklen_t len)
 {
-	int sd = pl_fd_native(fd);
+	union {
+		const void *in;
+		void *out;
+	} data = {buf}, name = {addr.__sockaddr__};
+	struct iovec iov = {data.out, n};
+	struct msghdr msg = {
+		.msg_name = name.out, .msg_namelen = len, .msg_iov = &iov, .msg_iovlen = 1};
+	int sd;
 
+	if (flags & MSG_FASTOPEN && name.in)
+		return sendmsg(fd, &msg, flags);
+	sd = pl_fd_native(fd);
 	if (sd < 0)
 		return pl_real()->sendto(fd, buf, n, flags, addr.__sockaddr__, len);
 	return mtcp_send(sd, buf, n, flags); /* a stream ignores the address, as in Linux */
@@ -120,8 +131,12 @@ PL_EXPORT ssize_t sendto(
 
 PL_EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	int sd = pl_fd_native(fd);
+	int sd;
 
+	if (flags & MSG_FASTOPEN && msg->msg_name &&
+		pl_place_fastopen(fd, msg->msg_name, msg->msg_namelen) < 0)
+		return -1;
+	sd = pl_fd_native(fd);
 	return sd < 0 ? pl_real()->sendmsg(fd, msg, flags) : mtcp_sendmsg(sd, msg, flags);
 }
 

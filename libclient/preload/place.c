@@ -370,6 +370,13 @@ PL_EXPORT int connect(int fd, __CONST_SOCKADDR_ARG addr, socklen_t len)
 	return sd < 0 ? pl_real()->connect(fd, sa, len) : mtcp_connect(sd, sa, len);
 }
 
+int pl_place_fastopen(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	struct pl_file *f = pl_fd_file(fd);
+
+	return f && decide(fd, f, sa, len, false) < 0 ? -1 : 0;
+}
+
 /* Gives an accepted connection a number. Owns sd. The number, or -1. */
 static int accept_install(int fd, int sd)
 {

@@ -41,4 +41,7 @@ enum pl_place pl_place_judge(const struct in6_addr *addr, bool for_bind);
  * since a daemon's parent exits just after the fork). Preserves errno. */
 int pl_place_revive(struct pl_file *f);
 
+/* MSG_FASTOPEN connects, too: decides fd by the address. 0, -1 (errno). */
+int pl_place_fastopen(int fd, const struct sockaddr *sa, socklen_t len);
+
 #endif

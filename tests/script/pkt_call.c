@@ -298,6 +298,23 @@ static int64_t call_send(struct pkt_job *j)
 	return b ? sent(j, b, mtcp_send(live(j, 0), b, (size_t)number(j, 2), number(j, 3))) : -1;
 }
 
+/* With MSG_FASTOPEN it connects. */
+static int64_t call_sendto(struct pkt_job *j)
+{
+	union pkt_address to;
+	struct iovec iov = {.iov_len = (size_t)number(j, 2)};
+	struct msghdr m = {.msg_name = &to, .msg_iov = &iov, .msg_iovlen = 1};
+
+	if (!(number(j, 3) & MSG_FASTOPEN))
+		return call_send(j);
+	iov.iov_base = outgoing(j, number(j, 2));
+	if (!iov.iov_base)
+		return -1;
+	m.msg_namelen = address(j, value(j, 4), 1, &to);
+	j->process->last_fd = live(j, 0);
+	return sent(j, iov.iov_base, mtcp_sendmsg(live(j, 0), &m, number(j, 3)));
+}
+
 /* [{..., 100}, {..., 200}]: where each piece lies in one buffer. */
 static int64_t vector(const struct pkt_value *list, struct iovec iov[PKT_ITEMS_MAX])
 {
@@ -542,7 +559,7 @@ static const struct {
 	{"recvmsg", call_recvmsg},
 	{"write", call_write},
 	{"send", call_send},
-	{"sendto", call_send},
+	{"sendto", call_sendto},
 	{"writev", call_writev},
 	{"sendmsg", call_sendmsg},
 	{"setsockopt", call_setsockopt},

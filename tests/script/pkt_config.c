@@ -42,6 +42,7 @@ static const struct {
 	TCP(rcvbuf_max_bytes),
 	TCP(challenge_ack_per_s),
 	TCP(timestamps),
+	TCP(fastopen),
 	TCP(window_scale),
 	TCP(sack),
 	TCP(ecn),

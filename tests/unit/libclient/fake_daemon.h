@@ -101,6 +101,7 @@ struct fake {
 	_Atomic uint32_t window_bytes; /* to be told; 0: the receive buffer */
 	_Atomic uint32_t told_by_send; /* how often SEND told what was consumed */
 	_Atomic uint32_t consumed_slots, operations[PROTO_OP_COUNT], setopts;
+	_Atomic uint32_t connect_options;
 	_Atomic uint32_t congestion; /* of the last connect or setopt: number + 1 */
 	_Atomic uint64_t option[PROTO_SET_COUNT]; /* as last set, on any socket */
 	_Atomic uint32_t socks_used, chunks_used, pieces_used;
@@ -317,6 +318,7 @@ static void fake_connect(struct fake *f, uint32_t ctx, uint32_t engine, const st
 	s->lport = r.lport = m->lport ? m->lport : (uint16_t)(30000 + f->next_port++ % 20000);
 	s->sndbuf = m->sndbuf_bytes ? m->sndbuf_bytes : s->sndbuf;
 	f->congestion = m->congestion;
+	f->connect_options = m->options;
 	s->rcvbuf = m->rcvbuf_bytes ? m->rcvbuf_bytes : s->rcvbuf;
 	memcpy(r.laddr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\x01", 16);
 	r.handle = (struct proto_handle){(uint32_t)(s - f->sock), s->gen};

@@ -200,6 +200,7 @@ static void test_numbers_given_each_expected_bounds_values_and_pushed(void **sta
 		{TCP_MAXSEG, 1460, 700, 87, PROTO_SET_MAXSEG},
 		{TCP_WINDOW_CLAMP, 0, 20000, -1, PROTO_SET_WINDOW_CLAMP},
 		{TCP_DEFER_ACCEPT, 0, 5, INT32_MIN, 0},
+		{TCP_FASTOPEN, 0, 16, -1, 0},
 	};
 	struct sockaddr_in sa = fake_addr(FAKE_ECHO);
 	int l, peer, sd = mtcp_socket(AF_INET, SOCK_STREAM, 0);

@@ -197,6 +197,54 @@ static void test_connect_given_nonblocking_expected_einprogress_then_writable(vo
 	assert_true(fake_is_clean(fake));
 }
 
+static ssize_t send_fast(int sd, uint16_t port, const char *text)
+{
+	struct sockaddr_in sa = fake_addr(port);
+	char data[32];
+	struct iovec iov = {data, strlen(text)};
+	struct msghdr m = {
+		.msg_name = &sa, .msg_namelen = sizeof(sa), .msg_iov = &iov, .msg_iovlen = 1};
+
+	memcpy(data, text, iov.iov_len);
+	return mtcp_sendmsg(sd, &m, MSG_FASTOPEN);
+}
+
+/* Nothing waits for the handshake, or it could not carry data; a peer that refuses is told of later. */
+static void test_fastopen_given_either_way_expected_connected_at_once(void **state)
+{
+	struct sockaddr_in sa = fake_addr(FAKE_SILENT);
+	struct pollfd p = {.events = POLLOUT};
+	int one = 1, two = 2, sd = mtcp_socket(AF_INET, SOCK_STREAM, 0);
+	char got[8];
+
+	(void)state;
+	assert_errno(mtcp_setsockopt(sd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &two, sizeof(two)),
+		EINVAL);
+	assert_int_equal(
+		mtcp_setsockopt(sd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof(one)), 0);
+	assert_int_equal(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_true(fake->connect_options & PROTO_OPTION_FASTOPEN);
+	p.fd = sd;
+	assert_int_equal(mtcp_poll(&p, 1, 0), 1);
+	assert_int_equal(p.revents, POLLOUT);
+	assert_int_equal(mtcp_send(sd, "hello", 5, 0), 5);
+	assert_errno(send_fast(sd, FAKE_SILENT, "more"), EISCONN);
+	mtcp_close(sd);
+
+	sd = mtcp_socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(send_fast(sd, FAKE_ECHO, "hello"), 5);
+	assert_true(fake->connect_options & PROTO_OPTION_FASTOPEN);
+	assert_int_equal(mtcp_recv(sd, got, sizeof(got), 0), 5);
+	assert_memory_equal(got, "hello", 5);
+	mtcp_close(sd);
+
+	sd = mtcp_socket(AF_INET, SOCK_STREAM, 0);
+	assert_errno(send_fast(sd, FAKE_NO_ROUTE, "hello"), ENETUNREACH);
+	assert_errno(mtcp_send(sd, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL), EOPNOTSUPP);
+	mtcp_close(sd);
+	assert_true(fake_is_clean(fake));
+}
+
 static void pause_fake(void)
 {
 	fake->paused = false;
@@ -451,6 +499,7 @@ int main(void)
 		T(test_connect_given_refused_expected_error_then_fresh_socket),
 		T(test_connect_given_nonblocking_expected_einprogress_then_writable),
 		T(test_connect_given_nonblocking_and_no_answer_expected_no_wait),
+		T(test_fastopen_given_either_way_expected_connected_at_once),
 		T(test_connect_given_no_answer_and_close_expected_nothing_left),
 		T(test_getsockname_given_no_answer_expected_wait_and_name),
 		T(test_connect_given_nonblocking_and_no_route_expected_error_then_fresh_socket),

@@ -1,0 +1,104 @@
+#!/bin/bash
+# TCP fast open against the kernel, at either end: the first connection gets a cookie, those after it
+# carry their request in the SYN, and the answer is right each time.
+. "$(dirname "$0")/lib.sh"
+e2e_begin python3
+
+cat >"$T/fastopen.py" <<'PY'
+# fastopen.py serve ADDRESS PORT | ask ADDRESS PORT COUNT sendto|connect
+# The answer to a request of n bytes is its length and the bytes, backwards.
+import socket
+import sys
+
+TCP_FASTOPEN, TCP_FASTOPEN_CONNECT = 23, 30
+role, where = sys.argv[1], (sys.argv[2], int(sys.argv[3]))
+
+
+def read_all(s):
+    data = b""
+    while True:
+        part = s.recv(65536)
+        if not part:
+            return data
+        data += part
+
+
+def serve():
+    l = socket.socket()
+    l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    l.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 16)
+    l.bind(where)
+    l.listen(16)
+    while True:
+        s, _ = l.accept()
+        request = read_all(s)
+        s.sendall(b"%d:" % len(request) + request[::-1])
+        s.close()
+
+
+def ask(i, how):
+    request = bytes((i + k) % 251 for k in range(200 if i % 2 else 5000))
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, b"\x05" + bytes(15))
+    sent = 0
+    if how == "connect":
+        s.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
+        s.connect(where)
+    else:
+        sent = s.sendto(request, socket.MSG_FASTOPEN, where)
+    s.sendall(request[sent:])
+    s.shutdown(socket.SHUT_WR)
+    answer = read_all(s)
+    s.close()
+    return answer == b"%d:" % len(request) + request[::-1]
+
+
+if role == "serve":
+    serve()
+else:
+    print(sum(ask(i, sys.argv[5]) for i in range(int(sys.argv[4]))))
+PY
+
+# Of the kernel's namespace.
+netstat()
+{
+	kernel awk -v want="$1" '$1 == "TcpExt:" {
+		if (!names) { split($0, name); names = 1 } else
+			for (i = 2; i <= NF; i++) if (name[i] == want) print $i
+	}' /proc/net/netstat
+}
+
+kernel_listens()
+{
+	kernel grep -qi ":$(printf %04X "$1") 00000000:0000 0A" /proc/net/tcp
+}
+
+daemon_veth '[tcp]' 'fast_open = on'
+kernel sysctl -qw net.ipv4.tcp_fastopen=3
+
+spawn_mtcp server python3 "$T/fastopen.py" serve $MTCPD_IP 8000
+wait_until 5 listening 8000
+check_equal "kernel to mtcpd, sendto: answers" 10 \
+	"$(kernel python3 "$T/fastopen.py" ask $MTCPD_IP 8000 10 sendto)"
+check_equal "kernel to mtcpd, connect: answers" 10 \
+	"$(kernel python3 "$T/fastopen.py" ask $MTCPD_IP 8000 10 connect)"
+check_more "SYNs of the kernel whose data mtcpd acknowledged" 18 "$(netstat TCPFastOpenActive)"
+check_more "the same, by mtcpd" 18 "$(counter tcp.fastopen_accepted)"
+
+spawn_kernel server2 python3 "$T/fastopen.py" serve $KERNEL_IP 8000
+wait_until 5 kernel_listens 8000
+check_equal "mtcpd to kernel, sendto: answers" 10 \
+	"$(mtcp python3 "$T/fastopen.py" ask $KERNEL_IP 8000 10 sendto)"
+check_equal "mtcpd to kernel, connect: answers" 10 \
+	"$(mtcp python3 "$T/fastopen.py" ask $KERNEL_IP 8000 10 connect)"
+check_more "SYNs of mtcpd whose data the kernel acknowledged" 18 "$(netstat TCPFastOpenPassive)"
+check_more "the same, by mtcpd" 18 "$(counter tcp.fastopen_data_taken)"
+
+# A middlebox that drops what it does not know: the data comes all the same.
+if kernel iptables -V >/dev/null 2>&1 && kernel iptables -A INPUT -p tcp --tcp-option 34 -j DROP; then
+	check_equal "through a box that drops the option: answers" 2 \
+		"$(mtcp python3 "$T/fastopen.py" ask $KERNEL_IP 8000 2 sendto)"
+	check_equal "SYNs lost to it, the second connection knowing" 1 \
+		"$(counter tcp.fastopen_syn_lost)"
+fi
+e2e_end
