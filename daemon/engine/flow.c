@@ -402,7 +402,7 @@ int flow_connect(struct engine *e, struct session *s, uint16_t ctx, const struct
 static void promote(struct engine *e, struct listener *l, const struct tcp_half *h, tcp_ref ref,
 	const struct tcp_segment *seg)
 {
-	uint64_t hash = hash_of(e, &seg->key);
+	uint64_t hash = e->rx_hash;
 	struct tcp_conn *c;
 	uint32_t events;
 
@@ -552,7 +552,7 @@ static void listen_segment(struct engine *e, struct listener *l, const struct tc
 	h->listener_gen = l->desc.handle.gen;
 	h->gen = engine_gen(e);
 	h->entry.slot = TCP_SLOT_NONE;
-	if (tcp_table_insert(&e->table, hash_of(e, &seg->key), half_ref(e, h))) {
+	if (tcp_table_insert(&e->table, e->rx_hash, half_ref(e, h))) {
 		e->counters.table_full++;
 		shm_arena_free(&e->halves, idx);
 		return;
@@ -634,11 +634,29 @@ static void tw_segment(struct engine *e, tcp_ref ref, const struct tcp_segment *
 		nobody_segment(e, seg);
 }
 
-void flow_segment(struct engine *e, const struct tcp_segment *seg, uint64_t hash)
+/* What was in the table when the burst was looked at, and still is. */
+static bool is_found(struct engine *e, tcp_ref ref, const struct net_tuple *key)
 {
-	tcp_ref ref = tcp_table_lookup(&e->table, hash, &seg->key);
-	struct tcp_conn *c;
+	const struct tcp_conn *c;
 
+	if (ref == (tcp_ref)TCP_REF_NONE || tcp_ref_kind(ref) != TCP_KIND_CONN)
+		return false;
+	c = conn_at(e, tcp_ref_idx(ref));
+	return c->due_flags & CONN_IN_TABLE && net_tuple_equal(&c->entry.key, key);
+}
+
+void flow_segment(struct engine *e, const struct tcp_segment *seg, uint64_t hash, tcp_ref guess)
+{
+	struct tcp_conn *c;
+	tcp_ref ref;
+
+	e->rx_hash = hash;
+	if (is_found(e, guess, &seg->key)) {
+		c = conn_at(e, tcp_ref_idx(guess));
+		flow_events(e, c, tcp_input(&e->tcp, c, seg, e->now_us));
+		return;
+	}
+	ref = tcp_table_lookup(&e->table, hash, &seg->key);
 	if (ref == (tcp_ref)TCP_REF_NONE) {
 		nobody_segment(e, seg);
 		return;

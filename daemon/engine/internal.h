@@ -200,6 +200,7 @@ static inline uint64_t sock_told_pos(const struct sock *sk)
 struct rx_item {
 	struct tcp_segment seg;
 	uint64_t hash; /* of its key */
+	tcp_ref guess; /* what has probably that key; (tcp_ref)TCP_REF_NONE: not looked for */
 	const struct nic_frame *frame;
 };
 
@@ -394,6 +395,7 @@ struct engine {
 	} inbox, outbox, handover;
 	_Atomic uint32_t handover_depth;
 	const struct nic_frame *frame; /* being received */
+	uint64_t rx_hash;	       /* of the key of its segment */
 
 	struct nic_frame frames[NIC_BURST_MAX];
 	struct rx_item rx_items[NIC_BURST_MAX]; /* of the present burst, validated */
@@ -510,7 +512,8 @@ void engine_announce(struct engine *e);
 
 /* flow.c */
 /* A TCP segment, validated, and the hash of its key. */
-void flow_segment(struct engine *e, const struct tcp_segment *seg, uint64_t hash);
+void flow_segment(
+	struct engine *e, const struct tcp_segment *seg, uint64_t hash, tcp_ref guess);
 void flow_icmp(struct engine *e, const struct net_tuple *key, uint32_t seq, int error_errno,
 	uint32_t mtu_bytes);
 unsigned int flow_timers(struct engine *e);

@@ -75,6 +75,7 @@ void rx_icmp_error(struct engine *e, const struct net_icmp *icmp)
 static void add_item(struct engine *e, struct rx_item *item)
 {
 	item->hash = tcp_table_hash(&e->table, &item->seg.key);
+	item->guess = (tcp_ref)TCP_REF_NONE;
 	item->frame = e->frame;
 	tcp_table_prefetch(&e->table, item->hash);
 	e->rx_count++;
@@ -176,6 +177,7 @@ static void fetch_items(struct engine *e)
 	for (uint32_t i = 0; i < e->rx_count; i++) {
 		tcp_ref ref = tcp_table_guess(&e->table, e->rx_items[i].hash);
 
+		e->rx_items[i].guess = ref;
 		c[i] = NULL;
 		if (ref == (tcp_ref)TCP_REF_NONE || tcp_ref_kind(ref) != TCP_KIND_CONN)
 			continue;
@@ -197,7 +199,7 @@ static void run_items(struct engine *e)
 		const struct rx_item *item = &e->rx_items[i];
 
 		e->frame = item->frame;
-		flow_segment(e, &item->seg, item->hash);
+		flow_segment(e, &item->seg, item->hash, item->guess);
 	}
 	e->rx_count = 0;
 	e->frame = NULL;

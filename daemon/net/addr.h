@@ -116,6 +116,22 @@ static inline struct net_tuple net_tuple_from_ip4(
 	};
 }
 
+/* Both addresses are of IPv4; then the two below and this tell all of the tuple. */
+static inline bool net_tuple_is_ip4(const struct net_tuple *t)
+{
+	return net_addr_is_ip4(&t->local) && net_addr_is_ip4(&t->remote);
+}
+
+static inline uint64_t net_tuple_ip4_addrs(const struct net_tuple *t)
+{
+	return net_addr_to_ip4(&t->local) | (uint64_t)net_addr_to_ip4(&t->remote) << 32;
+}
+
+static inline uint32_t net_tuple_ports(const struct net_tuple *t)
+{
+	return (uint32_t)t->lport << 16 | t->rport;
+}
+
 /* In full whatever differs: no call, no branch. */
 static inline bool net_tuple_equal(const struct net_tuple *a, const struct net_tuple *b)
 {

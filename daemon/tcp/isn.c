@@ -7,12 +7,22 @@
 
 #include <tcp/siphash.h>
 
+/* Of IPv4 only what tells tuples apart. */
+static uint32_t hash_tuple(const uint8_t secret[16], const struct net_tuple *key)
+{
+	uint64_t addrs = net_tuple_ip4_addrs(key);
+
+	if (!net_tuple_is_ip4(key))
+		return (uint32_t)tcp_siphash24(secret, key, sizeof(*key));
+	return (uint32_t)tcp_siphash24_twelve(secret, addrs, net_tuple_ports(key));
+}
+
 uint32_t tcp_isn(const struct tcp_ctx *ctx, const struct net_tuple *key, uint64_t now_us)
 {
-	return (uint32_t)(now_us / 4 + tcp_siphash24(ctx->isn_key, key, sizeof(*key)));
+	return (uint32_t)(now_us / 4) + hash_tuple(ctx->isn_key, key);
 }
 
 uint32_t tcp_ts_offset(const struct tcp_ctx *ctx, const struct net_tuple *key)
 {
-	return (uint32_t)tcp_siphash24(ctx->ts_key, key, sizeof(*key));
+	return hash_tuple(ctx->ts_key, key);
 }

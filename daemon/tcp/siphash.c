@@ -65,25 +65,36 @@ static inline uint64_t last_word(const uint8_t *p, size_t len_bytes)
 	return word;
 }
 
-static inline __attribute__((always_inline)) uint64_t siphash(
-	const uint8_t key[16], const uint8_t *p, size_t len_bytes, unsigned int c, unsigned int d)
+static inline struct sip_state sip_begin(const uint8_t key[16])
 {
 	uint64_t k0 = load_le64(key);
 	uint64_t k1 = load_le64(key + 8);
-	const uint8_t *end = p + len_bytes / 8 * 8;
-	struct sip_state s = {
+
+	return (struct sip_state){
 		.v0 = k0 ^ 0x736f6d6570736575, /* "somepseudorandomlygeneratedbytes" */
 		.v1 = k1 ^ 0x646f72616e646f6d,
 		.v2 = k0 ^ 0x6c7967656e657261,
 		.v3 = k1 ^ 0x7465646279746573,
 	};
+}
+
+static inline uint64_t sip_end(struct sip_state *s, unsigned int d)
+{
+	s->v2 ^= 0xff;
+	sip_rounds(s, d);
+	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
+static inline __attribute__((always_inline)) uint64_t siphash(
+	const uint8_t key[16], const uint8_t *p, size_t len_bytes, unsigned int c, unsigned int d)
+{
+	const uint8_t *end = p + len_bytes / 8 * 8;
+	struct sip_state s = sip_begin(key);
 
 	for (; p < end; p += 8)
 		sip_word(&s, load_le64(p), c);
 	sip_word(&s, last_word(p, len_bytes), c);
-	s.v2 ^= 0xff;
-	sip_rounds(&s, d);
-	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+	return sip_end(&s, d);
 }
 
 uint64_t tcp_siphash24(const uint8_t key[16], const void *data, size_t len_bytes)
@@ -91,13 +102,25 @@ uint64_t tcp_siphash24(const uint8_t key[16], const void *data, size_t len_bytes
 	return siphash(key, data, len_bytes, 2, 4);
 }
 
+/* The same of twelve bytes that are in registers. */
+static inline __attribute__((always_inline)) uint64_t siphash_twelve(
+	const uint8_t key[16], uint64_t first, uint32_t rest, unsigned int c, unsigned int d)
+{
+	struct sip_state s = sip_begin(key);
+
+	sip_word(&s, le64toh(first), c);
+	sip_word(&s, UINT64_C(12) << 56 | le32toh(rest), c);
+	return sip_end(&s, d);
+}
+
 uint64_t tcp_siphash13_twelve(const uint8_t key[16], uint64_t first, uint32_t rest)
 {
-	uint8_t data[12];
+	return siphash_twelve(key, first, rest, 1, 3);
+}
 
-	memcpy(data, &first, sizeof(first));
-	memcpy(data + sizeof(first), &rest, sizeof(rest));
-	return siphash(key, data, sizeof(data), 1, 3);
+uint64_t tcp_siphash24_twelve(const uint8_t key[16], uint64_t first, uint32_t rest)
+{
+	return siphash_twelve(key, first, rest, 2, 4);
 }
 
 uint64_t tcp_siphash13(const uint8_t key[16], const void *data, size_t len_bytes)

@@ -17,6 +17,7 @@ uint64_t tcp_siphash24(const uint8_t key[16], const void *data, size_t len_bytes
 void tcp_siphash_key(const uint8_t master[16], uint64_t number, uint8_t key[16]);
 /* Of the twelve bytes of `first` and `rest`, as they lie in memory. */
 uint64_t tcp_siphash13_twelve(const uint8_t key[16], uint64_t first, uint32_t rest);
+uint64_t tcp_siphash24_twelve(const uint8_t key[16], uint64_t first, uint32_t rest);
 uint64_t tcp_siphash13(const uint8_t key[16], const void *data, size_t len_bytes);
 
 #endif

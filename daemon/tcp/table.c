@@ -282,12 +282,9 @@ static void merge_one(struct tcp_table *t)
 
 uint64_t tcp_table_hash(const struct tcp_table *t, const struct net_tuple *key)
 {
-	uint64_t addrs = net_addr_to_ip4(&key->local) | (uint64_t)net_addr_to_ip4(&key->remote)
-								<< 32;
-
-	if (!net_addr_is_ip4(&key->local) || !net_addr_is_ip4(&key->remote))
+	if (!net_tuple_is_ip4(key))
 		return tcp_siphash13(t->key, key, sizeof(*key));
-	return tcp_siphash13_twelve(t->key, addrs, (uint32_t)key->lport << 16 | key->rport);
+	return tcp_siphash13_twelve(t->key, net_tuple_ip4_addrs(key), net_tuple_ports(key));
 }
 
 void tcp_table_prefetch(const struct tcp_table *t, uint64_t hash)

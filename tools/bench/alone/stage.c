@@ -151,7 +151,8 @@ struct tcp_out;
 
 WRAP(STAGE_RX, unsigned int, engine_rx, (struct engine * e), (e))
 WRAP_VOID(STAGE_TCP_IN, flow_segment,
-	(struct engine * e, const struct tcp_segment *seg, uint64_t hash), (e, seg, hash))
+	(struct engine * e, const struct tcp_segment *seg, uint64_t hash, tcp_ref guess),
+	(e, seg, hash, guess))
 WRAP(STAGE_LOOKUP, uint64_t, tcp_table_hash,
 	(const struct tcp_table *t, const struct net_tuple *key), (t, key))
 WRAP(STAGE_LOOKUP, tcp_ref, tcp_table_lookup,
