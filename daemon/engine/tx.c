@@ -18,6 +18,7 @@
 
 #include <net/arp.h>
 #include <net/ip6.h>
+#include <net/wire.h>
 #include <tcp/siphash.h>
 
 #include <errno.h>
@@ -28,18 +29,6 @@ enum {
 	GATHER_MAX = 2048,
 	HOP_REMEMBERED_US = 500000, /* net_neigh_generation() asks for less than a second */
 };
-
-static void put16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, (uint16_t)(v >> 16));
-	put16(p + 2, (uint16_t)v);
-}
 
 /* A whole frame without TCP payload. */
 void engine_tx_frame(struct engine *e, const uint8_t *frame, size_t len)
@@ -214,15 +203,15 @@ static void build_headers(struct engine *e, const struct tcp_out *out, const str
 		build_ip4(e, out, l4_len, h + NET_ETH_HLEN);
 	else
 		build_ip6(e, out, l4_len, h + NET_ETH_HLEN);
-	put16(tcp, out->key.lport);
-	put16(tcp + 2, out->key.rport);
-	put32(tcp + 4, out->seq);
-	put32(tcp + 8, out->ack);
+	net_put16(tcp, out->key.lport);
+	net_put16(tcp + 2, out->key.rport);
+	net_put32(tcp + 4, out->seq);
+	net_put32(tcp + 8, out->ack);
 	tcp[12] = (uint8_t)(tcp_hlen / 4 << 4);
 	tcp[13] = out->flags;
-	put16(tcp + 14, out->wnd);
-	put32(tcp + 16, 0);
-	memcpy(tcp + TCP_HLEN, out->opt, out->opt_len);
+	net_put16(tcp + 14, out->wnd);
+	net_put32(tcp + 16, 0);
+	memcpy(tcp + TCP_HLEN, out->opt, sizeof(out->opt)); /* all of them: a length costs more */
 }
 
 static void send_segment(

@@ -6,29 +6,36 @@
 #ifndef NET_WIRE_H
 #define NET_WIRE_H
 
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
 static inline uint16_t net_get16(const uint8_t *p)
 {
-	return (uint16_t)(p[0] << 8 | p[1]);
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return be16toh(v);
 }
 
 static inline uint32_t net_get32(const uint8_t *p)
 {
-	return (uint32_t)net_get16(p) << 16 | net_get16(p + 2);
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return be32toh(v);
 }
 
 static inline void net_put16(uint8_t *p, uint16_t v)
 {
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
+	v = htobe16(v);
+	memcpy(p, &v, sizeof(v));
 }
 
 static inline void net_put32(uint8_t *p, uint32_t v)
 {
-	net_put16(p, (uint16_t)(v >> 16));
-	net_put16(p + 2, (uint16_t)v);
+	v = htobe32(v);
+	memcpy(p, &v, sizeof(v));
 }
 
 /* An IPv4 address stays in network order: these copy bytes. */
