@@ -259,16 +259,16 @@ static enum proto_condemned send_failed(
 }
 
 /* What the client has taken; repeating it is no news. */
-static uint32_t consume(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t pos)
+static bool consume(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t pos)
 {
 	uint64_t before_pos = sk->consumed_pos;
 
 	if (pos <= before_pos)
-		return 0;
+		return false;
 	sk->consumed_pos = pos;
 	rxq_consumed(e, c, pos);
 	tune_consumed(e, sk, before_pos);
-	return tcp_consumed(&e->tcp, c, e->now_us);
+	return true;
 }
 
 static enum proto_condemned send_bytes(struct engine *e, struct tcp_conn *c, struct sock *sk,
@@ -302,7 +302,8 @@ static enum proto_condemned op_send(struct engine *e, struct ring *r, const stru
 	enum proto_condemned reason;
 	struct sock *sk;
 	struct tcp_conn *c = find(e, r, m->handle, &sk);
-	uint32_t events;
+	uint32_t events = 0;
+	bool room;
 
 	if (!session_down(r->session, m->ref, m->len_bytes))
 		return PROTO_CONDEMNED_RANGE;
@@ -310,8 +311,10 @@ static enum proto_condemned op_send(struct engine *e, struct ring *r, const stru
 		return PROTO_OK;
 	if (m->consumed_pos > sock_told_pos(sk))
 		return PROTO_CONDEMNED_POSITION;
-	events = consume(e, c, sk, m->consumed_pos);
+	room = consume(e, c, sk, m->consumed_pos);
 	reason = send_bytes(e, c, sk, m, &events);
+	if (room && !(events & TCP_EV_OUTPUT)) /* else the window goes with the bytes */
+		events |= tcp_consumed(&e->tcp, c, e->now_us);
 	flow_events(e, c, events); /* though there be none: a deadline may have moved */
 	return reason;
 }
@@ -328,7 +331,9 @@ static enum proto_condemned op_consumed(
 		return PROTO_OK;
 	if (m->pos > sock_told_pos(sk))
 		return PROTO_CONDEMNED_POSITION;
-	events = consume(e, c, sk, m->pos);
+	if (!consume(e, c, sk, m->pos))
+		return PROTO_OK;
+	events = tcp_consumed(&e->tcp, c, e->now_us);
 	if (events)
 		flow_events(e, c, events);
 	return PROTO_OK;
