@@ -271,6 +271,45 @@ static void test_tcp_given_lying_offset_is_dropped(void **state)
 	assert_null(sent());
 }
 
+/* Two segments of one burst: the first ends the connection that was guessed for both. */
+static void test_segment_given_guess_that_is_gone_finds_nobody(void **state)
+{
+	struct pair p = open_pair(f.here);
+	struct engine *e = engine_of(0);
+	struct tcp_conn *c = conn_of(p.here);
+	tcp_ref guess = tcp_ref_make(TCP_KIND_CONN, conn_idx(e, c));
+	struct tcp_segment seg = {
+		.key = c->entry.key, .seq = tcp_conn_rcv_nxt(c), .flags = TCP_RST};
+	uint64_t hash = tcp_table_hash(&e->table, &seg.key);
+	uint32_t segs_in = c->segs_in;
+
+	(void)state;
+	seg.opt.has_ts = true;
+	flow_segment(e, &seg, hash, guess);
+	assert_int_equal(c->state, TCP_CLOSED);
+	assert_int_equal(c->segs_in, segs_in + 1);
+	seg.flags = TCP_ACK;
+	flow_segment(e, &seg, hash, guess);
+	assert_int_equal(c->segs_in, segs_in + 1);
+	assert_int_equal(engine_tcp_counters(e)->closed_stray, 1);
+}
+
+/* A tag of 16 bits may name a stranger. */
+static void test_segment_given_guess_of_a_stranger_finds_its_own(void **state)
+{
+	struct pair p = open_pair(f.here), q = open_pair(f.here);
+	struct engine *e = engine_of(0);
+	struct tcp_conn *c = conn_of(p.here), *other = conn_of(q.here);
+	struct tcp_segment seg = {
+		.key = c->entry.key, .seq = tcp_conn_rcv_nxt(c), .flags = TCP_RST};
+
+	(void)state;
+	flow_segment(e, &seg, tcp_table_hash(&e->table, &seg.key),
+		tcp_ref_make(TCP_KIND_CONN, conn_idx(e, other)));
+	assert_int_equal(c->state, TCP_CLOSED);
+	assert_int_equal(other->state, TCP_ESTABLISHED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +322,8 @@ int main(void)
 		T(test_error_given_strangers_connection_is_ignored),
 		T(test_icmp_given_bad_checksum_or_length_is_dropped),
 		T(test_tcp_given_lying_offset_is_dropped),
+		T(test_segment_given_guess_that_is_gone_finds_nobody),
+		T(test_segment_given_guess_of_a_stranger_finds_its_own),
 	};
 
 	return cmocka_run_group_tests_name("rx", tests, NULL, NULL);
