@@ -30,6 +30,12 @@ static tcp_ref conn_ref(const struct engine *e, const struct tcp_conn *c)
 	return tcp_ref_make(TCP_KIND_CONN, conn_idx(e, c));
 }
 
+static void wheel_update(struct engine *e, struct tcp_conn *c)
+{
+	if (!tcp_wheel_holds(&e->wheel, &c->entry))
+		tcp_wheel_update(&e->wheel, conn_ref(e, c));
+}
+
 static struct tcp_half *half_at(struct engine *e, uint32_t idx)
 {
 	return shm_arena_at(&e->halves, idx);
@@ -240,13 +246,13 @@ void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
 		return;
 	}
 	if (!(c->due_flags & CONN_DUE)) /* output will move the deadline, and tell the wheel */
-		tcp_wheel_update(&e->wheel, conn_ref(e, c));
+		wheel_update(e, c);
 }
 
 /* It cannot be sent now; the timers run on. */
 void flow_output_waits(struct engine *e, struct tcp_conn *c)
 {
-	tcp_wheel_update(&e->wheel, conn_ref(e, c));
+	wheel_update(e, c);
 }
 
 /* After output: what was owed is sent. */
@@ -259,7 +265,7 @@ void flow_after_output(struct engine *e, struct tcp_conn *c)
 	else if (c->state == TCP_TIME_WAIT && may_shrink(e, c))
 		become_timewait(e, c);
 	else
-		tcp_wheel_update(&e->wheel, conn_ref(e, c));
+		wheel_update(e, c);
 }
 
 /* -- birth: active

@@ -156,11 +156,12 @@ static uint32_t max_u32(uint32_t a, uint32_t b)
 static uint32_t reserve_slabs(const struct engine *e, const struct session *s)
 {
 	uint32_t all = s->chunks.slab_count;
-	uint64_t each_bytes = rxq_least_window(e) + 2 * CHUNK_SMALL_BYTES;
-	uint64_t want = s->conns * each_bytes / SLAB_BYTES;
+	uint64_t each_bytes, want;
 
 	if (!s->need_up_us && s->up_bytes < s->desc.up_max_bytes)
 		return CHUNK_LOW_SLABS;
+	each_bytes = rxq_least_window(e) + 2 * CHUNK_SMALL_BYTES;
+	want = s->conns * each_bytes / SLAB_BYTES;
 	if (want > all / 2)
 		want = all / 2;
 	return max_u32(CHUNK_LOW_SLABS, max_u32(all / 8, (uint32_t)want));

@@ -75,15 +75,20 @@ void tcp_send_timer_start(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_
 	c->send_at = tcp_timer_in(now_us, pto_us < rto_us ? pto_us : rto_us);
 }
 
+static bool is_opening(const struct tcp_conn *c)
+{
+	return c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
+}
+
+/* Is there anything to send, or to be acknowledged? */
+static bool has_to_send(const struct tcp_conn *c)
+{
+	return is_opening(c) || (tcp_conn_una(c) != tcp_conn_end(c) && tcp_conn_sends(c));
+}
+
 static void arm_send(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	bool opening = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
-
-	if (!opening && (!tcp_conn_sends(c) || tcp_conn_una(c) == tcp_conn_end(c)))
-		c->send_at = 0;
-	else if (c->send_at)
-		return;
-	else if (opening || tcp_conn_flight(c) > 0)
+	if (is_opening(c) || tcp_conn_flight(c) > 0)
 		tcp_send_timer_start(ctx, c, now_us);
 	else
 		c->send_at = tcp_timer_in(now_us, hold_us(ctx, c));
@@ -133,17 +138,29 @@ static uint64_t deadline_us(const struct tcp_conn *c, uint64_t now_us)
 	return c->life_at_ms ? min_u64(at_us, tcp_life_us(c, now_us)) : at_us;
 }
 
-void tcp_conn_settle_timers(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+/* Of what few connections have. */
+static __attribute__((noinline)) void settle_extra(
+	const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	assert(c->state != TCP_CLOSED);
-	assert(!tcp_conn_loss(c, TCP_L_SCORE) || tcp_conn_snd_nxt(c) == tcp_conn_snd_max(c));
-	arm_send(ctx, c, now_us);
-	if (tcp_conn_has(c, TCP_F_EXTRA))
-		keep_user_timeout(ctx, c, now_us);
+	keep_user_timeout(ctx, c, now_us);
 	c->entry.deadline_us = deadline_us(c, now_us);
 	if (tcp_conn_has(c, TCP_F_PACE_HOLD))
 		c->entry.deadline_us =
 			min_u64(c->entry.deadline_us, tcp_pace_settle(ctx, c, now_us));
+}
+
+void tcp_conn_settle_timers(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	assert(c->state != TCP_CLOSED);
+	assert(!tcp_conn_loss(c, TCP_L_SCORE) || tcp_conn_snd_nxt(c) == tcp_conn_snd_max(c));
+	if (!has_to_send(c))
+		c->send_at = 0;
+	else if (!c->send_at)
+		arm_send(ctx, c, now_us);
+	if (tcp_conn_has(c, TCP_F_EXTRA)) /* a paced one has it, too */
+		settle_extra(ctx, c, now_us);
+	else
+		c->entry.deadline_us = deadline_us(c, now_us);
 }
 
 uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)

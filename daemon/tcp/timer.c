@@ -2,7 +2,7 @@
 #include <tcp/timer.h>
 
 enum {
-	GROUP_BITS = 6,
+	GROUP_BITS = TCP_WHEEL_GROUP_BITS,
 	NO_SLOT = -1,
 };
 
@@ -18,15 +18,6 @@ static uint64_t tick_of(uint64_t deadline_us)
 static uint64_t group(uint64_t tick, unsigned int level)
 {
 	return tick >> (GROUP_BITS * level);
-}
-
-/* The first tick of a used slot: it lies in the same group of the next level as the wheel. */
-static uint64_t slot_tick(const struct tcp_wheel *w, unsigned int slot)
-{
-	unsigned int level = slot / TCP_WHEEL_SLOTS;
-	uint64_t here = group(w->now_tick, level);
-
-	return (here - here % TCP_WHEEL_SLOTS + slot % TCP_WHEEL_SLOTS) << (GROUP_BITS * level);
 }
 
 static void link_entry(struct tcp_wheel *w, tcp_ref ref, uint64_t tick)
@@ -80,7 +71,7 @@ static int next_slot(const struct tcp_wheel *w, uint64_t *first_tick)
 		if (!ahead)
 			continue;
 		idx = here + (unsigned int)__builtin_ctzll(ahead);
-		tick = slot_tick(w, level * TCP_WHEEL_SLOTS + idx);
+		tick = tcp_wheel_slot_tick(w, level * TCP_WHEEL_SLOTS + idx);
 		if (tick < *first_tick) {
 			*first_tick = tick;
 			slot = (int)(level * TCP_WHEEL_SLOTS + idx);
@@ -102,19 +93,13 @@ void tcp_wheel_init(struct tcp_wheel *w, const struct tcp_space *space, uint64_t
 void tcp_wheel_update(struct tcp_wheel *w, tcp_ref ref)
 {
 	struct tcp_entry *e = tcp_space_entry(w->space, ref);
-	uint64_t tick;
+	uint64_t tick = tick_of(e->deadline_us);
 
-	if (e->deadline_us == UINT64_MAX)
+	if (tcp_wheel_holds(w, e))
 		return;
-	tick = tick_of(e->deadline_us);
-	if (tick < w->now_tick)
-		tick = w->now_tick;
-	if (e->slot != TCP_SLOT_NONE) {
-		if (slot_tick(w, e->slot) <= tick)
-			return;
+	if (e->slot != TCP_SLOT_NONE)
 		unlink_entry(w, e);
-	}
-	link_entry(w, ref, tick);
+	link_entry(w, ref, tick < w->now_tick ? w->now_tick : tick);
 }
 
 void tcp_wheel_remove(struct tcp_wheel *w, tcp_ref ref)
@@ -157,7 +142,8 @@ unsigned int tcp_wheel_expire(struct tcp_wheel *w, uint64_t now_us, tcp_ref *ref
 
 uint64_t tcp_wheel_armed_us(const struct tcp_wheel *w, const struct tcp_entry *e)
 {
-	return e->slot == TCP_SLOT_NONE ? UINT64_MAX : slot_tick(w, e->slot) * TCP_WHEEL_TICK_US;
+	return e->slot == TCP_SLOT_NONE ? UINT64_MAX
+					: tcp_wheel_slot_tick(w, e->slot) * TCP_WHEEL_TICK_US;
 }
 
 uint64_t tcp_wheel_next_us(const struct tcp_wheel *w)

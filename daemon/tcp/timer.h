@@ -35,6 +35,7 @@ enum {
 	TCP_WHEEL_TICK_US = 1024,
 	TCP_WHEEL_LEVELS = 9, /* 9 * 6 bits of ticks, 10 bits of microseconds: all 64 */
 	TCP_WHEEL_SLOTS = 64,
+	TCP_WHEEL_GROUP_BITS = 6,
 };
 
 /* Fields belong to timer.c; the type is public for embedding only. */
@@ -47,6 +48,26 @@ struct tcp_wheel {
 
 /* An empty wheel that stands at now_us. *space must outlive it. */
 void tcp_wheel_init(struct tcp_wheel *w, const struct tcp_space *space, uint64_t now_us);
+
+/* The first tick of a used slot: it lies in the same group of the next level as the wheel. */
+static inline uint64_t tcp_wheel_slot_tick(const struct tcp_wheel *w, unsigned int slot)
+{
+	unsigned int shift = slot / TCP_WHEEL_SLOTS * TCP_WHEEL_GROUP_BITS;
+	uint64_t here = w->now_tick >> shift;
+
+	return (here - here % TCP_WHEEL_SLOTS + slot % TCP_WHEEL_SLOTS) << shift;
+}
+
+/* Nothing to do for tcp_wheel_update(), as nearly always: the wheel looks at the entry in time. */
+static inline bool tcp_wheel_holds(const struct tcp_wheel *w, const struct tcp_entry *e)
+{
+	uint64_t tick = e->deadline_us / TCP_WHEEL_TICK_US + !!(e->deadline_us % TCP_WHEEL_TICK_US);
+
+	if (e->deadline_us == UINT64_MAX)
+		return true;
+	return e->slot != TCP_SLOT_NONE && (tcp_wheel_slot_tick(w, e->slot) <= tick ||
+						   tcp_wheel_slot_tick(w, e->slot) <= w->now_tick);
+}
 
 /* Heeds entry->deadline_us, whatever it was before. UINT64_MAX (never) leaves an armed entry
  * where it is, to be dropped when its time comes. O(1). */

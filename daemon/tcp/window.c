@@ -28,8 +28,11 @@ static uint64_t window_gain(const struct tcp_conn *c, uint64_t limit_pos, uint32
 
 static uint32_t window_step(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	uint32_t mss = tcp_mss_max(ctx->cfg, &c->entry.key.remote);
+	uint32_t mss;
 
+	if (c->rcv_mss_bytes && c->rcv_mss_bytes < ctx->cfg->mss6_max_bytes) /* the lesser one */
+		return c->rcv_mss_bytes;
+	mss = tcp_mss_max(ctx->cfg, &c->entry.key.remote);
 	return c->rcv_mss_bytes && c->rcv_mss_bytes < mss ? c->rcv_mss_bytes : mss;
 }
 
