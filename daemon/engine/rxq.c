@@ -108,6 +108,16 @@ static bool may_take(struct engine *e, struct tcp_conn *c, uint64_t pos, bool in
 	       tcp_conn_rcv_edge(c) - pos <= CHUNK_SMALL_BYTES;
 }
 
+static void init_chunk(const struct chunk_pool *p, struct rx_chunk *k, uint64_t pos)
+{
+	k->start_pos = pos;
+	*header_of(p, k) = (struct proto_chunk){
+		.start_pos = pos,
+		.next = PROTO_REF_NONE,
+		.data_offset = sizeof(struct proto_chunk),
+	};
+}
+
 /* A new chunk for bytes at pos, inserted behind chunk `before`. */
 static uint32_t insert_chunk(
 	struct engine *e, struct tcp_conn *c, uint32_t before, uint64_t pos, bool large)
@@ -127,7 +137,6 @@ static uint32_t insert_chunk(
 	}
 	if (c->rxq_head == NONE)
 		p->holders++;
-	k->start_pos = pos;
 	k->next = before == NONE ? c->rxq_head : chunk_at(e, before)->next;
 	if (before == NONE)
 		c->rxq_head = idx;
@@ -135,11 +144,7 @@ static uint32_t insert_chunk(
 		chunk_at(e, before)->next = idx;
 	if (k->next == NONE)
 		c->rxq_tail = idx;
-	*header_of(p, k) = (struct proto_chunk){
-		.start_pos = pos,
-		.next = PROTO_REF_NONE,
-		.data_offset = sizeof(struct proto_chunk),
-	};
+	init_chunk(p, k, pos);
 	return idx;
 }
 
@@ -302,29 +307,63 @@ void rxq_free(struct engine *e, struct tcp_conn *c)
 		session_fed(e, e->sessions[sk->session]);
 }
 
-/* A chunk of the session with what a chunk of the engine's own pool holds; NONE if out. */
-static uint32_t adopt_chunk(struct engine *e, struct session *s, uint32_t from)
+/* What is being adopted, as a list of the session's chunks. */
+struct adopted {
+	uint32_t head, tail;
+};
+
+static bool adopt_chunk(
+	struct engine *e, struct session *s, struct adopted *a, uint64_t pos, bool large)
 {
 	uint32_t idx = shm_arena_alloc(&e->chunks);
 	struct rx_chunk *k;
-	bool large;
 
 	if (idx == NONE)
-		return NONE;
+		return false;
 	k = chunk_at(e, idx);
-	*k = *chunk_at(e, from);
-	k->next = NONE;
-	k->linked = false;
-	large = k->len > CHUNK_SMALL_BYTES - sizeof(struct proto_chunk);
-	if (!chunk_pool_take(&s->chunks, k, large)) {
+	if (!chunk_pool_take(&s->chunks, k, large) &&
+		!(large && chunk_pool_take(&s->chunks, k, false))) {
 		shm_arena_free(&e->chunks, idx);
-		return NONE;
+		return false;
 	}
-	memcpy(chunk_pool_base(&s->chunks, k),
-		chunk_pool_base(&e->pending_chunks, chunk_at(e, from)),
-		sizeof(struct proto_chunk) + k->len);
-	header_of(&s->chunks, k)->next = PROTO_REF_NONE;
-	return idx;
+	init_chunk(&s->chunks, k, pos);
+	k->next = NONE;
+	if (a->tail == NONE)
+		a->head = idx;
+	else
+		chunk_at(e, a->tail)->next = idx;
+	a->tail = idx;
+	return true;
+}
+
+/* Copies a chunk of the engine's own pool. What lies together comes to lie in one chunk: pieces
+ * that came out of order had one each, and might not fit into all that the session has. */
+static bool adopt_bytes(
+	struct engine *e, struct session *s, struct adopted *a, const struct rx_chunk *from)
+{
+	const uint8_t *data =
+		chunk_pool_base(&e->pending_chunks, from) + sizeof(struct proto_chunk);
+	uint32_t done = 0;
+
+	while (done < from->len) {
+		struct rx_chunk *k = a->tail == NONE ? NULL : chunk_at(e, a->tail);
+		uint32_t left = from->len - done;
+		bool joins = k && end_pos(k) == from->start_pos + done;
+
+		if (!joins || k->len == k->cap) {
+			bool large = joins || left > CHUNK_SMALL_BYTES - sizeof(struct proto_chunk);
+
+			if (!adopt_chunk(e, s, a, from->start_pos + done, large))
+				return false;
+			continue;
+		}
+		left = left < k->cap - k->len ? left : k->cap - k->len;
+		memcpy(chunk_pool_base(&s->chunks, k) + sizeof(struct proto_chunk) + k->len,
+			data + done, left);
+		k->len += left;
+		done += left;
+	}
+	return true;
 }
 
 static void free_chunks(struct engine *e, struct chunk_pool *p, uint32_t head)
@@ -342,28 +381,20 @@ static void free_chunks(struct engine *e, struct chunk_pool *p, uint32_t head)
  * connection has no sock yet. 0, or -ENOBUFS and nothing has changed. */
 int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s)
 {
-	uint32_t head = NONE, tail = NONE;
+	struct adopted a = {NONE, NONE};
 
-	for (uint32_t i = c->rxq_head; i != NONE; i = chunk_at(e, i)->next) {
-		uint32_t idx = adopt_chunk(e, s, i);
-
-		if (idx == NONE) {
-			free_chunks(e, &s->chunks, head);
+	for (uint32_t i = c->rxq_head; i != NONE; i = chunk_at(e, i)->next)
+		if (!adopt_bytes(e, s, &a, chunk_at(e, i))) {
+			free_chunks(e, &s->chunks, a.head);
 			return -ENOBUFS;
 		}
-		if (tail == NONE)
-			head = idx;
-		else
-			chunk_at(e, tail)->next = idx;
-		tail = idx;
-	}
-	if (head != NONE) {
+	if (a.head != NONE) {
 		e->pending_chunks.holders--;
 		s->chunks.holders++;
 	}
 	free_chunks(e, &e->pending_chunks, c->rxq_head);
-	c->rxq_head = head;
-	c->rxq_tail = tail;
+	c->rxq_head = a.head;
+	c->rxq_tail = a.tail;
 	return 0;
 }
 

@@ -191,6 +191,36 @@ static int setup_three_slabs(void **state)
 	return 0;
 }
 
+static int setup_three_slabs_reordering(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.client_cfg.up_bytes = 3 * SLAB_BYTES;
+	f.client_cfg.up_max_bytes = f.client_cfg.up_bytes;
+	f.cfg.profile.reorder_ppm = 500000;
+	f.cfg.profile.reorder_us = 5000;
+	fixture_start();
+	return 0;
+}
+
+/* Pieces that came out of order lie in chunks of their own: more than the session has slabs. */
+static void test_rxq_given_scattered_early_data_adopts_it_at_accept(void **state)
+{
+	struct sim_sock *c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	struct sim_sock *s;
+
+	(void)state;
+	run_ms(50);
+	send_bytes(c, 0x77, 60000);
+	run_ms(500);
+	assert_true(engine_of(1)->pending_chunks.chunks_used > 6);
+	s = sim_client_accept(f.listener, 0);
+	run_ms(50);
+	assert_int_equal(s->error, 0);
+	assert_true(gauges(1).chunks_used <= 3);
+	assert_stream(s, 60000);
+}
+
 static int setup_one_slab(void **state)
 {
 	(void)state;
@@ -272,6 +302,8 @@ int main(void)
 		S(test_rxq_given_scarce_chunks_asks_for_a_segment, setup_growing),
 		T(test_rxq_given_early_data_adopts_it_at_accept),
 		S(test_rxq_given_no_room_at_accept_keeps_waiting, setup_three_slabs),
+		S(test_rxq_given_scattered_early_data_adopts_it_at_accept,
+			setup_three_slabs_reordering),
 		S(test_rxq_given_early_data_past_all_memory_resets, setup_one_slab),
 		S(test_rxq_given_buffer_below_segment_still_opens_window, setup_tiny_buffer),
 		T(test_rxq_given_close_with_unread_data_resets),
