@@ -30,6 +30,7 @@ void tcp_config_default(struct tcp_config *cfg)
 		.rcvbuf_max_bytes = 6 * 1024 * 1024,
 		.challenge_ack_per_s = 1000,
 		.ecn = TCP_ECN_PASSIVE,
+		.mtu_probing = TCP_MTU_BLACK_HOLE,
 		.cc = TCP_CC_CUBIC,
 		.timestamps = true,
 		.window_scale = true,

@@ -105,6 +105,8 @@ enum tcp_loss_flag {
 	TCP_L_REORDERING = 1 << 6, /* the path reorders: section 6.2 step 3 */
 	TCP_L_TLP_OUT = 1 << 7,	   /* a probe is out, up to tlp_seq */
 	TCP_L_TLP_NEW = 1 << 8,	   /* and it was new data */
+	TCP_L_MTU = 1 << 9,	   /* segments are smaller than they might be (mtu.c) */
+	TCP_L_MTU_OUT = 1 << 10,   /* a probe of the path MTU is out, from mtu_seq on */
 };
 
 struct tcp_conn {

@@ -79,7 +79,7 @@ struct tcp_extra {
 	uint8_t keepcnt; /* probes before it is given up */
 	uint8_t syncnt;
 	uint8_t linger2_s;
-	uint8_t pad;
+	uint8_t mtu_fails; /* of the probe's size, or that the search is over */
 
 	/* What TCP_INFO tells. */
 	uint32_t retrans_segs;
@@ -91,7 +91,14 @@ struct tcp_extra {
 	/* pace.c */
 	uint32_t pacing_rate; /* bytes a second; 0: not known, UINT32_MAX: no limit */
 	uint32_t pace_at_us;  /* low 32 bits of the clock: until then is taken */
-	uint32_t pad2[2];
+
+	/* mtu.c, with TCP_L_MTU; payload bytes */
+	uint16_t mtu_top;  /* snd_mss_bytes before it had to shrink; 0: it did not */
+	uint16_t mtu_high; /* what may still pass */
+	union {
+		uint32_t mtu_seq;      /* TCP_L_MTU_OUT */
+		uint32_t mtu_again_ms; /* the search is over: when it begins again */
+	};
 
 	/* The engine's: tcp/ neither reads nor writes them. */
 	uint32_t reasm_idx;

@@ -5,14 +5,6 @@
  */
 #include <tcp/internal.h>
 
-enum {
-	/* Below, a forger is the likelier cause: Linux's min_pmtu, and RFC 8201 section 4. */
-	MTU_MIN_BYTES = 552,
-	MTU6_MIN_BYTES = 1280,
-	HEADERS_IP4_BYTES = 40,
-	HEADERS_IP6_BYTES = 60,
-};
-
 static bool icmp_in_flight(const struct tcp_conn *c, uint32_t seq)
 {
 	uint32_t una = tcp_conn_una_seq(c);
@@ -43,15 +35,17 @@ uint32_t tcp_icmp_too_big(
 	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq, uint32_t mtu_bytes, uint64_t now_us)
 {
 	bool ip4 = net_addr_is_ip4(&c->entry.key.local);
-	uint32_t headers = ip4 ? HEADERS_IP4_BYTES : HEADERS_IP6_BYTES;
-	uint32_t mtu_min = ip4 ? MTU_MIN_BYTES : MTU6_MIN_BYTES;
-	uint32_t options = tcp_conn_has(c, TCP_F_TS) ? TCP_OPTIONS_TS_BYTES : 0;
-	uint32_t mss = (mtu_bytes > mtu_min ? mtu_bytes : mtu_min) - headers - options;
+	uint32_t mtu_min = ip4 ? TCP_MTU_MIN_BYTES : TCP_MTU6_MIN_BYTES;
+	uint32_t mss = (mtu_bytes > mtu_min ? mtu_bytes : mtu_min) - tcp_mtu_overhead(c);
 
-	if (!tcp_conn_sends(c) || !icmp_in_flight(c, seq) || mss >= c->snd_mss_bytes) {
+	if (!tcp_conn_sends(c) || !icmp_in_flight(c, seq) ||
+		(mss >= c->snd_mss_bytes && !tcp_mtu_bounded(ctx, c, mss))) {
 		ctx->counters->icmp_ignored++;
 		return 0;
 	}
+	if (mss >= c->snd_mss_bytes)
+		return 0; /* only a probe was too big */
+	tcp_mtu_bounded(ctx, c, mss);
 	c->snd_mss_bytes = (uint16_t)mss;
 	tcp_recovery_drop(ctx, c);
 	c->snd_nxt_low = (uint32_t)(tcp_conn_una(c));

@@ -88,6 +88,8 @@ static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 	tcp_stall_end(rx->ctx, c);
 	c->soft_error = 0;
 	tcp_rtt_acked(rx->ctx, c, rx->seg, rx->now_us);
+	if (tcp_conn_loss(c, TCP_L_MTU_OUT))
+		tcp_mtu_acked(rx->ctx, c, rx->now_us);
 }
 
 /* RFC 5681 section 2: the five conditions; (a) is flight, (b) to (e) in order. */
@@ -175,8 +177,11 @@ enum tcp_step tcp_check_ack(struct tcp_rx *rx)
 	acked = tcp_seq_diff(seg->ack, tcp_conn_una_seq(c));
 	if (ack_check_range(rx, acked) == TCP_DONE)
 		return TCP_DONE;
-	if (acked < 0)
+	if (acked < 0) {
+		if (tcp_conn_loss(c, TCP_L_SCORE) && seg->opt.sack_count > 0)
+			tcp_recovery_overtaken(rx);
 		return TCP_CONTINUE;
+	}
 	if (tcp_conn_has(c, TCP_F_ECN))
 		tcp_ecn_acked(rx);
 	old_wnd = c->snd_wnd;

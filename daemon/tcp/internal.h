@@ -28,6 +28,9 @@ enum {
 	TCP_TAIL_HOLD_US = 200000, /* RFC 9293 3.8.6.2.1 override: 0.1 to 1 s; Linux's cork limit */
 	TCP_QUICK_ACKS = 16,
 	TCP_DUPACK_THRESHOLD = 3,   /* RFC 5681 section 3.2 */
+	/* Below, who says so is likelier to forge: Linux's min_pmtu, and RFC 8201 section 4. */
+	TCP_MTU_MIN_BYTES = 552,
+	TCP_MTU6_MIN_BYTES = 1280,
 	TCP_CHALLENGE_GAP_MS = 500, /* per connection, between ACKs that a bare segment provokes */
 };
 
@@ -172,6 +175,8 @@ static inline bool tcp_recovery_wants(const struct tcp_conn *c, const struct tcp
 }
 /* An ACK, after SND.UNA has moved by `acked`. False: loss.c has to deal with it. */
 bool tcp_recovery_acked(struct tcp_rx *rx, uint32_t acked, uint64_t flight_bytes);
+/* With TCP_L_SCORE: an ACK of less than what is acknowledged already, with SACK blocks. */
+void tcp_recovery_overtaken(struct tcp_rx *rx);
 /* The retransmission timer has expired. False: as above. */
 bool tcp_recovery_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 /* The reordering window is over. */
@@ -186,6 +191,23 @@ void tcp_recovery_resent(
 /* New data was sent, up to end_pos. */
 void tcp_recovery_sent(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, uint64_t now_us);
 uint32_t tcp_recovery_resend_tail(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+
+/* -- mtu.c ---------------------------------------------------------------------------------- */
+
+/* Headers of IP and TCP with our options: what a segment's payload lacks of a packet. */
+uint32_t tcp_mtu_overhead(const struct tcp_conn *c);
+void tcp_mtu_established(struct tcp_ctx *ctx, struct tcp_conn *c);
+/* The retransmission timer has expired, and retries counts it. */
+void tcp_mtu_timed_out(struct tcp_ctx *ctx, struct tcp_conn *c);
+/* With TCP_L_MTU: the length of a probe that is to be sent now, which must be; 0: none. */
+uint32_t tcp_mtu_probe(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+/* With TCP_L_MTU_OUT: SND.UNA has moved. */
+void tcp_mtu_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+/* All that was just found lost is `len` bytes from start_pos: was it a probe, and no congestion? */
+bool tcp_mtu_lost(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t start_pos, uint32_t len,
+	uint64_t now_us);
+/* A router says that more than `mss` does not pass; true if that ends a search above it. */
+bool tcp_mtu_bounded(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t mss);
 
 /* -- tlp.c ---------------------------------------------------------------------------------- */
 

@@ -493,6 +493,20 @@ static void put_planned(struct batch *b, const struct plan *p)
 		start_send_timer(b);
 }
 
+/* One packet, larger than a segment (mtu.c). It is no small one to Nagle, whatever its length. */
+static void put_mtu_probe(struct batch *b, uint32_t len)
+{
+	struct tcp_conn *c = b->c;
+	struct plan p = {.pos = tcp_conn_snd_nxt(c), .len = len};
+	uint32_t small_seq = c->small_seq, pieces = segments_of(c, len) - 1;
+
+	put_planned(b, &p);
+	b->out[b->n - 1].mss_bytes = (uint16_t)len;
+	c->small_seq = small_seq;
+	c->segs_out -= pieces;
+	b->ctx->counters->segs_out -= pieces;
+}
+
 /* RFC 8985 section 7.2: after new data the probe waits its whole time again. One segment in
  * flight has been seen to already. */
 static void restart_probe_timer(struct batch *b)
@@ -514,6 +528,12 @@ static void put_stream(struct batch *b)
 	if (tcp_conn_flight(c) == 0 && tcp_conn_snd_max(c) == tcp_conn_snd_nxt(c) &&
 		(uint64_t)(tcp_ms(b->now_us) - c->last_tx_ms) * 1000 > c->rto_us)
 		tcp_cc_idle(c);
+	if (tcp_conn_loss(c, TCP_L_MTU) && b->n < b->max) {
+		uint32_t len = tcp_mtu_probe(b->ctx, c, b->now_us);
+
+		if (len > 0)
+			put_mtu_probe(b, len);
+	}
 	while (b->n < b->max && !all_sent(c)) {
 		p = plan_next(b->ctx, c);
 		if (p.cwnd_limited)

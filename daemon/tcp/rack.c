@@ -47,7 +47,7 @@ static void rack_detect_reordering(struct tcp_round *r, const struct tcp_piece *
 		r->s->fack_pos = p->end_pos;
 		return;
 	}
-	if (p->end_pos == r->s->fack_pos || (p->flags & TCP_PIECE_RESENT))
+	if (p->end_pos == r->s->fack_pos || (p->flags & TCP_PIECE_RESENT) || r->overtaken)
 		return;
 	r->c->loss |= TCP_L_REORDERING;
 	tcp_extra_have(r->ctx, r->c)->reord_seen++;

@@ -173,6 +173,19 @@ static void enter_recovery(struct tcp_round *r)
 	r->ctx->counters->fast_retransmits++;
 }
 
+/* What RACK has just found lost, outside of an episode: congestion, unless it was but a probe. */
+static bool lost_begins_recovery(struct tcp_round *r)
+{
+	struct tcp_piece p;
+
+	if (tcp_conn_loss(r->c, TCP_L_MTU_OUT) && tcp_score_first_lost(r->s, &p) &&
+		r->newly_lost == p.end_pos - p.start_pos &&
+		tcp_mtu_lost(r->ctx, r->c, p.start_pos, r->newly_lost, r->now_us))
+		return false;
+	enter_recovery(r);
+	return true;
+}
+
 static void leave_recovery(struct tcp_round *r)
 {
 	struct tcp_conn *c = r->c;
@@ -362,7 +375,7 @@ static void round_run(struct tcp_round *r, uint64_t flight_bytes)
 		frto(r);
 	timeout_us = tcp_rack_detect(r);
 	if (r->newly_lost > 0 && !tcp_conn_in_episode(c))
-		enter_recovery(r);
+		lost_begins_recovery(r);
 	grow(r, flight_bytes);
 	set_timer(r, timeout_us);
 }
@@ -398,6 +411,38 @@ bool tcp_recovery_acked(struct tcp_rx *rx, uint32_t acked, uint64_t flight_bytes
 	return true;
 }
 
+/* What an ACK SACKs is as true when others have overtaken it, and they may not have had room to
+ * say it again. Nothing else in it counts: it is no duplicate, its window is old, and it is no
+ * sign of reordering on the way there. */
+void tcp_recovery_overtaken(struct tcp_rx *rx)
+{
+	struct tcp_round r = {.ctx = rx->ctx,
+		.c = rx->c,
+		.seg = rx->seg,
+		.now_us = rx->now_us,
+		.overtaken = true};
+	uint8_t dupacks = rx->c->dupacks;
+	struct tcp_sack_blocks blocks;
+	uint32_t timeout_us;
+
+	r.s = tcp_conn_score(rx->ctx, rx->c);
+	tcp_sack_read(&r, &blocks);
+	take_sacked(&r, &blocks);
+	rx->c->dupacks = dupacks;
+	if (r.dsack)
+		tcp_rack_saw_dsack(rx->ctx, rx->c);
+	try_undo(&r);
+	if (r.newly_sacked == 0)
+		return;
+	rx->ctx->counters->sacks_overtaken++;
+	timeout_us = tcp_rack_detect(&r);
+	if (r.newly_lost > 0 && !tcp_conn_in_episode(rx->c))
+		lost_begins_recovery(&r);
+	if (tcp_conn_has(rx->c, TCP_F_RECOVERY))
+		tcp_prr_acked(&r);
+	set_timer(&r, timeout_us);
+}
+
 void tcp_recovery_reordered(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	struct tcp_round r = {.ctx = ctx, .c = c, .now_us = now_us};
@@ -408,10 +453,8 @@ void tcp_recovery_reordered(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 		return;
 	ctx->counters->reo_timeouts++;
 	timeout_us = tcp_rack_detect(&r);
-	if (r.newly_lost > 0 && !tcp_conn_in_episode(c)) {
-		enter_recovery(&r);
+	if (r.newly_lost > 0 && !tcp_conn_in_episode(c) && lost_begins_recovery(&r))
 		tcp_prr_acked(&r);
-	}
 	set_timer(&r, timeout_us);
 }
 

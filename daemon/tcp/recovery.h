@@ -18,6 +18,7 @@ struct tcp_round {
 	uint32_t newly_lost;   /* bytes */
 	bool dsack;	       /* the ACK reports a duplicate ... */
 	uint64_t dsack_start_pos, dsack_end_pos;
+	bool overtaken;	       /* the ACK came behind newer ones */
 	bool left;	       /* this ACK has ended a fast recovery: cwnd is ssthresh */
 	bool original_arrived; /* data given up by a time-out and never sent again was delivered */
 };

@@ -109,6 +109,7 @@ uint32_t tcp_conn_establish(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 	c->owe &= (uint16_t)~TCP_OWE_SYN;
 	if (tcp_conn_has(c, TCP_F_SHUT))
 		tcp_conn_set_state(c, TCP_FIN_WAIT_1);
+	tcp_mtu_established(ctx, c);
 	tcp_keepalive_arm(ctx, c, now_us);
 	return TCP_EV_ESTABLISHED;
 }

@@ -242,6 +242,12 @@ enum tcp_fastopen_side {
 	TCP_FASTOPEN_SERVER = 1 << 1,
 };
 
+enum tcp_mtu_mode {
+	TCP_MTU_OFF,
+	TCP_MTU_BLACK_HOLE, /* once large segments seem to be swallowed */
+	TCP_MTU_ALWAYS,     /* begin small */
+};
+
 struct mtcp_cc_plugin;
 
 struct tcp_config {
@@ -267,6 +273,7 @@ struct tcp_config {
 	uint32_t challenge_ack_per_s; /* RFC 5961 section 7, per engine */
 	uint32_t ecn;                 /* enum tcp_ecn_mode */
 	uint32_t fastopen;            /* of enum tcp_fastopen_side */
+	uint32_t mtu_probing;         /* enum tcp_mtu_mode: RFC 4821 */
 	bool pacing;                  /* pace.c, whatever the congestion control */
 	const struct mtcp_cc_plugin *cc_plugin; /* tcp/mtcp_cc_plugin.h; NULL: none */
 	uint32_t cc;                  /* enum tcp_cc_id: the congestion control of new ones */

@@ -38,6 +38,7 @@ static const struct {
 	TCP(synack_retries),
 	TCP(data_retries),
 	TCP(orphan_retries),
+	TCP(mtu_probing),
 	TCP(rcvbuf_bytes),
 	TCP(rcvbuf_max_bytes),
 	TCP(challenge_ack_per_s),

@@ -173,6 +173,7 @@ static void draw_host(struct scenario *s, struct sim_host_config *h, uint16_t mt
 	h->tcp.ecn = (uint32_t)below(s, TCP_ECN_ON + 1);
 	h->tcp.window_scale = !one_in(s, 4);
 	h->tcp.sack = !one_in(s, 5);
+	h->tcp.mtu_probing = (uint32_t)below(s, TCP_MTU_ALWAYS + 1);
 	h->tcp.syn_retries = 12; /* ten per cent of loss are no reason to fail */
 	h->tcp.synack_retries = 12;
 	h->limits.rcvbuf_bytes = (uint32_t)sim_rng_log(&s->rng, 4096, 1 << 20);
@@ -388,11 +389,16 @@ static void change_path(struct scenario *s, const struct sim_profile *path)
 	}
 }
 
-/* Nothing finds out by itself how long packets may be (RFC 4821): what is under way may fail. */
+static bool searches(const struct scenario *s, int side)
+{
+	return s->cfg.host[side].tcp.mtu_probing != TCP_MTU_OFF;
+}
+
+/* Who does not find out by itself how long packets may be (RFC 4821) may fail. */
 static void narrow(struct scenario *s, const struct event *v)
 {
 	set_mtu(s, v->mtu_bytes, v->mtu_told);
-	s->black_hole |= !v->mtu_told;
+	s->black_hole |= !v->mtu_told && !(searches(s, 0) && searches(s, 1));
 	if (s->black_hole)
 		sim_app_taint(&s->app);
 }

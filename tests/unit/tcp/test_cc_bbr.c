@@ -29,6 +29,7 @@ static int teardown(void **state)
 static void open_with(uint32_t cc)
 {
 	h.cfg.cc = cc;
+	h.cfg.mtu_probing = TCP_MTU_OFF; /* the path has one packet size */
 	host_establish(
 		&h, (struct host_open){.wnd = 65535, .wscale = true, .rtt_us = (uint32_t)p.rtt_us});
 	host_input(&h, TCP_ACK, 1, 1, 65535, 0); /* with the scale: 8 MiB */

@@ -337,6 +337,70 @@ static void test_sack_given_blocks_out_of_flight_ignores_them(void **state)
 }
 
 /* RFC 3708 section 3: with more DSACKs than retransmissions the network duplicates. */
+/* RFC 2018 says nothing of the order of ACKs: one that was overtaken may know of more. */
+static void test_sack_given_overtaken_ack_believes_its_blocks(void **state)
+{
+	struct tcp_segment old;
+	uint32_t cwnd;
+
+	(void)state;
+	send_ten();
+	h.now_us += RTT_US;
+	ack(0, 9, 10); /* a scoreboard */
+	host_output(&h);
+	old = make_ack(0, (const uint32_t[]){5, 7, 0, 0});
+	plain_ack(2);
+	host_output(&h);
+	cwnd = h.c.cwnd;
+	old.wnd = 10; /* its window is as old as it */
+	host_deliver(&h, &old);
+	assert_int_equal(tcp_conn_sacked(&h.ctx, &h.c), 3 * mss());
+	assert_int_equal(h.counters.sacks_overtaken, 1);
+	assert_int_equal(h.c.snd_wnd, 60000);
+	assert_int_equal(tcp_conn_una(&h.c), 2 * mss());
+	assert_true(h.c.cwnd <= cwnd);
+}
+
+static void test_sack_given_overtaken_ack_without_news_changes_nothing(void **state)
+{
+	struct tcp_segment old;
+	uint8_t dupacks;
+
+	(void)state;
+	send_ten();
+	h.now_us += RTT_US;
+	ack(0, 9, 10);
+	host_output(&h);
+	old = make_ack(0, (const uint32_t[]){1, 2, 9, 10, 0, 0}); /* below una meanwhile; known */
+	plain_ack(2);
+	host_output(&h);
+	dupacks = h.c.dupacks;
+	for (int i = 0; i < 5; i++)
+		host_deliver(&h, &old);
+	assert_int_equal(tcp_conn_sacked(&h.ctx, &h.c), mss());
+	assert_int_equal(h.counters.sacks_overtaken, 0);
+	assert_int_equal(h.c.dupacks, dupacks);
+	assert_false(tcp_conn_in_episode(&h.c));
+	assert_int_equal(host_output(&h), 0);
+}
+
+static void test_sack_given_overtaken_ack_shows_loss_recovers(void **state)
+{
+	struct tcp_segment old;
+
+	(void)state;
+	send_ten();
+	h.now_us += RTT_US;
+	old = make_ack(1, (const uint32_t[]){5, 9, 0, 0});
+	ack(2, 9, 10);
+	host_output(&h);
+	assert_false(tcp_conn_in_episode(&h.c));
+	host_deliver(&h, &old);
+	assert_true(tcp_conn_has(&h.c, TCP_F_RECOVERY));
+	host_output(&h);
+	assert_sent(0, 2, mss());
+}
+
 static void test_dsack_given_more_than_retransmissions_believes_none(void **state)
 {
 	(void)state;
@@ -729,6 +793,9 @@ int main(void)
 		T(test_rack_given_dsacks_widens_the_window),
 		T(test_rack_given_sixteen_recoveries_forgets_dsacks),
 		T(test_sack_given_blocks_out_of_flight_ignores_them),
+		T(test_sack_given_overtaken_ack_believes_its_blocks),
+		T(test_sack_given_overtaken_ack_without_news_changes_nothing),
+		T(test_sack_given_overtaken_ack_shows_loss_recovers),
 		T(test_dsack_given_more_than_retransmissions_believes_none),
 		T(test_recovery_given_reneging_peer_sends_all_again),
 		T(test_prr_given_one_loss_sends_in_proportion),
