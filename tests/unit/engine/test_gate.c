@@ -196,6 +196,34 @@ static void test_gate_given_send_that_consumed_frees_chunks_once(void **state)
 	assert_tolerated();
 }
 
+/* A send that goes out tells the window by the way; one that is held back must not hold it. */
+static void test_gate_given_send_held_back_that_consumed_tells_the_window(void **state)
+{
+	struct pair p = open_pair(f.here);
+	const struct tcp_counters *t = engine_tcp_counters(engine_of(0));
+	static const uint8_t block[4096];
+	const uint8_t *data;
+	uint64_t before, acked_pos;
+	uint32_t n;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) { /* until its window is shut */
+		sim_sock_send(p.there, block, sizeof(block), false);
+		run_ms(5);
+	}
+	assert_true(p.there->acked_pos < p.there->sent_pos);
+	while ((n = sim_sock_peek(p.here, &data)))
+		sim_sock_take(p.here, n);
+	before = t->window_updates;
+	acked_pos = p.there->acked_pos;
+	assert_int_equal(sim_sock_send(p.here, (const uint8_t *)"held", 4, true), 4);
+	run_ms(10);
+	assert_int_equal(p.there->received_pos, 0);
+	assert_true(t->window_updates > before);
+	assert_true(p.there->acked_pos > acked_pos);
+	assert_tolerated();
+}
+
 static void test_gate_given_consumed_back_is_repetition(void **state)
 {
 	struct pair p = open_pair(f.here);
@@ -499,6 +527,7 @@ int main(void)
 		G(test_gate_given_consumed_ahead_condemns),
 		G(test_gate_given_send_that_consumed_ahead_condemns),
 		G(test_gate_given_send_that_consumed_frees_chunks_once),
+		G(test_gate_given_send_held_back_that_consumed_tells_the_window),
 		G(test_gate_given_consumed_back_is_repetition),
 		G(test_gate_given_shutdown_position_wrong_condemns),
 		G(test_gate_given_send_after_shutdown_condemns),
