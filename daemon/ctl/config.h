@@ -72,6 +72,7 @@ struct config {
 	uint32_t addr_count;
 	struct net_addr gateway;  /* of IPv4; all zero: none */
 	struct net_addr gateway6; /* of IPv6; the same */
+	uint32_t gso_max_bytes;
 	bool reassembly;
 	bool flow_labels;
 	bool slaac;

@@ -383,6 +383,8 @@ static int start_engines(struct daemon *d)
 	ec.tcp.mss_max_bytes = nic_port_caps(d->port)->mtu_bytes - 40u;
 	ec.tcp.mss6_max_bytes = nic_port_caps(d->port)->mtu_bytes - 60u;
 	ec.tcp.tso_max_bytes = nic_port_caps(d->port)->tso_max_bytes;
+	if (ec.tcp.tso_max_bytes == 0)
+		ec.tcp.tso_max_bytes = d->cfg.gso_max_bytes;
 	if (getrandom(ec.secret, sizeof(ec.secret), 0) != (ssize_t)sizeof(ec.secret) ||
 		getrandom(ec.hash_key, sizeof(ec.hash_key), 0) != (ssize_t)sizeof(ec.hash_key) ||
 		getrandom(ec.label_key, sizeof(ec.label_key), 0) != (ssize_t)sizeof(ec.label_key))

@@ -54,6 +54,8 @@ const struct option option_table[] = {
 	 .text = "Packet buffers of 2 KiB; 0: 16384 in huge pages, 8192 in plain ones."},
 	{"port", "offload", OPTION_BOOL, FIELD(port.offload), .value = "yes",
 	 .text = "Leave checksums and the cutting of segments (TSO) to a port that offers to."},
+	{"port", "gso_max", OPTION_SIZE, FIELD(gso_max_bytes), .max = 64000, .value = "16K",
+	 .text = "Longest segment that is cut into frames only just before a port without TSO; 0: none."},
 
 	{"engine", "cores", OPTION_CORES, FIELD(cores), .value = "any",
 	 .text = "CPUs, one engine on each, as '1' or '1-3,5'; 'any': one engine on whichever is free."},

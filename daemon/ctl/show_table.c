@@ -158,6 +158,7 @@ static const struct row port_rows[] = {
 	X(tx_queue_full, "Frames that the port's queue did not take"),
 	X(tx_bad, "Frames that were not fit to send"),
 	X(tx_tso, "Frames left to the port to be cut (TSO)"),
+	X(tx_cut, "Segments cut into frames here (GSO)"),
 #undef X
 };
 

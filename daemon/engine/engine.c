@@ -263,6 +263,7 @@ static void init_tcp(struct engine *e)
 		.ops_arg = e,
 		.counters = &e->tcp_counters,
 	};
+	e->segments_per_output = engine_segments_per_output(e);
 	memcpy(e->tcp.isn_key, e->cfg.secret, 16);
 	memcpy(e->tcp.cookie_key, e->cfg.secret + 16, 16);
 	memcpy(e->tcp.ts_key, e->cfg.secret + 32, 16);

@@ -383,6 +383,7 @@ struct engine {
 	uint64_t frags_tick_us;
 	uint64_t ip6_id; /* of what we send in fragments, before it is hashed */
 
+	unsigned int segments_per_output;
 	struct net_ratelimit icmp_limit;
 	uint64_t cookie_us; /* when a SYN was last answered by a cookie; 0: never */
 	uint16_t ip_id;
@@ -505,6 +506,7 @@ void handover_fini(struct engine *e);
 void engine_tx_reply(struct engine *e, const struct tcp_out *out); /* no payload */
 unsigned int engine_output(struct engine *e);			   /* the due list */
 void engine_tx_frame(struct engine *e, const uint8_t *frame, size_t len);
+unsigned int engine_segments_per_output(const struct engine *e);
 void engine_tx_parts(struct engine *e, const uint8_t *head, size_t head_len, const uint8_t *rest,
 	size_t rest_len);
 void engine_neigh_tick(struct engine *e);

@@ -316,6 +316,18 @@ void engine_tx_reply(struct engine *e, const struct tcp_out *out)
 	}
 }
 
+/* Segments that are cut here count by the frames they become: a connection's share of a turn is the
+ * same on any port. */
+unsigned int engine_segments_per_output(const struct engine *e)
+{
+	uint32_t cut_bytes = e->cfg.tcp.tso_max_bytes, mss = e->cfg.tcp.mss_max_bytes;
+	uint32_t frames = cut_bytes / mss;
+
+	if (frames <= 1 || cut_bytes <= nic_port_caps(e->cfg.port)->tso_max_bytes)
+		return SEGMENTS_PER_OUTPUT;
+	return (SEGMENTS_PER_OUTPUT + frames - 1) / frames;
+}
+
 static void output_conn(struct engine *e, struct tcp_conn *c)
 {
 	struct tcp_out out[SEGMENTS_PER_OUTPUT];
@@ -333,14 +345,14 @@ static void output_conn(struct engine *e, struct tcp_conn *c)
 		flow_events(e, c, tcp_icmp_error(&e->tcp, c, c->iss, EHOSTUNREACH, e->now_us));
 		return;
 	}
-	n = tcp_output(&e->tcp, c, e->now_us, out, SEGMENTS_PER_OUTPUT);
+	n = tcp_output(&e->tcp, c, e->now_us, out, e->segments_per_output);
 	for (unsigned int i = 0; i < n; i++) {
 		if (hop == NET_NEIGH_FOUND)
 			send_segment(e, c, &out[i], &mac);
 		else
 			e->counters.tx_no_neighbour++;
 	}
-	if (n == SEGMENTS_PER_OUTPUT && c->state != TCP_CLOSED)
+	if (n == e->segments_per_output && c->state != TCP_CLOSED)
 		flow_due(e, c);
 	flow_after_output(e, c);
 }

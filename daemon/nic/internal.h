@@ -34,7 +34,7 @@ enum {
 /* One writer, the engine's thread; read by others, relaxed. */
 struct nic_queue_counters {
 	_Atomic uint64_t rx_too_long, rx_bad_checksum, rx_merged;
-	_Atomic uint64_t tx_no_mbuf, tx_queue_full, tx_bad, tx_tso;
+	_Atomic uint64_t tx_no_mbuf, tx_queue_full, tx_bad, tx_tso, tx_cut;
 };
 
 struct nic_queue {

@@ -93,6 +93,7 @@ struct nic_stats {
 	uint64_t tx_bad;	  /* no frame of ours may look so; a bug */
 	uint64_t rx_merged;	  /* frames longer than the MTU: several in one (LRO) */
 	uint64_t tx_tso;	  /* frames that the port was left to cut */
+	uint64_t tx_cut;	  /* segments that were cut here */
 	/* Idle, with nothing received and everything sent: total = free + ring. */
 	uint32_t mbufs_total, mbufs_free;
 	uint32_t mbufs_ring; /* in the port's receive rings since its start */

@@ -190,6 +190,7 @@ void nic_port_stats(const struct nic_port *port, struct nic_stats *out)
 		out->rx_too_long += read_counter(&c->rx_too_long);
 		out->rx_merged += read_counter(&c->rx_merged);
 		out->tx_tso += read_counter(&c->tx_tso);
+		out->tx_cut += read_counter(&c->tx_cut);
 		out->rx_bad_checksum += read_counter(&c->rx_bad_checksum);
 		out->tx_no_mbuf += read_counter(&c->tx_no_mbuf);
 		out->tx_queue_full += read_counter(&c->tx_queue_full);

@@ -308,6 +308,7 @@ static int send_cut(
 	int err = 0;
 
 	one.mss_bytes = 0;
+	nic_count(&port->queues[queue].counters.tx_cut, 1);
 	for (uint32_t off = 0; err == 0 && off < f->payload_len; off += f->mss_bytes, number++) {
 		uint32_t len = RTE_MIN((uint32_t)f->mss_bytes, f->payload_len - off);
 		struct rte_mbuf *m;

@@ -60,5 +60,6 @@ timed "nc on mtcpd -> kernel nc" "$EXPECTED" upload_to_kernel
 check_equal "flows left, TIME-WAIT aside" 0 \
 	"$(wait_until 5 no_flows; live_flows)"
 check_equal "payload dropped for want of chunks" 0 "$(counter engine.rx_chunks_empty)"
+check_more "segments cut only before the port" 100 "$(ctl -j port | jq '.[0].tx_cut')"
 check "the daemon is alive" alive
 e2e_end

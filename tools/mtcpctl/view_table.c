@@ -75,7 +75,7 @@ void view_port(FILE *out, const json_t *item, const struct options *o)
 	static const char *const rx[] = {"rx_packets", "rx_bytes", "rx_missed", "rx_errors",
 		"rx_no_mbuf", "rx_too_long", "rx_bad_checksum", "rx_merged", NULL};
 	static const char *const tx[] = {"tx_packets", "tx_bytes", "tx_errors", "tx_no_mbuf",
-		"tx_queue_full", "tx_bad", "tx_tso", NULL};
+		"tx_queue_full", "tx_bad", "tx_tso", "tx_cut", NULL};
 	static const char *const mbufs[] = {"mbufs_total", "mbufs_free", "mbufs_ring", NULL};
 	static const char *const flags[] = {"rx_checksum", "tx_checksum", "rss", NULL};
 	bool none = true;

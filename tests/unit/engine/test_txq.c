@@ -57,6 +57,23 @@ static void test_txq_given_scattered_bytes_gathers_them(void **state)
 	assert_int_equal(engine_counters(engine_of(0))->tx_payload_missing, 0);
 }
 
+/* A turn sends as many frames of a connection, however many segments they are of. */
+static void test_output_given_segments_cut_here_sends_as_many_frames(void **state)
+{
+	struct engine *e = engine_of(0);
+
+	(void)state;
+	e->cfg.tcp.mss_max_bytes = 1460;
+	e->cfg.tcp.tso_max_bytes = 0;
+	assert_int_equal(engine_segments_per_output(e), SEGMENTS_PER_OUTPUT);
+	e->cfg.tcp.tso_max_bytes = 2000; /* makes none longer than a frame */
+	assert_int_equal(engine_segments_per_output(e), SEGMENTS_PER_OUTPUT);
+	e->cfg.tcp.tso_max_bytes = 16384;
+	assert_int_equal(engine_segments_per_output(e), 2);
+	e->cfg.tcp.tso_max_bytes = 64000;
+	assert_int_equal(engine_segments_per_output(e), 1);
+}
+
 static int setup_tso(void **state)
 {
 	(void)state;
@@ -100,6 +117,7 @@ static void test_txq_given_abort_frees_descriptors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(test_output_given_segments_cut_here_sends_as_many_frames),
 		T(test_txq_given_adjacent_pieces_keeps_one_descriptor),
 		T(test_txq_given_scattered_bytes_gathers_them),
 		S(test_txq_given_scattered_bytes_gathers_them, setup_tso),

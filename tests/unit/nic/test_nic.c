@@ -199,6 +199,7 @@ static void test_tx_given_long_payload_cuts_it(void **state)
 	struct nic_gather gather[2] = {{payload, 7777}, {payload + 7777, LEN - 7777}};
 	struct nic_tx_frame f = make_frame(headers);
 	struct nic_frame frames[NIC_BURST_MAX];
+	struct nic_stats stats;
 	uint32_t off = 0;
 
 	for (size_t i = 0; i < LEN; i++)
@@ -231,6 +232,9 @@ static void test_tx_given_long_payload_cuts_it(void **state)
 	}
 	assert_int_equal(off, LEN);
 	nic_rx_release(port, 0, frames, FRAMES);
+	nic_port_stats(port, &stats);
+	assert_int_equal(stats.tx_cut, 1);
+	assert_int_equal(stats.tx_tso, 0);
 	free(payload);
 }
 

@@ -46,6 +46,7 @@ struct alone_config {
 	uint32_t request_bytes; /* and of the response */
 	uint32_t fresh_max;	/* WORK_CONN: connections made at most */
 	uint16_t mtu_bytes;
+	uint32_t gso_max_bytes; /* as [port] gso_max */
 	bool timestamps;
 	bool pure_acks; /* the peer acknowledges each response with a frame of its own */
 	bool edge;	/* EPOLLET rather than level-triggered */

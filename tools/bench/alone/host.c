@@ -173,7 +173,7 @@ static void make_engine(struct host *h, uint16_t id)
 
 	tcp_config_default(&ec.tcp);
 	ec.tcp.mss_max_bytes = h->cfg.mtu_bytes - 40u;
-	ec.tcp.tso_max_bytes = nic_port_caps(h->port)->tso_max_bytes;
+	ec.tcp.tso_max_bytes = h->cfg.gso_max_bytes;
 	ec.tcp.timestamps = h->cfg.timestamps;
 	for (size_t i = 0; i < sizeof(ec.secret); i++)
 		ec.secret[i] = (uint8_t)(i * 37 + 11);

@@ -49,6 +49,7 @@ static void usage(FILE *to)
 		"  --units N               how much to measure: requests, connections, MiB\n"
 		"  --chunks N              measured apart; the median counts (401)\n"
 		"  --mtu N                 (1500)\n"
+		"  --gso BYTES             longest segment before it is cut (16384)\n"
 		"  --no-timestamps         no TCP timestamps\n"
 		"  --pure-acks             the peer acknowledges responses by frames of their own\n"
 		"  --edge                  EPOLLET\n"
@@ -90,6 +91,7 @@ static void parse(struct options *o, int argc, char **argv)
 		UNITS,
 		CHUNKS,
 		MTU,
+		GSO,
 		NOTS,
 		PURE,
 		EDGE,
@@ -102,10 +104,10 @@ static void parse(struct options *o, int argc, char **argv)
 	static const struct option longs[] = {{"work", 1, NULL, WORK}, {"conns", 1, NULL, CONNS},
 		{"engines", 1, NULL, ENGINES}, {"batch", 1, NULL, BATCH}, {"bytes", 1, NULL, BYTES},
 		{"units", 1, NULL, UNITS}, {"chunks", 1, NULL, CHUNKS}, {"mtu", 1, NULL, MTU},
-		{"no-timestamps", 0, NULL, NOTS}, {"pure-acks", 0, NULL, PURE},
-		{"edge", 0, NULL, EDGE}, {"no-huge", 0, NULL, NOHUGE}, {"stages", 0, NULL, STAGES},
-		{"cold", 0, NULL, COLD}, {"verbose", 0, NULL, VERBOSE}, {"help", 0, NULL, HELP},
-		{0}};
+		{"gso", 1, NULL, GSO}, {"no-timestamps", 0, NULL, NOTS},
+		{"pure-acks", 0, NULL, PURE}, {"edge", 0, NULL, EDGE}, {"no-huge", 0, NULL, NOHUGE},
+		{"stages", 0, NULL, STAGES}, {"cold", 0, NULL, COLD}, {"verbose", 0, NULL, VERBOSE},
+		{"help", 0, NULL, HELP}, {0}};
 	struct alone_config *c = &o->cfg;
 	int opt;
 
@@ -134,6 +136,9 @@ static void parse(struct options *o, int argc, char **argv)
 			break;
 		case MTU:
 			c->mtu_bytes = (uint16_t)number(optarg, 576, 9000);
+			break;
+		case GSO:
+			c->gso_max_bytes = (uint32_t)number(optarg, 0, 64000);
 			break;
 		case NOTS:
 			c->timestamps = false;
@@ -236,6 +241,7 @@ int main(int argc, char **argv)
 			.batch = 32,
 			.request_bytes = 64,
 			.mtu_bytes = 1500,
+			.gso_max_bytes = 16384,
 			.timestamps = true,
 			.huge = true}};
 	static struct bench b;
