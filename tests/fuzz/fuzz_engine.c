@@ -1,20 +1,23 @@
 /* Fuzzes a whole engine from the wire, with an honest client behind it.
  *
  * The engine is host 0 of the simulator; the input plays the other side of the link. It is a
- * sequence of operations: raw frames; TCP segments for one of four flows (two to the listener,
- * two in answer to active opens), whose numbers lie at or near what the engine expects and
- * whose checksums are right; ARP and ICMP; steps of the clock; what the client does; commands
- * of the main thread. After each turn the engine is audited (fuzz_support.h) and the
- * simulator's own invariants are checked. Payload is a function of the sequence number, so what
- * the client reads can be told wrong, and so can what the engine sends. In the end the client
- * dies, time runs, and nothing may be left.
+ * sequence of operations: raw frames; TCP segments for one of eight flows (four of IPv4 and four of
+ * IPv6: two each to the listener, two in answer to active opens), whose numbers lie at or near what
+ * the engine expects and whose checksums are right; ARP, neighbour discovery and ICMP; steps of the
+ * clock; what the client does; commands of the main thread. After each turn the engine is audited
+ * (fuzz_support.h) and the simulator's own invariants are checked. Payload is a function of the
+ * sequence number, so what the client reads can be told wrong, and so can what the engine sends. In
+ * the end the client dies, time runs, and nothing may be left.
  */
 #include "fuzz_support.h"
 
 #include <engine/internal.h>
 #include <net/arp.h>
 #include <net/checksum.h>
+#include <net/icmp6.h>
 #include <net/ip4.h>
+#include <net/ip6.h>
+#include <net/nd.h>
 #include <net/wire.h>
 #include <sim/sim_check.h>
 
@@ -25,9 +28,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum {
 	START_US = 1000000000,
-	FLOWS = 4,
+	FLOWS = 8,
+	FLOW6 = 4, /* the first of IPv6 */
 	FLOW_PORT = 1000,
-	ACTIVE_FLOW = 2, /* the first that the client opens */
+	ACTIVE_FLOW = 2, /* the first that the client opens, of its family */
 	LISTEN_PORT = 80,
 	OPS_MAX = 400,
 	TURNS_PER_STEP_MAX = 2000, /* without the clock moving */
@@ -97,11 +101,11 @@ static void see_data(const struct flow *f, uint32_t seq, const uint8_t *payload,
 			"byte %u of port %u is wrong on the wire", pos + i, f->port);
 }
 
-static void see_tcp(struct world *w, const uint8_t *ip, const uint8_t *tcp)
+static void see_tcp(struct world *w, const uint8_t *tcp, uint32_t tcp_len)
 {
 	uint32_t number = net_get16(tcp + 2) - FLOW_PORT;
 	uint32_t hlen = (tcp[12] >> 4) * 4u;
-	uint32_t len = net_get16(ip + 2) - 20u - hlen;
+	uint32_t len = tcp_len - hlen;
 	uint32_t seq = net_get32(tcp + 4);
 	struct flow *f;
 
@@ -123,17 +127,38 @@ static void see_tcp(struct world *w, const uint8_t *ip, const uint8_t *tcp)
 	see_data(f, seq, tcp + hlen, len);
 }
 
+/* What asks for our address of IPv6. */
+static void answer_nd(struct world *w, const uint8_t *ip)
+{
+	struct net_iface peer = {.mtu_bytes = 1500};
+	struct net_nd_answer answer = {.target = sim_ip6(1), .solicited = true};
+	uint8_t frame[NET_ND_FRAME_MAX];
+
+	if (w->no_arp || ip[NET_IP6_HLEN] != NET_ND_SOLICIT ||
+		memcmp(ip + NET_IP6_HLEN + 8, answer.target.b, 16))
+		return;
+	memcpy(peer.mac.b, peer_mac, 6);
+	memcpy(answer.dst.b, ip + 8, 16);
+	memcpy(answer.mac.b, our_mac, 6);
+	send_frame(w, frame, net_nd_build_advert(frame, &peer, &answer));
+}
+
 static void peer_receive(struct world *w)
 {
 	struct sim_frame *f;
 
 	while ((f = sim_link_receive(&w->link, 1))) {
 		uint16_t type = net_get16(f->data + 12);
+		const uint8_t *ip = f->data + NET_ETH_HLEN;
 
 		if (type == NET_ETHERTYPE_ARP)
 			answer_arp(w, f->data);
-		else if (type == NET_ETHERTYPE_IP4 && f->data[23] == NET_PROTO_TCP)
-			see_tcp(w, f->data + 14, f->data + 34);
+		else if (type == NET_ETHERTYPE_IP4 && ip[9] == NET_PROTO_TCP)
+			see_tcp(w, ip + 20, net_get16(ip + 2) - 20u);
+		else if (type == NET_ETHERTYPE_IP6 && ip[6] == NET_PROTO_TCP)
+			see_tcp(w, ip + NET_IP6_HLEN, net_get16(ip + 4));
+		else if (type == NET_ETHERTYPE_IP6 && ip[6] == NET_PROTO_ICMP6)
+			answer_nd(w, ip);
 		free(f);
 	}
 }
@@ -218,28 +243,12 @@ static uint8_t fill_options(
 	}
 }
 
-static void put_checksums(uint8_t *frame, uint32_t tcp_len, uint8_t damage)
+/* Headers of a packet from the peer; returns where what it carries goes. */
+static uint8_t *put_ip4(uint8_t *frame, uint32_t payload_len, uint8_t proto)
 {
-	uint8_t *ip = frame + 14, *tcp = ip + 20;
-	uint32_t src, dst;
+	uint8_t *ip = frame + NET_ETH_HLEN;
 	uint16_t sum;
 
-	memcpy(&src, ip + 12, 4);
-	memcpy(&dst, ip + 16, 4);
-	sum = net_checksum_fold(net_checksum_add(0, ip, 20));
-	memcpy(ip + 10, &sum, 2);
-	sum = net_checksum_fold(net_checksum_add(
-		net_checksum_pseudo4(src, dst, NET_PROTO_TCP, tcp_len), tcp, tcp_len));
-	sum ^= damage;
-	memcpy(tcp + 16, &sum, 2);
-}
-
-static void put_ip(uint8_t *frame, uint32_t payload_len, uint8_t proto)
-{
-	uint8_t *ip = frame + 14;
-
-	memcpy(frame, our_mac, 6);
-	memcpy(frame + 6, peer_mac, 6);
 	net_put16(frame + 12, NET_ETHERTYPE_IP4);
 	memset(ip, 0, 20);
 	ip[0] = 0x45;
@@ -247,22 +256,64 @@ static void put_ip(uint8_t *frame, uint32_t payload_len, uint8_t proto)
 	ip[8] = 64;
 	ip[9] = proto;
 	memcpy(ip + 12, "\x0a\0\0\2\x0a\0\0\1", 8);
+	sum = net_checksum_fold(net_checksum_add(0, ip, 20));
+	memcpy(ip + 10, &sum, 2);
+	return ip + 20;
+}
+
+static uint8_t *put_ip6(uint8_t *frame, uint32_t payload_len, uint8_t proto)
+{
+	struct net_addr src = sim_ip6(1), dst = sim_ip6(0);
+	struct net_ip6_out out = {
+		.src = &src,
+		.dst = &dst,
+		.payload_len_bytes = (uint16_t)payload_len,
+		.proto = proto,
+		.hop_limit = 64,
+	};
+
+	net_put16(frame + 12, NET_ETHERTYPE_IP6);
+	net_ip6_build(frame + NET_ETH_HLEN, &out);
+	return frame + NET_ETH_HLEN + NET_IP6_HLEN;
+}
+
+static uint8_t *put_ip(uint8_t *frame, bool ip6, uint32_t payload_len, uint8_t proto)
+{
+	memcpy(frame, our_mac, 6);
+	memcpy(frame + 6, peer_mac, 6);
+	return ip6 ? put_ip6(frame, payload_len, proto) : put_ip4(frame, payload_len, proto);
+}
+
+/* Of TCP and ICMPv6; `at`: where in the header it lies. */
+static void put_checksum(const uint8_t *frame, bool ip6, uint8_t *l4, uint32_t len, uint32_t at)
+{
+	const uint8_t *ip = frame + NET_ETH_HLEN;
+	uint32_t src, dst, pseudo;
+	uint16_t sum;
+
+	memcpy(&src, ip + 12, 4);
+	memcpy(&dst, ip + 16, 4);
+	pseudo = ip6 ? net_checksum_pseudo6(ip + 8, ip + 24, ip[6], len)
+		     : net_checksum_pseudo4(src, dst, ip[9], len);
+	sum = net_checksum_fold(net_checksum_add(pseudo, l4, len));
+	memcpy(l4 + at, &sum, 2);
 }
 
 /* A byte of flags chooses the flow, the options and the damage; then the fields. */
-static void op_segment(struct world *w, struct fuzz_input *in)
+static void op_segment(struct world *w, struct fuzz_input *in, bool ip6)
 {
 	static const uint8_t common[8] = {TCP_ACK, TCP_SYN, TCP_ACK | TCP_PSH, TCP_SYN | TCP_ACK,
 		TCP_FIN | TCP_ACK, TCP_RST, TCP_RST | TCP_ACK, TCP_ACK};
 	uint8_t how = fuzz_u8(in), flags = fuzz_u8(in);
-	struct flow *f = &w->flow[how & 3];
-	uint8_t frame[14 + 20 + 60 + PAYLOAD_MAX];
-	uint8_t *tcp = frame + 34;
+	uint32_t number = (how & 3) + (ip6 ? FLOW6 : 0u);
+	struct flow *f = &w->flow[number];
+	uint8_t frame[NET_ETH_HLEN + NET_IP6_HLEN + 60 + PAYLOAD_MAX];
+	uint8_t *tcp = put_ip(frame, ip6, 0, NET_PROTO_TCP);
 	uint32_t hlen, len, seq;
 
 	flags = flags & 0x80 ? flags & 0x7f : common[flags & 7];
 	memset(tcp, 0, 60);
-	net_put16(tcp, (uint16_t)(FLOW_PORT + (how & 3)));
+	net_put16(tcp, (uint16_t)(FLOW_PORT + number));
 	net_put16(tcp + 2, f->port);
 	seq = near32(in, flags & TCP_SYN ? f->isn : f->expected);
 	net_put32(tcp + 4, seq);
@@ -274,9 +325,10 @@ static void op_segment(struct world *w, struct fuzz_input *in)
 	len = how & 0x80 ? fuzz_u16(in) % (PAYLOAD_MAX + 1) : 0;
 	for (uint32_t i = 0; i < len; i++)
 		tcp[hlen + i] = fuzz_pattern(SALT_IN, seq + !!(flags & TCP_SYN) + i);
-	put_ip(frame, hlen + len, NET_PROTO_TCP);
-	put_checksums(frame, hlen + len, (how & 0x30) == 0x30);
-	send_frame(w, frame, 34 + hlen + len);
+	put_ip(frame, ip6, hlen + len, NET_PROTO_TCP);
+	put_checksum(frame, ip6, tcp, hlen + len, 16);
+	tcp[16] ^= (how & 0x30) == 0x30;
+	send_frame(w, frame, (size_t)(tcp - frame) + hlen + len);
 }
 
 static void op_raw(struct world *w, struct fuzz_input *in)
@@ -293,35 +345,53 @@ static void op_raw(struct world *w, struct fuzz_input *in)
 	send_frame(w, frame, n);
 }
 
-/* An ICMP error about a flow: code and MTU from the input. */
+/* What an error quotes of flow f: the headers as the engine sent them. */
+static uint32_t put_quote(uint8_t *inner, const struct flow *f, uint16_t peer_port, uint32_t seq)
+{
+	bool ip6 = peer_port >= FLOW_PORT + FLOW6;
+	uint8_t frame[NET_ETH_HLEN + NET_IP6_HLEN + 20];
+	uint8_t *tcp = put_ip(frame, ip6, 20, NET_PROTO_TCP);
+	uint8_t *ip = frame + NET_ETH_HLEN, swap[16];
+	uint32_t addr_len = ip6 ? 16 : 4;
+	uint8_t *src = ip + (ip6 ? 8 : 12);
+
+	memcpy(swap, src, addr_len);
+	memcpy(src, src + addr_len, addr_len);
+	memcpy(src + addr_len, swap, addr_len);
+	memset(tcp, 0, 20);
+	net_put16(tcp, f->port);
+	net_put16(tcp + 2, peer_port);
+	net_put32(tcp + 4, seq);
+	memcpy(inner, ip, (size_t)(tcp - ip) + 8);
+	return (uint32_t)(tcp - ip) + 8;
+}
+
+/* An ICMP error about a flow: type, code and MTU from the input. */
 static void op_icmp(struct world *w, struct fuzz_input *in)
 {
 	uint8_t how = fuzz_u8(in);
-	const struct flow *f = &w->flow[how & 3];
-	uint8_t frame[14 + 20 + 8 + 28];
-	uint8_t *icmp = frame + 34, *inner = icmp + 8;
+	bool ip6 = how & 8;
+	uint32_t number = (how & 3) + (ip6 ? FLOW6 : 0u);
+	const struct flow *f = &w->flow[number];
+	uint8_t frame[NET_ETH_HLEN + 2 * NET_IP6_HLEN + 16];
+	uint8_t proto = ip6 ? NET_PROTO_ICMP6 : NET_PROTO_ICMP;
+	uint8_t *icmp = put_ip(frame, ip6, 0, proto);
+	uint32_t len;
 	uint16_t sum;
 
-	memset(icmp, 0, 36);
-	icmp[0] = how & 4 ? 3 : fuzz_u8(in);
+	memset(icmp, 0, 8);
+	icmp[0] = !(how & 4) ? fuzz_u8(in) : ip6 ? 2 : 3;
 	icmp[1] = fuzz_u8(in);
 	net_put16(icmp + 6, fuzz_u16(in));
-	inner[0] = 0x45;
-	net_put16(inner + 2, 40);
-	inner[8] = 64;
-	inner[9] = NET_PROTO_TCP;
-	memcpy(inner + 12, "\x0a\0\0\1\x0a\0\0\2", 8);
-	net_put16(inner + 20, f->port);
-	net_put16(inner + 22, (uint16_t)(FLOW_PORT + (how & 3)));
-	net_put32(inner + 24, near32(in, f->seen - 1));
-	sum = net_checksum_fold(net_checksum_add(0, inner, 20));
-	memcpy(inner + 10, &sum, 2);
-	sum = net_checksum_fold(net_checksum_add(0, icmp, 36));
-	memcpy(icmp + 2, &sum, 2);
-	put_ip(frame, 36, 1);
-	sum = net_checksum_fold(net_checksum_add(0, frame + 14, 20));
-	memcpy(frame + 24, &sum, 2);
-	send_frame(w, frame, sizeof(frame));
+	len = 8 + put_quote(icmp + 8, f, (uint16_t)(FLOW_PORT + number), near32(in, f->seen - 1));
+	put_ip(frame, ip6, len, proto);
+	if (ip6) {
+		put_checksum(frame, true, icmp, len, 2);
+	} else {
+		sum = net_checksum_fold(net_checksum_add(0, icmp, len));
+		memcpy(icmp + 2, &sum, 2);
+	}
+	send_frame(w, frame, (size_t)(icmp - frame) + len);
 }
 
 static void op_arp(struct world *w, struct fuzz_input *in)
@@ -419,6 +489,14 @@ static void sock_op(struct world *w, struct sim_sock *sk, uint8_t what, uint32_t
 	}
 }
 
+static void client_connect(struct sim_client *c, bool ip6, uint32_t which, uint16_t lport)
+{
+	struct net_addr peer = ip6 ? sim_ip6(1) : net_addr_from_ip4(sim_ip_be(1));
+	uint32_t number = ACTIVE_FLOW + which + (ip6 ? FLOW6 : 0u);
+
+	sim_client_connect_to(c, 0, &peer, (uint16_t)(FLOW_PORT + number), lport);
+}
+
 static void op_client(struct world *w, struct fuzz_input *in)
 {
 	struct sim_client *c = w->client;
@@ -434,8 +512,7 @@ static void op_client(struct world *w, struct fuzz_input *in)
 		break;
 	case 7:
 		if (c->sock_count < 200)
-			sim_client_connect(c, 0, sim_ip_be(1),
-				(uint16_t)(FLOW_PORT + ACTIVE_FLOW + which % 2),
+			client_connect(c, which & 2, which % 2,
 				number & 1 ? (uint16_t)(20000 + number % 8) : 0);
 		break;
 	case 8:
@@ -519,8 +596,12 @@ static void run_op(struct world *w, struct fuzz_input *in)
 	case 10:
 		turn(w);
 		break;
+	case 14:
+	case 15:
+		op_segment(w, in, true);
+		break;
 	default:
-		op_segment(w, in);
+		op_segment(w, in, false);
 		break;
 	}
 }
@@ -538,6 +619,7 @@ static void init(struct world *w)
 	sim_link_init(&w->link, 1, &profile);
 	w->link.now_us = w->now_us;
 	sim_host_config_default(&hc, 0);
+	hc.ip6 = true;
 	hc.limits.conns_max = 24;
 	hc.limits.halves_max = 3;
 	hc.limits.tws_max = 4;
@@ -553,8 +635,8 @@ static void init(struct world *w)
 	w->listener = sim_client_listen(w->client, 0, LISTEN_PORT, 4);
 	for (uint32_t i = 0; i < FLOWS; i++)
 		w->flow[i] = (struct flow){.port = LISTEN_PORT,
-			.isn = 0xfffff000u + i * 0x40000000u,
-			.expected = 0xfffff001u + i * 0x40000000u};
+			.isn = 0xfffff000u + i * 0x20000000u,
+			.expected = 0xfffff001u + i * 0x20000000u};
 	settle(w);
 }
 
