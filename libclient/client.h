@@ -282,6 +282,12 @@ struct listener {
 
 LIST_HEAD(sock_items, epoll_item);
 
+/* Beyond what the header that we are built with knows. */
+union sock_info {
+	struct tcp_info info;
+	uint8_t bytes[PROTO_INFO_BYTES];
+};
+
 /* What few sockets have; made when first set. */
 struct sock_rare {
 	struct linger linger;
@@ -289,7 +295,7 @@ struct sock_rare {
 	uint32_t rcvbuf_bytes, sndbuf_bytes; /* 0: default */
 	uint32_t congestion;		     /* its number plus one; 0: default */
 	struct sock_numbers *numbers;	     /* NULL: none was set (number.c) */
-	struct tcp_info info;
+	union sock_info info;
 };
 
 #define SOCK_IDX_NONE UINT32_MAX

@@ -217,13 +217,13 @@ static uint8_t tcp_state_of(const struct sock *s)
 }
 
 /* Fills *out; the lock may be dropped meanwhile. 0 or -errno. */
-static int fetch_info(struct sock *s, struct tcp_info *out)
+static int fetch_info(struct sock *s, union sock_info *out)
 {
 	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_INFO, 0)};
 	int err;
 
 	memset(out, 0, sizeof(*out));
-	out->tcpi_state = tcp_state_of(s);
+	out->info.tcpi_state = tcp_state_of(s);
 	if (!s->handle.gen)
 		return 0;
 	if (!sock_rare_make(s))
@@ -242,11 +242,11 @@ static int get_maxseg(struct sock *s)
 	int fallback = ses.info.mtu_bytes > TCP_HEADERS_BYTES
 			       ? (int)ses.info.mtu_bytes - TCP_HEADERS_BYTES
 			       : 536;
-	struct tcp_info info;
+	union sock_info info;
 
-	if (fetch_info(s, &info) || !info.tcpi_snd_mss)
+	if (fetch_info(s, &info) || !info.info.tcpi_snd_mss)
 		return fallback;
-	return (int)info.tcpi_snd_mss;
+	return (int)info.info.tcpi_snd_mss;
 }
 
 /* -- setsockopt ---------------------------------------------------------------------------- */
@@ -374,7 +374,7 @@ static int get_locked(struct sock *s, int level, int name, void *val, socklen_t 
 	const struct int_option *o = find_int(level, name);
 	int number = level == IPPROTO_TCP ? number_find(name) : -1;
 	const struct sock_rare *r = sock_rare(s);
-	struct tcp_info info;
+	union sock_info info;
 	int value;
 
 	if (level == SOL_SOCKET && name == SO_RCVTIMEO)
@@ -385,7 +385,7 @@ static int get_locked(struct sock *s, int level, int name, void *val, socklen_t 
 		return give(val, len, &r->linger, sizeof(r->linger));
 	if (level == IPPROTO_TCP && name == TCP_INFO) {
 		value = fetch_info(s, &info);
-		return value ? value : give(val, len, &info, sizeof(info));
+		return value ? value : give(val, len, info.bytes, sizeof(info.bytes));
 	}
 	if (level == IPPROTO_TCP && name == TCP_CONGESTION)
 		return give(val, len, congestion_name(s), PROTO_CONGESTION_NAME_BYTES);

@@ -139,7 +139,7 @@ enum proto_option {
 	PROTO_SET_LINGER2_S,
 	PROTO_SET_QUICKACK,
 	PROTO_SET_MAXSEG,
-	PROTO_SET_CONGESTION, /* its number (proto_msg_attached); -ENOENT if there is none */
+	PROTO_SET_CONGESTION,	 /* its number (proto_msg_attached); -ENOENT if there is none */
 	PROTO_SET_NOTSENT_LOWAT, /* bytes; 0: none */
 	PROTO_SET_WINDOW_CLAMP,	 /* bytes; 0: none */
 	PROTO_SET_COUNT
@@ -206,8 +206,8 @@ enum proto_flow_flag {
 	PROTO_FLOW_ESTABLISHED = 1 << 0, /* was reached */
 	PROTO_FLOW_FIN = 1 << 1,	 /* the peer sends nothing after received_pos */
 	PROTO_FLOW_CLOSED = 1 << 2,	 /* the connection is over, both ways */
-	PROTO_FLOW_ANY_ROOM = 1 << 4, /* any room counts as writable: TCP_NOTSENT_LOWAT has made
-				       * sndbuf_bytes small. Comes and goes */
+	PROTO_FLOW_ANY_ROOM = 1 << 4,	 /* any room counts as writable: TCP_NOTSENT_LOWAT has made
+					  * sndbuf_bytes small. Comes and goes */
 	PROTO_FLOW_GONE = 1 << 3,	 /* last event of this handle: it is free, and so is every
 					  * byte that was lent to it */
 };
@@ -223,7 +223,16 @@ struct proto_listen_state {
 	uint64_t reserved[5];
 };
 
-/* TCP_INFO in pieces: bytes [offset, offset + len) of struct tcp_info. */
+/* TCP_INFO in pieces: bytes [offset, offset + len) of struct tcp_info, as of Linux 6.7: up to
+ * tcpi_snd_wnd it has been the same since 5.4, and what came since is behind, at these offsets. */
+enum proto_info_offset {
+	PROTO_INFO_RCV_WND = 232,	       /* u32 */
+	PROTO_INFO_REHASH = 236,	       /* u32 */
+	PROTO_INFO_TOTAL_RTO = 240,	       /* u16 */
+	PROTO_INFO_TOTAL_RTO_RECOVERIES = 242, /* u16 */
+	PROTO_INFO_TOTAL_RTO_TIME = 244,       /* u32, ms */
+	PROTO_INFO_BYTES = 248,
+};
 struct proto_info_part {
 	uint16_t offset;
 	uint16_t len_bytes;

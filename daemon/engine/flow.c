@@ -204,6 +204,8 @@ static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uin
 {
 	if (events & TCP_EV_ACKED)
 		txq_acked(e, c, sk, c->snd_una_pos);
+	if (events & TCP_EV_ACKED && c->flags & TCP_F_EXTRA)
+		info_limit(e, c);
 	if (events & TCP_EV_ESTABLISHED)
 		sk->flow_flags |= PROTO_FLOW_ESTABLISHED;
 	if (events & TCP_EV_FIN)
@@ -260,6 +262,8 @@ void flow_after_output(struct engine *e, struct tcp_conn *c)
 {
 	if (c->due_flags & CONN_LOWAT)
 		tune_sent(e, c, conn_sock(e, c));
+	if (c->flags & TCP_F_EXTRA || c->snd_end_pos > tcp_conn_snd_nxt(c))
+		info_limit(e, c);
 	if (c->state == TCP_CLOSED)
 		bury(e, c);
 	else if (c->state == TCP_TIME_WAIT && may_shrink(e, c))

@@ -643,6 +643,8 @@ uint64_t bell_slow_until_us(struct engine *e, uint32_t uid);
 
 /* info.c: struct tcp_info for a connection; returns its length. */
 uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_t max);
+/* Something was sent or acknowledged: what does the sender wait for now? */
+void info_limit(struct engine *e, struct tcp_conn *c);
 uint32_t info_resent_segs(struct engine *e, const struct tcp_conn *c);
 
 /* command.c, list.c */

@@ -282,4 +282,7 @@ static inline uint32_t tcp_conn_rcv_wnd(const struct tcp_conn *c)
 /* The retransmission time-out in force, backed off (RFC 6298 section 5.5). */
 uint64_t tcp_conn_rto_us(const struct tcp_ctx *ctx, const struct tcp_conn *c);
 
+/* Headers of IP and TCP with our options: what a segment's payload lacks of a packet. */
+uint32_t tcp_mtu_overhead(const struct tcp_conn *c);
+
 #endif

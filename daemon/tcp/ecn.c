@@ -94,6 +94,9 @@ void tcp_ecn_acked(struct tcp_rx *rx)
 		return;
 	c->flags |= TCP_F_ECE_NOW;
 	rx->ctx->counters->ecn_ece_in++;
+	x = tcp_extra_have(rx->ctx, c);
+	if (x && tcp_seq_gt(rx->seg->ack, tcp_conn_una_seq(c)))
+		x->marked_bytes += rx->seg->ack - tcp_conn_una_seq(c);
 	if (tcp_conn_has(c, TCP_F_CWR_WINDOW) || tcp_conn_in_episode(c) || tcp_conn_snd_max(c) == 0)
 		return;
 	tcp_cc_backoff(rx->ctx, c, flight < c->cwnd ? flight : c->cwnd, TCP_CC_ECN);

@@ -87,6 +87,10 @@ struct tcp_extra {
 	uint32_t rcv_ooo_segs; /* received out of order */
 	uint32_t dsack_dups;   /* DSACKs received */
 	uint32_t reord_seen;   /* times that reordering was seen */
+	uint32_t marked_bytes; /* acknowledged with ECE */
+	uint32_t rto_since_ms; /* the first time-out of a row, nothing acknowledged since; 0: none */
+	uint32_t rto_total_ms; /* spent so */
+	uint16_t rtos, rto_rows;
 
 	/* pace.c */
 	uint32_t pacing_rate; /* bytes a second; 0: not known, UINT32_MAX: no limit */
@@ -104,8 +108,12 @@ struct tcp_extra {
 	uint32_t reasm_idx;
 	uint32_t score_idx;
 	uint32_t cc_idx;
+	uint32_t limit; /* what the sender waits for, info.c ... */
+	uint64_t limit_since_us;
+	uint64_t busy_us, rwnd_limited_us, sndbuf_limited_us;
+	uint32_t pad[2];
 };
-static_assert(sizeof(struct tcp_extra) == 128, "two lines; size is part of the arena's layout");
+static_assert(sizeof(struct tcp_extra) == 192, "three lines; size is part of the arena's layout");
 
 extern const struct tcp_extra tcp_extra_none;
 

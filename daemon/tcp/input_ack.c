@@ -64,6 +64,15 @@ static void ack_restart_timer(struct tcp_conn *c)
 		c->send_at = 0;
 }
 
+static void ack_ends_timeouts(struct tcp_extra *x, uint64_t now_us)
+{
+	if (!x || !x->rto_since_ms)
+		return;
+	x->rto_rows += x->rto_rows < UINT16_MAX;
+	x->rto_total_ms += (tcp_ms(now_us) | 1) - x->rto_since_ms;
+	x->rto_since_ms = 0;
+}
+
 /* Something new was acknowledged, `acked` sequence numbers. */
 static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 {
@@ -84,6 +93,8 @@ static void ack_advance(struct tcp_rx *rx, uint32_t acked)
 		tcp_seq_gt(tcp_conn_una_seq(c), c->recover_seq))
 		c->flags &= ~TCP_F_RECOVER_SET; /* while 32 bits can still tell */
 	ack_restart_timer(c);
+	if (c->retries > 0)
+		ack_ends_timeouts(tcp_extra_have(rx->ctx, c), rx->now_us);
 	c->retries = 0;
 	tcp_stall_end(rx->ctx, c);
 	c->soft_error = 0;

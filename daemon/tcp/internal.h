@@ -194,8 +194,6 @@ uint32_t tcp_recovery_resend_tail(struct tcp_ctx *ctx, struct tcp_conn *c, uint6
 
 /* -- mtu.c ---------------------------------------------------------------------------------- */
 
-/* Headers of IP and TCP with our options: what a segment's payload lacks of a packet. */
-uint32_t tcp_mtu_overhead(const struct tcp_conn *c);
 void tcp_mtu_established(struct tcp_ctx *ctx, struct tcp_conn *c);
 /* The retransmission timer has expired, and retries counts it. */
 void tcp_mtu_timed_out(struct tcp_ctx *ctx, struct tcp_conn *c);

@@ -126,6 +126,15 @@ static void loss_go_back(struct tcp_ctx *ctx, struct tcp_conn *c)
 	c->snd_nxt_low = (uint32_t)tcp_conn_una(c);
 }
 
+static void note_timeout(struct tcp_extra *x, uint64_t now_us)
+{
+	if (!x)
+		return;
+	x->rtos += x->rtos < UINT16_MAX;
+	if (!x->rto_since_ms)
+		x->rto_since_ms = tcp_ms(now_us) | 1;
+}
+
 void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	if (!tcp_recovery_timeout(ctx, c, now_us))
@@ -136,6 +145,7 @@ void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 	c->flags &= ~(TCP_F_RECOVERY | TCP_F_PARTIAL_ACK | TCP_F_RTT_TIMED | TCP_F_CWND_LIMITED);
 	c->owe &= (uint16_t) ~(TCP_OWE_REXMIT | TCP_OWE_TLP);
 	c->dupacks = 0;
+	note_timeout(tcp_extra_make(ctx, c), now_us);
 	if (c->retries < UINT8_MAX)
 		c->retries++;
 	if (c->backoff < UINT8_MAX)
