@@ -2,6 +2,11 @@
  *
  * What the host's numbers are in the script is learned from its first SYN and its first
  * timestamp. A later SYN of a tuple that the script has opened anew starts another incarnation.
+ *
+ * A foreign script was written for Linux, where a segment is seen before it is cut, PSH ends each
+ * write, and options have another order. So one that is longer stands for several, back to
+ * back; PSH is not compared, and of options only which there are, and what they say, but for how
+ * far the window is scaled.
  */
 #include "pkt_state.h"
 
@@ -129,6 +134,57 @@ static void forgive_ts(void *arg, uint8_t *at, enum pkt_number what)
 		memcpy(at, want, 4);
 }
 
+enum {
+	OPTION_KINDS = 256,
+	PSH = 1 << 3,
+};
+
+/* Where each kind of option lies, 0: nowhere, else one more. */
+static void index_options(const struct pkt_packet *p, uint8_t at[OPTION_KINDS])
+{
+	memset(at, 0, OPTION_KINDS);
+	for (uint8_t i = 0; i < p->opt_len && p->opt[i] != PKT_OPT_EOL;) {
+		if (p->opt[i] == PKT_OPT_NOP) {
+			i++;
+			continue;
+		}
+		at[p->opt[i]] = (uint8_t)(i + 1);
+		if (i + 1 >= p->opt_len || p->opt[i + 1] < 2)
+			return;
+		i = (uint8_t)(i + p->opt[i + 1]);
+	}
+}
+
+static bool times_differ(const struct pkt_run *r, const uint8_t *x, const uint8_t *y)
+{
+	int64_t d = number_distance(x + 2, y + 2), most = r->script.tolerance_us / 1000;
+
+	return d < -most || d > most || number_distance(x + 6, y + 6) != 0;
+}
+
+static bool foreign_options_differ(
+	const struct pkt_run *r, const struct pkt_packet *seen, const struct pkt_packet *want)
+{
+	uint8_t a[OPTION_KINDS], b[OPTION_KINDS];
+
+	index_options(seen, a);
+	index_options(want, b);
+	for (int kind = 0; kind < OPTION_KINDS; kind++) {
+		const uint8_t *x, *y;
+
+		if (!a[kind] != !b[kind])
+			return true;
+		if (!a[kind] || kind == PKT_OPT_WSCALE)
+			continue;
+		x = seen->opt + a[kind] - 1;
+		y = want->opt + b[kind] - 1;
+		if (x[1] != y[1] ||
+			(kind == PKT_OPT_TS ? times_differ(r, x, y) : memcmp(x, y, x[1]) != 0))
+			return true;
+	}
+	return false;
+}
+
 static bool options_differ(
 	const struct pkt_run *r, struct pkt_packet *seen, const struct pkt_packet *want)
 {
@@ -137,6 +193,8 @@ static bool options_differ(
 
 	if (!want->has_opts)
 		return false;
+	if (r->options->foreign)
+		return foreign_options_differ(r, seen, want);
 	if (seen->opt_len != want->opt_len)
 		return true;
 	pkt_wire_numbers(like.opt, like.opt_len, forgive_ts, &c);
@@ -149,7 +207,7 @@ static const char *difference(
 {
 	if (seen->conn != want->conn)
 		return "connection";
-	if (seen->flags != want->flags)
+	if ((seen->flags ^ want->flags) & (r->options->foreign ? ~PSH : ~0))
 		return "flags";
 	if (seen->seq != want->seq || seen->len != want->len)
 		return "sequence";
@@ -245,6 +303,32 @@ static bool judge(struct pkt_run *r, const struct pkt_event *e, const struct pkt
 	return false;
 }
 
+/* The rest of a longer segment, its first part being in *seen. */
+static bool take_rest(struct pkt_run *r, const struct pkt_event *e, const struct pkt_span *s,
+	struct pkt_packet *seen)
+{
+	const struct pkt_packet *want = e->packet;
+
+	while (seen->len > 0 && seen->len < want->len && seen->seq == want->seq) {
+		struct pkt_packet more;
+		struct pkt_frame frame;
+		struct pkt_seen *f = NULL;
+		bool ok = next_frame(r, e, s, &f, &frame, &more) &&
+			  payload_is_right(&frame, &r->map[more.conn]);
+
+		free(f);
+		if (!ok || more.conn != seen->conn || more.len == 0 ||
+			more.seq != seen->seq + seen->len)
+			return pkt_fail(
+				r, e->line, "not the rest of a segment of %u bytes", want->len);
+		if (r->options->trace)
+			pkt_print_at(stdout, pkt_script_us(r, r->world.now_us), &more);
+		seen->len += more.len;
+		seen->flags |= more.flags;
+	}
+	return true;
+}
+
 bool pkt_expect(struct pkt_run *r, const struct pkt_event *e)
 {
 	struct pkt_span s = pkt_span_of(r, e);
@@ -255,6 +339,8 @@ bool pkt_expect(struct pkt_run *r, const struct pkt_event *e)
 
 	if (ok && r->options->trace)
 		pkt_print_at(stdout, pkt_script_us(r, f->at_us), &seen);
+	if (ok && r->options->foreign)
+		ok = take_rest(r, e, &s, &seen);
 	ok = ok && judge(r, e, &s, f, &frame, &seen);
 	if (ok)
 		r->before_us = (uint64_t)(e->time_kind == PKT_TIME_ANY || e->has_range

@@ -344,13 +344,36 @@ static int64_t parse_or(struct expr *x)
 /* -- statements
  * ---------------------------------------------------------------------------------------------- */
 
-/* Each value of a list of names and expressions, for whoever reads the failure. */
+static bool skip_text(struct expr *x)
+{
+	const char *end;
+
+	skip(x);
+	if (*x->at != '\'' && *x->at != '"')
+		return false;
+	end = strchr(x->at + 1, *x->at);
+	if (!end)
+		return error(x, "a text without end");
+	x->at = end + 1;
+	return true;
+}
+
+/* Each value of a list of names and expressions, for whoever reads the failure. Of Python's
+ * 'text' % (values) only the values are told. */
 static void parse_told(struct expr *x, FILE *out)
 {
 	do {
 		const char *from;
 		int64_t v;
 
+		if (skip_text(x) && !accept(x, "%"))
+			continue;
+		if (accept(x, "(")) {
+			parse_told(x, out);
+			if (!accept(x, ")"))
+				error(x, "expected ')'");
+			continue;
+		}
 		skip(x);
 		from = x->at;
 		v = parse_or(x);

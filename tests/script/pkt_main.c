@@ -1,4 +1,4 @@
-/* pkt [--trace] [--lenient] [--pcap FILE] SCRIPT...
+/* pkt [--trace] [--lenient] [--foreign] [--pcap FILE] SCRIPT...
  *
  * Each script runs in a child of its own: an assertion that fails in the engine fails one
  * script, and nothing of one script is left for the next. */
@@ -21,6 +21,7 @@ enum {
 static const struct option long_options[] = {
 	{"trace", no_argument, NULL, 't'},
 	{"lenient", no_argument, NULL, 'l'},
+	{"foreign", no_argument, NULL, 'f'},
 	{"pcap", required_argument, NULL, 'p'},
 	{0},
 };
@@ -88,13 +89,15 @@ int main(int argc, char **argv)
 			o.trace = true;
 		else if (opt == 'l')
 			o.lenient = true;
+		else if (opt == 'f')
+			o.foreign = true;
 		else if (opt == 'p')
 			o.pcap = optarg;
 		else
 			return 2;
 	}
 	if (optind == argc || (o.pcap && argc - optind > 1)) {
-		fprintf(stderr, "usage: pkt [--trace] [--lenient] [--pcap FILE] SCRIPT...\n");
+		fprintf(stderr, "usage: pkt [--trace] [--lenient] [--foreign] [--pcap FILE] SCRIPT...\n");
 		return 2;
 	}
 	if (!mkdtemp(dir)) {

@@ -8,6 +8,7 @@
 struct pkt_run_options {
 	bool trace;	  /* each event and frame, in the script's notation */
 	bool lenient;	  /* frames left over at the end are no failure */
+	bool foreign;	  /* a script of Linux's: see pkt_expect.c */
 	const char *pcap; /* file to write, or NULL */
 	const char *dir;  /* an empty directory, for the daemon's sockets */
 };
