@@ -25,7 +25,7 @@ static const struct number {
 	[NUMBER_KEEPCNT] = {TCP_KEEPCNT, 1, 127, 9, PROTO_SET_KEEPCNT},
 	[NUMBER_SYNCNT] = {TCP_SYNCNT, 1, 127, 6, PROTO_SET_SYNCNT},
 	[NUMBER_USER_TIMEOUT] = {TCP_USER_TIMEOUT, 0, INT32_MAX, 0, PROTO_SET_USER_TIMEOUT_MS},
-	[NUMBER_LINGER2] = {TCP_LINGER2, 0, 120, 60, PROTO_SET_LINGER2_S},
+	[NUMBER_LINGER2] = {TCP_LINGER2, -1, 120, 60, PROTO_SET_LINGER2_S},
 	[NUMBER_QUICKACK] = {TCP_QUICKACK, 0, 1, 1, PROTO_SET_QUICKACK},
 	[NUMBER_MAXSEG] = {TCP_MAXSEG, 88, 32767, 0, PROTO_SET_MAXSEG},
 	[NUMBER_WINDOW_CLAMP] = {TCP_WINDOW_CLAMP, 0, INT32_MAX, 0, PROTO_SET_WINDOW_CLAMP},
@@ -58,7 +58,9 @@ static bool is_set(const struct sock *s, enum sock_number n)
 
 int number_get(const struct sock *s, enum sock_number n)
 {
-	return is_set(s, n) ? s->rare->numbers->value[n] : numbers[n].unset;
+	int value = is_set(s, n) ? s->rare->numbers->value[n] : numbers[n].unset;
+
+	return n == NUMBER_LINGER2 && value == 0 ? numbers[n].unset : value;
 }
 
 /* What Linux does not refuse but bend. */
@@ -67,7 +69,9 @@ static int bent(enum sock_number n, int value)
 	if (n == NUMBER_QUICKACK)
 		return value != 0;
 	if (n == NUMBER_LINGER2 && value > numbers[n].max)
-		return 0;
+		return numbers[n].max;
+	if (n == NUMBER_LINGER2 && value < 0)
+		return numbers[n].min;
 	if ((n == NUMBER_DEFER_ACCEPT || n == NUMBER_FASTOPEN) && value > numbers[n].max)
 		return numbers[n].max;
 	if (n == NUMBER_DEFER_ACCEPT && value < 0)
@@ -95,6 +99,8 @@ static int push(struct sock *s, enum sock_number n)
 
 	if (n == NUMBER_NOTSENT_LOWAT && value < 0)
 		value = 0; /* as a large number, which it is to Linux */
+	if (n == NUMBER_LINGER2 && value < 0)
+		value = 1; /* no time at all, which the engine has no number for */
 	if (n == NUMBER_NOTSENT_LOWAT && value > 0 && s->handle.gen)
 		expect_lowat(s, (uint32_t)value);
 	if (numbers[n].option)
@@ -118,6 +124,8 @@ int number_set(struct sock *s, enum sock_number n, int value)
 	struct sock_numbers *x;
 
 	value = bent(n, value);
+	if (n == NUMBER_MAXSEG && value == 0 && !is_set(s, n))
+		return 0; /* none; what a live connection has been told stays */
 	if (value < numbers[n].min || value > numbers[n].max)
 		return -EINVAL;
 	if (n == NUMBER_WINDOW_CLAMP && value == 0 && s->state != STATE_NEW)

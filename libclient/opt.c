@@ -163,6 +163,24 @@ static int set_rcvbuf(struct sock *s, int value)
 	opt_push(s, PROTO_SET_RCVBUF, r->rcvbuf_bytes);
 	return 0;
 }
+static int get_broadcast(struct sock *s)
+{
+	return s->broadcast;
+}
+static int set_broadcast(struct sock *s, int value)
+{
+	s->broadcast = value;
+	return 0;
+}
+static int get_oobinline(struct sock *s)
+{
+	return s->oobinline;
+}
+static int set_oobinline(struct sock *s, int value)
+{
+	s->oobinline = value;
+	return 0;
+}
 static int get_one(struct sock *s)
 {
 	(void)s;
@@ -171,7 +189,7 @@ static int get_one(struct sock *s)
 static int set_one(struct sock *s, int value)
 {
 	(void)s;
-	return value == 1 ? 0 : -ENOPROTOOPT;
+	return value == 0 || value == 1 ? 0 : -ENOPROTOOPT; /* Linux takes 0 for 1 */
 }
 static const struct int_option {
 	int level, name;
@@ -185,6 +203,8 @@ static const struct int_option {
 	{SOL_SOCKET, SO_ACCEPTCONN, get_acceptconn, NULL},
 	{SOL_SOCKET, SO_REUSEADDR, get_reuseaddr, set_reuseaddr},
 	{SOL_SOCKET, SO_REUSEPORT, get_reuseport, set_reuseport},
+	{SOL_SOCKET, SO_BROADCAST, get_broadcast, set_broadcast},
+	{SOL_SOCKET, SO_OOBINLINE, get_oobinline, set_oobinline},
 	{SOL_SOCKET, SO_KEEPALIVE, get_keepalive, set_keepalive},
 	{SOL_SOCKET, SO_SNDBUF, get_sndbuf, set_sndbuf},
 	{SOL_SOCKET, SO_RCVBUF, get_rcvbuf, set_rcvbuf},
@@ -320,6 +340,7 @@ static int set_struct(struct sock *s, int name, const void *val, socklen_t len)
 	if (len < sizeof(r->linger))
 		return -EINVAL;
 	memcpy(&r->linger, val, sizeof(r->linger));
+	r->linger.l_onoff = r->linger.l_onoff != 0;
 	return 0;
 }
 
@@ -334,6 +355,8 @@ static int set_locked(struct sock *s, int level, int name, const void *val, sock
 		return set_struct(s, name, val, len);
 	if (level == IPPROTO_TCP && name == TCP_CONGESTION)
 		return set_congestion(s, val, len);
+	if (len < sizeof(value) && (level == SOL_SOCKET || level == IPPROTO_TCP))
+		return -EINVAL;
 	if (number < 0 && (!o || !o->set)) {
 		count(&counters.sockopt_unknown);
 		return -ENOPROTOOPT;

@@ -188,7 +188,7 @@ static void await_pushed(int sd)
 static void test_numbers_given_each_expected_bounds_values_and_pushed(void **state)
 {
 	static const struct {
-		int name, unset, good, bad;
+		int name, unset, good, bad; /* bad = good: none is */
 		enum proto_option option; /* 0: the engine is not told */
 	} numbers[] = {
 		{TCP_KEEPIDLE, 7200, 10, 0, PROTO_SET_KEEPIDLE_S},
@@ -196,7 +196,7 @@ static void test_numbers_given_each_expected_bounds_values_and_pushed(void **sta
 		{TCP_KEEPCNT, 9, 3, 128, PROTO_SET_KEEPCNT},
 		{TCP_SYNCNT, 6, 2, 0, PROTO_SET_SYNCNT},
 		{TCP_USER_TIMEOUT, 0, 30000, -1, PROTO_SET_USER_TIMEOUT_MS},
-		{TCP_LINGER2, 60, 7, -1, PROTO_SET_LINGER2_S},
+		{TCP_LINGER2, 60, 7, 7, PROTO_SET_LINGER2_S},
 		{TCP_MAXSEG, 1460, 700, 87, PROTO_SET_MAXSEG},
 		{TCP_WINDOW_CLAMP, 0, 20000, -1, PROTO_SET_WINDOW_CLAMP},
 		{TCP_DEFER_ACCEPT, 0, 5, INT32_MIN, 0},
@@ -208,7 +208,7 @@ static void test_numbers_given_each_expected_bounds_values_and_pushed(void **sta
 	(void)state;
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		assert_int_equal(get_int(sd, IPPROTO_TCP, numbers[i].name), numbers[i].unset);
-		if (numbers[i].option)
+		if (numbers[i].option && numbers[i].bad != numbers[i].good)
 			assert_int_equal(
 				set_int(sd, IPPROTO_TCP, numbers[i].name, numbers[i].bad), -EINVAL);
 		assert_int_equal(set_int(sd, IPPROTO_TCP, numbers[i].name, numbers[i].good), 0);
@@ -239,6 +239,36 @@ static void test_numbers_given_each_expected_bounds_values_and_pushed(void **sta
 	mtcp_close(peer);
 	mtcp_close(sd);
 	mtcp_close(l);
+}
+
+/* What Linux bends instead of refusing it. */
+static void test_numbers_given_odd_values_expected_bent_as_in_linux(void **state)
+{
+	static const struct {
+		int level, name, set, get;
+	} bent[] = {
+		{IPPROTO_TCP, TCP_LINGER2, 1000, 120},
+		{IPPROTO_TCP, TCP_LINGER2, -7, -1},
+		{IPPROTO_TCP, TCP_LINGER2, 0, 60},
+		{IPPROTO_TCP, TCP_MAXSEG, 0, 1460},
+		{SOL_SOCKET, SO_RCVLOWAT, 0, 1},
+		{SOL_SOCKET, SO_BROADCAST, 7, 1},
+		{SOL_SOCKET, SO_OOBINLINE, -1, 1},
+	};
+	struct linger l = {.l_onoff = 7, .l_linger = 3};
+	socklen_t len = sizeof(l);
+	int sd = mtcp_socket(AF_INET, SOCK_STREAM, 0);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bent) / sizeof(bent[0]); i++) {
+		assert_int_equal(set_int(sd, bent[i].level, bent[i].name, bent[i].set), 0);
+		assert_int_equal(get_int(sd, bent[i].level, bent[i].name), bent[i].get);
+	}
+	assert_int_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)), 0);
+	assert_int_equal(mtcp_getsockopt(sd, SOL_SOCKET, SO_LINGER, &l, &len), 0);
+	assert_int_equal(l.l_onoff, 1);
+	assert_errno(mtcp_setsockopt(sd, SOL_SOCKET, SO_TYPE, &l, 3), EINVAL);
+	mtcp_close(sd);
 }
 
 static void test_fcntl_given_flags_expected_kept(void **state)
@@ -484,6 +514,7 @@ int main(void)
 		T(test_options_given_congestion_expected_name_and_number),
 		T(test_options_given_known_and_unknown_expected_values_and_counted),
 		T(test_numbers_given_each_expected_bounds_values_and_pushed),
+		T(test_numbers_given_odd_values_expected_bent_as_in_linux),
 		T(test_fcntl_given_flags_expected_kept),
 		T(test_pool_given_more_in_flight_than_down_expected_grows_then_waits),
 		T(test_segment_given_chunks_in_a_new_one_expected_mapped_when_met),
