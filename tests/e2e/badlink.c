@@ -151,9 +151,14 @@ static bool put_out(struct sim_link *l, int side, struct end *e, struct batch *b
 {
 	unsigned int n = 0;
 
-	for (; n < BATCH && (b->frame[n] = sim_link_receive(l, side)); n++) {
+	while (n < BATCH && (b->frame[n] = sim_link_receive(l, side))) {
+		if (b->frame[n]->len_bytes < ETHER_HDR_LEN) { /* damaged so that it is no frame */
+			free(b->frame[n]);
+			continue;
+		}
 		b->iov[n] = (struct iovec){b->frame[n]->data, b->frame[n]->len_bytes};
 		b->msg[n].msg_hdr = (struct msghdr){.msg_iov = &b->iov[n], .msg_iovlen = 1};
+		n++;
 	}
 	send_all(e, b, n);
 	for (unsigned int i = 0; i < n; i++)
