@@ -1,0 +1,54 @@
+#!/bin/bash
+# One program on the kernel and under mtcp-run: what it sees of some 30 socket options with 16 values
+# each, of their lengths, and of calls on connections that ended in one way or another, must be
+# the same, line by line, but for what stands here.
+. "$(dirname "$0")/lib.sh"
+e2e_begin
+
+# Known differences; docs/interop.md says why.
+KNOWN=(
+	'^connected (SO_PRIORITY|SO_DONTROUTE|IP_TOS|IP_TTL) '
+	'^connected SO_RCVLOWAT (= |got|set)'
+	'^connected TCP_MAXSEG (= |got|set)'
+	'^connected TCP_DEFER_ACCEPT (= |got|set)'
+	'^connected TCP_WINDOW_CLAMP = (-1|0) '
+	'^shutdown again'
+)
+
+SOCKOPTS=$BUILD/tests/e2e/sockopts
+K=e2e$$k
+
+without_known()
+{
+	grep -Ev "$(IFS='|'; echo "${KNOWN[*]}")" "$1"
+}
+
+# same PART: of the program.
+same()
+{
+	in_ns "$K" timeout 60 "$SOCKOPTS" "$1" 10.77.1.1 7000 >"$T/$1.kernel" ||
+		fail "$1 on the kernel"
+	mtcp timeout 60 "$SOCKOPTS" "$1" $KERNEL_IP 7000 >"$T/$1.mtcpd" || fail "$1 on mtcpd"
+	check_more "$1: lines to compare" "$2" "$(without_known "$T/$1.kernel" | wc -l)"
+	diff <(without_known "$T/$1.kernel") <(without_known "$T/$1.mtcpd") >"$T/$1.diff"
+	check_equal "$1: lines that differ" 0 "$(grep -c '^[<>]' "$T/$1.diff")"
+	head -n 40 "$T/$1.diff"
+}
+
+# The kernel's program has a veth of its own: the neighbour's is what mtcpd's has.
+daemon_veth
+ns_new "$K"
+ip -n "$H" link add hk type veth peer name kh netns "$K"
+offloads_off "$H" hk
+offloads_off "$K" kh
+ip -n "$H" addr add 10.77.1.1/24 dev hk
+ip -n "$K" addr add 10.77.1.2/24 dev kh
+ip -n "$H" link set hk up
+ip -n "$K" link set kh up
+
+spawn_kernel peer "$SOCKOPTS" serve 7000
+wait_until 5 sh -c "ip netns exec $H ss -Hltn 'sport = :7000' | grep -q ."
+same table 1000
+same ends 60
+check "the daemon is alive" alive
+e2e_end
