@@ -9,6 +9,7 @@
 #define CTL_CONFIG_H
 
 #include <net/addr.h>
+#include <net/route.h>
 #include <nic/nic.h>
 #include <tcp/tcp.h>
 
@@ -21,6 +22,7 @@
 enum {
 	CONFIG_ENGINES_MAX = 64,
 	CONFIG_ADDRS_MAX = 16,
+	CONFIG_ROUTES_MAX = 32,
 	CONFIG_RUNTIME_DIR_MAX = 80, /* so that a socket's name below it fits sun_path */
 };
 
@@ -77,6 +79,9 @@ struct config {
 	bool flow_labels;
 	bool slaac;
 	bool dad;
+	/* [route] */
+	struct net_prefix_rule routes[CONFIG_ROUTES_MAX]; /* value: enum tcp_cc_id */
+	uint32_t route_count;
 	/* [engine] */
 	int32_t cores[CONFIG_ENGINES_MAX]; /* CPU of each engine; -1: any */
 	uint32_t engine_count;

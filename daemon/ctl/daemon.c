@@ -365,6 +365,8 @@ static int start_engines(struct daemon *d)
 		.tcp = d->cfg.tcp,
 		.limits = engine_share(d),
 		.reassembly = d->cfg.reassembly,
+		.cc_rules = d->cfg.routes,
+		.cc_rule_count = d->cfg.route_count,
 		.flow_labels = d->cfg.flow_labels,
 		.port_owner = d->port_owner,
 		.peers = d->engines,

@@ -216,6 +216,63 @@ static int parse_addr_list(struct config *c, char *copy)
 	return 0;
 }
 
+/* No bit behind the prefix may be set: whoever writes 10.0.0.1/8 means something else. */
+static bool is_prefix(const struct net_prefix_rule *r)
+{
+	for (unsigned int bit = r->prefix_len; bit < 128; bit++)
+		if (r->prefix.b[bit / 8] & 0x80 >> bit % 8)
+			return false;
+	return true;
+}
+
+/* "PREFIX/LENGTH NAME" */
+static int parse_route(const struct option *o, char *item, struct net_prefix_rule *out)
+{
+	char *name = strpbrk(item, " \t"), *slash = strchr(item, '/');
+	struct option choice = {.choices = o->choices};
+	const char *bits_text;
+	uint32_t value;
+	uint64_t bits;
+
+	if (name == NULL || slash == NULL || slash > name)
+		return -EINVAL;
+	*name++ = '\0';
+	*slash = '\0';
+	bits_text = slash + 1;
+	if (!parse_u64(&bits_text, 128, &bits) || *bits_text != '\0' ||
+		parse_ip(item, &out->prefix) < 0 ||
+		parse_choice(&choice, &value, name + strspn(name, " \t")) < 0)
+		return -EINVAL;
+	if (net_addr_is_ip4(&out->prefix) && (bits += 96) > 128)
+		return -EINVAL;
+	out->prefix_len = (uint8_t)bits;
+	out->value = (uint8_t)value;
+	return is_prefix(out) ? 0 : -EINVAL;
+}
+
+/* Each prefix once. */
+static int parse_routes(struct config *c, char *copy)
+{
+	const struct option *o = option_find("route", "congestion_control");
+	struct net_prefix_rule routes[CONFIG_ROUTES_MAX];
+	uint32_t count = 0;
+	char *item;
+
+	while ((item = next_item(&copy)) != NULL) {
+		if (count == CONFIG_ROUTES_MAX || parse_route(o, item, &routes[count]) < 0)
+			return -EINVAL;
+		for (uint32_t i = 0; i < count; i++) {
+			if (net_addr_equal(&routes[i].prefix, &routes[count].prefix) &&
+				routes[i].prefix_len == routes[count].prefix_len)
+				return -EINVAL;
+		}
+		count++;
+	}
+	memcpy(c->routes, routes, count * sizeof(routes[0]));
+	c->route_count = count;
+	return 0;
+}
+
 /* At most one of each family. */
 static int parse_gateways(struct config *c, char *copy)
 {
@@ -357,6 +414,8 @@ int option_parse(const struct option *o, struct config *c, const char *value)
 		return parse_list(c, value, parse_addr_list);
 	case OPTION_MAC:
 		return parse_mac(c, value);
+	case OPTION_ROUTES:
+		return parse_list(c, value, parse_routes);
 	case OPTION_CORES:
 		return parse_list(c, value, parse_cores);
 	case OPTION_PORT_RANGE:
@@ -437,6 +496,10 @@ const char *option_accepted(const struct option *o, char *buf, size_t size)
 	case OPTION_ADDR_LIST:
 		snprintf(buf, size, "addresses with prefix length, comma separated, 1 to %d",
 			CONFIG_ADDRS_MAX);
+		break;
+	case OPTION_ROUTES:
+		snprintf(buf, size, "different prefixes, each with %s, comma separated, at most %d",
+			o->choices, CONFIG_ROUTES_MAX);
 		break;
 	case OPTION_MAC:
 		snprintf(buf, size, "a unicast MAC address as 02:00:00:00:00:01");

@@ -11,6 +11,8 @@
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 
+#define CONGESTION_CONTROLS "newreno|cubic|dctcp|bbr|plugin"
+
 /* One row a key, in the order in which they are documented. */
 /* clang-format off */
 const struct option option_table[] = {
@@ -56,6 +58,10 @@ const struct option option_table[] = {
 	 .text = "Leave checksums and the cutting of segments (TSO) to a port that offers to."},
 	{"port", "gso_max", OPTION_SIZE, FIELD(gso_max_bytes), .max = 64000, .value = "16K",
 	 .text = "Longest segment that is cut into frames only just before a port without TSO; 0: none."},
+
+	{"route", "congestion_control", OPTION_ROUTES, FIELD(routes),
+	 .choices = CONGESTION_CONTROLS, .example = "10.0.0.0/8 dctcp, 0.0.0.0/0 bbr",
+	 .text = "Congestion control by destination, of the longest prefix; TCP_CONGESTION goes before."},
 
 	{"engine", "cores", OPTION_CORES, FIELD(cores), .value = "any",
 	 .text = "CPUs, one engine on each, as '1' or '1-3,5'; 'any': one engine on whichever is free."},
@@ -146,7 +152,7 @@ const struct option option_table[] = {
 	 .value = "8", .text = "The same, when no process holds the connection any more."},
 	{"tcp", "challenge_ack_per_s", OPTION_NUMBER, FIELD(tcp.challenge_ack_per_s), .min = 1,
 	 .max = 1000000, .value = "1000", .text = "RFC 5961 challenge ACKs of an engine."},
-	{"tcp", "congestion_control", OPTION_CHOICE, FIELD(tcp.cc), .choices = "newreno|cubic|dctcp|bbr|plugin",
+	{"tcp", "congestion_control", OPTION_CHOICE, FIELD(tcp.cc), .choices = CONGESTION_CONTROLS,
 	 .value = "cubic", .text = "Congestion control of a new socket; TCP_CONGESTION changes it."},
 	{"tcp", "congestion_plugin", OPTION_PATH, FIELD(congestion_plugin),
 	 .example = "/usr/local/lib/mtcpd/cc_scalable.so",

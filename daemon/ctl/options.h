@@ -26,6 +26,7 @@ enum option_type {
 	OPTION_GATEWAYS,   /* field: config.gateway and gateway6 */
 	OPTION_ADDR_LIST,  /* field: config.addrs and addr_count */
 	OPTION_MAC,	   /* field: port.mac */
+	OPTION_ROUTES,	   /* field: config.routes and route_count */
 	OPTION_CORES,	   /* field: config.cores and engine_count */
 	OPTION_PORT_RANGE, /* field: uint16_t[2] */
 };

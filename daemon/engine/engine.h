@@ -35,6 +35,7 @@
 struct engine;
 struct net_iface;	/* net/route.h: addresses, gateway, MTU */
 struct net_neigh_table; /* net/neigh.h: shared by all engines */
+struct net_prefix_rule; /* net/route.h */
 struct net_nd_host;	/* net/nd_host.h: shared by all engines */
 
 struct engine_limits {
@@ -61,6 +62,9 @@ struct engine_config {
 	struct net_neigh_table *neigh;
 	struct net_nd_host *nd; /* publishes the interface; NULL: `iface` it is and stays */
 	bool reassembly;	/* of fragments; else they are dropped */
+	/* Congestion control by destination, for sockets that name none; then tcp.cc. */
+	const struct net_prefix_rule *cc_rules;
+	uint32_t cc_rule_count;
 	struct tcp_config tcp;
 	struct engine_limits limits;
 	/* All engines, by id, and how to wake one; NULL where there is only this one. */

@@ -339,6 +339,17 @@ static int connect_key(struct engine *e, const struct session *s, const struct p
 	return 0;
 }
 
+/* What the route says goes before the configured default, and a socket's own choice before both:
+ * that is set later. */
+static void route_congestion(struct engine *e, struct tcp_conn *c)
+{
+	const struct net_prefix_rule *rule =
+		net_prefix_rule_find(e->cfg.cc_rules, e->cfg.cc_rule_count, &c->entry.key.remote);
+
+	if (rule)
+		tcp_set_congestion(&e->tcp, c, rule->value);
+}
+
 static void connect_options(
 	struct engine *e, struct tcp_conn *c, struct sock *sk, const struct proto_connect *req)
 {
@@ -348,6 +359,7 @@ static void connect_options(
 		tcp_setopt(&e->tcp, c, TCP_OPT_NODELAY, true, e->now_us);
 	if (req->options & PROTO_OPTION_KEEPALIVE)
 		tcp_setopt(&e->tcp, c, TCP_OPT_KEEPALIVE, true, e->now_us);
+	route_congestion(e, c);
 	if (req->congestion) /* one that does not exist leaves the default */
 		tcp_set_congestion(&e->tcp, c, req->congestion - 1);
 	if (req->sndbuf_bytes)
@@ -424,6 +436,7 @@ static void promote(struct engine *e, struct listener *l, const struct tcp_half 
 	if (!c)
 		return;
 	tcp_promote(&e->tcp, c, h, e->now_us);
+	route_congestion(e, c);
 	c->owner = l->idx;
 	c->due_flags = CONN_PENDING | CONN_FRESH;
 	if (ref != (tcp_ref)TCP_REF_NONE) {

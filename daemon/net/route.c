@@ -146,3 +146,21 @@ uint32_t net_iface_mtu(const struct net_iface *iface, const struct net_addr *add
 		return iface->mtu6_bytes;
 	return iface->mtu_bytes;
 }
+
+const struct net_prefix_rule *net_prefix_rule_find(
+	const struct net_prefix_rule *rules, uint32_t count, const struct net_addr *addr)
+{
+	const struct net_prefix_rule *best = NULL;
+
+	for (uint32_t i = 0; i < count; i++) {
+		const struct net_prefix_rule *r = &rules[i];
+
+		/* ::/0 holds mapped addresses too, but is not meant to */
+		if (net_addr_is_ip4(&r->prefix) != net_addr_is_ip4(addr) ||
+			!net_addr6_in_prefix(addr, &r->prefix, r->prefix_len))
+			continue;
+		if (!best || r->prefix_len > best->prefix_len)
+			best = r;
+	}
+	return best;
+}

@@ -77,6 +77,17 @@ struct net_hop {
 	bool local; /* one of our own addresses: it never leaves */
 };
 
+/* What is said of the destinations in a prefix. */
+struct net_prefix_rule {
+	struct net_addr prefix;
+	uint8_t prefix_len; /* of 128 bits: of an IPv4 prefix 96 more than it says */
+	uint8_t value;
+};
+
+/* The rule with the longest prefix that holds addr, of its family; NULL: none. */
+const struct net_prefix_rule *net_prefix_rule_find(
+	const struct net_prefix_rule *rules, uint32_t count, const struct net_addr *addr);
+
 /* Adds a local address. Errors: -EINVAL, not a unicast host address or prefix_len not in
  * 1..32; -EEXIST, already there; -ENOSPC, NET_IFACE_ADDRS_MAX are. */
 int net_iface_add(struct net_iface *iface, uint32_t ip_be, uint8_t prefix_len);

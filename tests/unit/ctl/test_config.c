@@ -4,6 +4,7 @@
 #include <ctl/log.h>
 #include <ctl/options.h>
 #include <net/route.h>
+#include <tcp/cc.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -195,7 +196,7 @@ static void test_config_given_many_errors_reports_each_with_line(void **state)
 	assert_non_null(
 		strstr(s->report, "mtcpd.conf:6: [engine] spin_us was already given in line 5"));
 	assert_non_null(strstr(s->report, "mtcpd.conf:8: no section [nowhere] for 'x'; there are: "
-					  "daemon, port, engine, limits, tcp"));
+					  "daemon, port, route, engine, limits, tcp"));
 	assert_non_null(strstr(s->report, "mtcpd.conf:9: expected [section], key = value"));
 	assert_non_null(strstr(s->report, "mtcpd.conf:11: [limits] ring_slots = '100': expected a "
 					  "power of two from 16 to 16384"));
@@ -236,6 +237,27 @@ static void test_config_given_wrong_ip6_explains(void **state)
 	assert_int_equal(c.addr_count, 0);
 }
 
+static void test_config_given_routes_reads_prefixes_and_names(void **state)
+{
+	struct scratch *s = *state;
+	struct config c;
+
+	assert_int_equal(load(s, &c,
+				 MINIMAL "[route]\ncongestion_control = 10.0.0.0/8 dctcp, "
+					 "::/0  bbr,0.0.0.0/0 newreno\n"),
+		0);
+	assert_int_equal(c.route_count, 3);
+	assert_int_equal(c.routes[0].prefix_len, 96 + 8);
+	assert_int_equal(c.routes[0].value, TCP_CC_DCTCP);
+	assert_int_equal(c.routes[1].prefix_len, 0);
+	assert_int_equal(c.routes[1].value, TCP_CC_BBR);
+	assert_true(net_addr_is_any4(&c.routes[2].prefix));
+	assert_int_equal(c.routes[2].prefix_len, 96);
+	assert_int_equal(
+		load(s, &c, MINIMAL "[route]\ncongestion_control = 10.0.0.0/8 plugin\n"), 1);
+	assert_non_null(strstr(s->report, "plugin takes a congestion_plugin"));
+}
+
 static void test_config_given_bad_values_refuses_each(void **state)
 {
 	static const struct {
@@ -255,6 +277,16 @@ static void test_config_given_bad_values_refuses_each(void **state)
 		{"port", "address", "2001:db8::2/0"},
 		{"port", "address", "2001:db8:::2/64"},
 		{"port", "address", "::ffff:10.0.0.2/120"},
+		{"route", "congestion_control", ""},
+		{"route", "congestion_control", "10.0.0.0/8"},
+		{"route", "congestion_control", "10.0.0.0/8 vegas"},
+		{"route", "congestion_control", "10.0.0.0/33 bbr"},
+		{"route", "congestion_control", "10.0.0.1/8 bbr"},
+		{"route", "congestion_control", "10.0.0.0 bbr"},
+		{"route", "congestion_control", "2001:db8::1/64 bbr"},
+		{"route", "congestion_control", "bbr 10.0.0.0/8"},
+		{"route", "congestion_control", "10.0.0.0/8 bbr, 10.0.0.0/8 cubic"},
+		{"route", "congestion_control", "10.0.0.0/8 bbr,"},
 		{"port", "gateway", "gw"},
 		{"port", "gateway", "10.0.0.1, 10.0.0.3"},
 		{"port", "gateway", "fe80::1, fe80::2"},
@@ -424,6 +456,7 @@ int main(void)
 		TEST(test_config_given_minimal_file_has_defaults),
 		TEST(test_config_given_all_types_stores_them),
 		TEST(test_config_given_many_errors_reports_each_with_line),
+		TEST(test_config_given_routes_reads_prefixes_and_names),
 		TEST(test_config_given_bad_values_refuses_each),
 		TEST(test_config_given_both_families_fills_interface),
 		TEST(test_config_given_wrong_ip6_explains),

@@ -1,6 +1,8 @@
 /* Flows: opens that fail, drain and abort, TIME-WAIT, ports. */
 #include "fixture.h"
 
+#include <tcp/cc.h>
+
 #include <sim/sim_frame.h>
 
 static void post(int side, enum engine_msg_type type)
@@ -298,9 +300,39 @@ static void test_flow_given_invented_neighbours_holds_few_replies(void **state)
 
 #define S(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
+/* Of what is opened and of what comes in; what a socket says comes later and goes before. */
+static void test_flow_given_route_with_congestion_control_uses_it(void **state)
+{
+	struct net_prefix_rule rule = {.prefix = net_addr_from_ip4(sim_ip_be(0) & sim_ip_be(1)),
+		.prefix_len = 96 + 24,
+		.value = TCP_CC_DCTCP};
+	struct pair p;
+
+	(void)state;
+	for (int side = 0; side < 2; side++) {
+		engine_of(side)->cfg.cc_rules = &rule;
+		engine_of(side)->cfg.cc_rule_count = 1;
+	}
+	p = open_pair(f.here);
+	for (int side = 0; side < 2; side++) {
+		struct engine *e = engine_of(side);
+		const struct sim_sock *sk = side ? p.there : p.here;
+		struct tcp_conn *c = conn_at(e, sock_at(e, sk->handle.idx)->conn);
+
+		assert_int_equal(c->cc, TCP_CC_DCTCP);
+		assert_int_equal(tcp_set_congestion(&e->tcp, c, TCP_CC_NEWRENO), 0);
+		assert_int_equal(c->cc, TCP_CC_NEWRENO);
+	}
+	rule.prefix_len = 128; /* somebody else's */
+	p = open_pair(f.here);
+	assert_int_equal(conn_at(engine_of(0), sock_at(engine_of(0), p.here->handle.idx)->conn)->cc,
+		TCP_CC_CUBIC);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(test_flow_given_route_with_congestion_control_uses_it),
 		T(test_flow_given_no_neighbour_fails_with_unreachable),
 		T(test_flow_given_no_route_fails_at_once),
 		T(test_flow_given_port_of_another_refuses),

@@ -112,9 +112,42 @@ static void test_route_impossible_destinations_refused(void **state)
 		assert_int_equal(net_route_lookup(&iface, bad[i], &r), -ENETUNREACH);
 }
 
+/* -- rules for prefixes -------------------------------------------------------------------------
+ */
+
+static uint8_t rule_of(const struct net_prefix_rule *rules, uint32_t count, struct net_addr addr)
+{
+	const struct net_prefix_rule *r = net_prefix_rule_find(rules, count, &addr);
+
+	return r ? r->value : 0;
+}
+
+static void test_prefix_rule_given_several_takes_the_longest_of_its_family(void **state)
+{
+	static const struct net_addr far6 = {{0x20, 2, 0, 7, [15] = 1}};
+	struct net_prefix_rule rules[] = {
+		{.prefix = net_addr_from_ip4(ip4(10, 0, 0, 0)), .prefix_len = 96 + 8, .value = 1},
+		{.prefix = net_addr_from_ip4(ip4(10, 1, 0, 0)), .prefix_len = 96 + 16, .value = 2},
+		{.prefix = net_addr_from_ip4(0), .prefix_len = 96, .value = 3},
+		{.prefix = our_ip6, .prefix_len = 64, .value = 4},
+		{.prefix_len = 0, .value = 5},
+	};
+
+	(void)state;
+	assert_int_equal(rule_of(rules, 5, net_addr_from_ip4(ip4(10, 2, 0, 1))), 1);
+	assert_int_equal(rule_of(rules, 5, net_addr_from_ip4(ip4(10, 1, 0, 1))), 2);
+	assert_int_equal(rule_of(rules, 5, net_addr_from_ip4(ip4(192, 0, 2, 1))), 3);
+	assert_int_equal(rule_of(rules, 5, peer_ip6), 4);
+	assert_int_equal(rule_of(rules, 5, far6), 5);
+	assert_int_equal(rule_of(rules, 2, net_addr_from_ip4(ip4(11, 0, 0, 1))), 0);
+	assert_int_equal(rule_of(rules + 4, 1, net_addr_from_ip4(ip4(10, 0, 0, 1))), 0);
+	assert_int_equal(rule_of(NULL, 0, peer_ip6), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_prefix_rule_given_several_takes_the_longest_of_its_family),
 		cmocka_unit_test(test_iface_add_bad_addresses_refused),
 		cmocka_unit_test(test_iface_add_until_full),
 		cmocka_unit_test(test_iface_broadcast_by_prefix),
