@@ -22,9 +22,9 @@
  * another's.
  *
  * The client's cache has a fixed number of places, four to a bucket; the one not used for longest
- * makes room. It is keyed, so that a server that leads us to addresses of its choice cannot aim at a
- * bucket. A path that swallowed a SYN with the option is not tried again for a minute, and each time
- * that it happens again for twice as long, up to an hour.
+ * makes room. It is keyed, so that a server that leads us to addresses of its choice cannot aim at
+ * a bucket. A path that swallowed a SYN with the option is not tried again for a minute, and each
+ * time that it happens again for twice as long, up to an hour.
  */
 #ifndef TCP_FASTOPEN_H
 #define TCP_FASTOPEN_H
@@ -80,7 +80,8 @@ uint32_t tcp_fastopen_text(
 
 /* -- client ------------------------------------------------------------------------------- */
 
-/* After tcp_connect(): ask for a cookie, or wait a moment for data if there is one. Returns events. */
+/* After tcp_connect(): ask for a cookie, or wait a moment for data if there is one. Returns events.
+ */
 uint32_t tcp_fastopen_connect(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 
 /* The SYN waits for data. */

@@ -124,7 +124,7 @@ static void see_tcp(struct world *w, const uint8_t *tcp, uint32_t tcp_len)
 	f->seen = seq + len + !!(tcp[13] & TCP_SYN) + !!(tcp[13] & TCP_FIN);
 	if (hlen == 32 && tcp[22] == 8)
 		f->ts = net_get32(tcp + 24);
-	see_data(f, seq, tcp + hlen, len);
+	see_data(f, seq + !!(tcp[13] & TCP_SYN), tcp + hlen, len);
 }
 
 /* What asks for our address of IPv6. */
@@ -216,8 +216,21 @@ static uint8_t fill_sack(struct fuzz_input *in, const struct flow *f, uint8_t *o
 	return (uint8_t)(2 + len);
 }
 
-static uint8_t fill_options(
-	struct fuzz_input *in, const struct flow *f, uint8_t kind, bool is_syn, uint8_t *o)
+/* The peer's fast open cookie, as it could have got it. */
+static uint8_t fill_cookie(const struct world *w, uint8_t *o)
+{
+	struct net_tuple key;
+
+	memset(&key, 0, sizeof(key));
+	key.local = net_addr_from_ip4(sim_ip_be(0));
+	key.remote = net_addr_from_ip4(sim_ip_be(1));
+	memcpy(o, "\1\1\42\12", 4);
+	tcp_fastopen_make(&w->host.engine->tcp, &key, w->now_us, o + 4);
+	return 12;
+}
+
+static uint8_t fill_options(const struct world *w, struct fuzz_input *in, const struct flow *f,
+	uint8_t kind, bool is_syn, uint8_t *o)
 {
 	static const uint8_t syn[12] = {2, 4, 5, 180, 1, 3, 3, 4, 4, 2, 1, 0};
 	const uint8_t *raw;
@@ -233,7 +246,7 @@ static uint8_t fill_options(
 		memcpy(o, "\1\1\10\12", 4);
 		net_put32(o + 4, fuzz_u16(in));
 		net_put32(o + 8, f->ts);
-		return 12;
+		return is_syn && o[7] & 1 ? (uint8_t)(12 + fill_cookie(w, o + 12)) : 12;
 	case 3:
 		n = fuzz_bytes(in, fuzz_u8(in) % 41, &raw) & ~(size_t)3;
 		memcpy(o, raw, n);
@@ -318,7 +331,7 @@ static void op_segment(struct world *w, struct fuzz_input *in, bool ip6)
 	seq = near32(in, flags & TCP_SYN ? f->isn : f->expected);
 	net_put32(tcp + 4, seq);
 	net_put32(tcp + 8, near32(in, f->seen));
-	hlen = 20u + fill_options(in, f, how >> 2 & 3, flags & TCP_SYN, tcp + 20);
+	hlen = 20u + fill_options(w, in, f, how >> 2 & 3, flags & TCP_SYN, tcp + 20);
 	tcp[12] = (uint8_t)(hlen / 4 << 4);
 	tcp[13] = flags;
 	net_put16(tcp + 14, how & 0x40 ? fuzz_u16(in) : 65535);
@@ -626,8 +639,11 @@ static void init(struct world *w)
 	hc.limits.sessions_max = 2;
 	hc.limits.session_conns_max = 16;
 	hc.limits.uid_orphans_max = 2;
+	hc.tcp.fastopen = TCP_FASTOPEN_CLIENT | TCP_FASTOPEN_SERVER;
 	sim_host_init(&w->host, &hc, &w->link, w->now_us);
 	sim_client_config_default(&cc);
+	cc.fastopen = true;
+	cc.fastopen_max = 4;
 	cc.ring_order_log2 = 4;
 	cc.up_bytes = cc.down_bytes = 256 << 10;
 	cc.up_max_bytes = cc.down_max_bytes = 1 << 20;
