@@ -36,6 +36,18 @@ static uint32_t window_step(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 	return c->rcv_mss_bytes && c->rcv_mss_bytes < mss ? c->rcv_mss_bytes : mss;
 }
 
+/* Until the handshake ends a SYN|ACK may have to say again what segments behind it have said (RFC
+ * 7413), unscaled: no more than fits, and in their steps, which round up. */
+static uint64_t window_fit(const struct tcp_conn *c, uint64_t wnd, bool syn)
+{
+	uint64_t most = WINDOW_FIELD_MAX;
+
+	if (c->state == TCP_SYN_RECEIVED && !syn)
+		most >>= c->rcv_wscale;
+	wnd = wnd < most ? wnd : most;
+	return c->state == TCP_SYN_RECEIVED && syn ? wnd >> c->rcv_wscale << c->rcv_wscale : wnd;
+}
+
 uint16_t tcp_window_select(const struct tcp_ctx *ctx, struct tcp_conn *c, bool syn)
 {
 	uint8_t shift = syn ? 0 : c->rcv_wscale; /* RFC 7323 section 2.2 */
@@ -45,8 +57,7 @@ uint16_t tcp_window_select(const struct tcp_ctx *ctx, struct tcp_conn *c, bool s
 	if (window_gain(c, limit_pos, window_step(ctx, c)) > 0 &&
 		(limit_pos - c->rcv_nxt_pos) >> shift > wnd)
 		wnd = (limit_pos - c->rcv_nxt_pos) >> shift;
-	if (wnd > WINDOW_FIELD_MAX)
-		wnd = WINDOW_FIELD_MAX;
+	wnd = window_fit(c, wnd, syn);
 	if (c->rcv_nxt_pos + (wnd << shift) > tcp_conn_rcv_edge(c))
 		c->rcv_edge_low = (uint32_t)(c->rcv_nxt_pos + (wnd << shift));
 	return (uint16_t)wnd;

@@ -151,6 +151,31 @@ static void test_fastopen_synack_repeated_plain_and_answer_waits(void **state)
 	assert_segment(&h, host_output_one(&h), TCP_ACK | TCP_PSH, 1, 501, 100);
 }
 
+/* What segments say of the window, scaled, the SYN|ACK can say again. */
+static void test_fastopen_synack_repeated_takes_no_window_back(void **state)
+{
+	struct tcp_segment syn = syn_with_cookie(17);
+	uint32_t synack, data, again;
+
+	(void)state;
+	syn.opt.has_wscale = true;
+	syn.opt.wscale = 7;
+	accept_syn(&syn);
+	h.rcvbuf_bytes = 100000; /* more than a SYN|ACK can say */
+	assert_int_equal(host_output(&h), 1);
+	synack = h.out[0].ack + h.out[0].wnd;
+	host_send(&h, 100);
+	assert_int_equal(host_output(&h), 1);
+	data = h.out[0].ack + ((uint32_t)h.out[0].wnd << h.c.rcv_wscale);
+	host_fire(&h);
+	assert_int_equal(host_output(&h), 1);
+	assert_int_equal(h.out[0].flags, TCP_SYN | TCP_ACK);
+	again = h.out[0].ack + h.out[0].wnd;
+	assert_true(h.c.rcv_wscale > 0);
+	assert_true(data >= synack);
+	assert_true(again >= data);
+}
+
 /* FIN and all in the first flight. */
 static void test_fastopen_answer_and_fin_before_the_handshake_ends(void **state)
 {
@@ -437,6 +462,7 @@ int main(void)
 		T(test_fastopen_syn_data_delivered_and_answered_at_once),
 		T(test_fastopen_early_answer_bounded_by_initial_window),
 		T(test_fastopen_synack_repeated_plain_and_answer_waits),
+		T(test_fastopen_synack_repeated_takes_no_window_back),
 		T(test_fastopen_answer_and_fin_before_the_handshake_ends),
 		T(test_fastopen_repeated_plain_syn_gets_the_synack_again),
 		T(test_fastopen_handshake_never_ended_times_out),
