@@ -182,23 +182,53 @@ static struct sim_wire_flow *find_flow(struct sim_wire *w, int side, const struc
 	return &w->flows[i];
 }
 
+static void take_syn(struct sim_wire_way *mine, const struct sim_wire_syn *syn)
+{
+	mine->syn = true;
+	mine->isn = syn->isn;
+	mine->seq_end = syn->isn + 1;
+	mine->wscale = syn->wscale;
+	mine->ts = syn->ts;
+	mine->mss = syn->mss;
+}
+
+static bool is_silent(const struct sim_wire_way *way)
+{
+	return way->seq_end == way->isn + 1;
+}
+
 static void note_syn(struct sim_wire_way *mine, struct sim_wire_way *other, const struct view *v)
 {
-	if (mine->syn && mine->isn == v->seq)
-		return;
-	sim_ranges_fini(&mine->arrived);
-	sim_ranges_fini(&mine->sacked);
-	*mine = (struct sim_wire_way){
-		.syn = true,
+	bool another = mine->syn && v->flags & TCP_ACK && v->ack == mine->said_ack &&
+		       mine->said_count < SIM_WIRE_SYNS;
+
+	for (uint32_t i = 0; i < mine->said_count; i++)
+		if (mine->said[i].isn == v->seq)
+			return;
+	if (!another) {
+		sim_ranges_fini(&mine->arrived);
+		sim_ranges_fini(&mine->sacked);
+		*mine = (struct sim_wire_way){.said_ack = v->ack};
+		other->edge_valid = false;
+	}
+	mine->edge_valid = false; /* what both say of the window need not agree */
+	mine->said[mine->said_count++] = (struct sim_wire_syn){
 		.isn = v->seq,
-		.seq_end = v->seq + 1 + v->len,
 		.wscale = v->wscale,
 		.ts = v->has_ts,
 		.mss = v->mss	? v->mss
 		       : v->ip6 ? MSS6_DEFAULT
 				: MSS4_DEFAULT,
 	};
-	other->edge_valid = false;
+	if (!another || is_silent(mine))
+		take_syn(mine, &mine->said[mine->said_count - 1]);
+}
+
+static void choose_syn(struct sim_wire_way *other, const struct view *v)
+{
+	for (uint32_t i = 0; i < other->said_count && is_silent(other); i++)
+		if (v->ack == other->said[i].isn + 1)
+			take_syn(other, &other->said[i]);
 }
 
 /* The edge counts only from an ACK of this connection: one that acknowledges what the other
@@ -305,6 +335,8 @@ static void judge(struct sim_wire *w, int side, const struct view *v)
 		note_syn(mine, other, v);
 	else if (mine->syn)
 		judge_data(mine, other, v, side);
+	if ((v->flags & (TCP_SYN | TCP_ACK)) == TCP_ACK)
+		choose_syn(other, v);
 	judge_timestamp(mine, other, v, side);
 	if (v->flags & TCP_ACK) {
 		judge_ack(other, v, side);

@@ -23,11 +23,25 @@
 #include <stdio.h>
 
 enum {
+	SIM_WIRE_SYNS = 4,     /* different ones in answer to one */
 	SIM_WIRE_FLOWS = 1024, /* more are not followed */
+};
+
+/* What a SYN said. */
+struct sim_wire_syn {
+	uint32_t isn;
+	int8_t wscale; /* -1: no option */
+	bool ts;
+	uint16_t mss; /* the longest segment that it takes, options counted */
 };
 
 /* One direction. */
 struct sim_wire_way {
+	/* A cookie and a half-open entry may both answer one SYN: the other side's ACK tells which
+	 * of them counts. */
+	struct sim_wire_syn said[SIM_WIRE_SYNS];
+	uint32_t said_count;
+	uint32_t said_ack; /* of all of them */
 	uint32_t isn;
 	uint32_t seq_end; /* behind the highest byte sent */
 	uint32_t edge;	  /* right edge that it has promised */
