@@ -155,6 +155,11 @@ void tcp_mtu_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 		return;
 	c->loss &= (uint16_t)~TCP_L_MTU_OUT;
 	c->snd_mss_bytes = (uint16_t)bytes;
+	/* RFC 5681's least of both; of less than a segment none would ever be sent. */
+	if (c->cwnd < bytes)
+		c->cwnd = bytes;
+	if (c->ssthresh < 2 * bytes)
+		c->ssthresh = 2 * bytes;
 	x->mtu_fails = 0;
 	ctx->counters->mtu_raised++;
 	check_range(c, x, now_us);

@@ -267,6 +267,20 @@ static void test_mtu_given_probe_is_one_packet_of_ordinary_data(void **state)
 	assert_true(tcp_conn_snd_max(&h.c) >= probe->pos + TOP + 3 * BASE);
 }
 
+/* The window that losses have left is less than one of the new segments: it must hold one. */
+static void test_mtu_given_window_of_less_than_a_segment_widens_it(void **state)
+{
+	(void)state;
+	assert_non_null(send_probe());
+	h.c.cwnd = h.c.ssthresh = TOP - 1;
+	h.now_us += RTT_US;
+	got = tcp_conn_snd_max(&h.c);
+	answer();
+	assert_int_equal(h.c.snd_mss_bytes, TOP);
+	assert_true(h.c.cwnd >= TOP);
+	assert_true(h.c.ssthresh >= 2 * TOP);
+}
+
 /* Section 7.6.2: the probe alone is lost. It is sent again in segments; the window stays. */
 static void test_mtu_given_probe_alone_lost_does_not_back_off(void **state)
 {
@@ -401,6 +415,7 @@ int main(void)
 		S(test_mtu_given_outage_is_back_at_once, setup),
 		S(test_mtu_given_always_begins_small_and_rises, setup_always),
 		S(test_mtu_given_probe_is_one_packet_of_ordinary_data, setup_always),
+		S(test_mtu_given_window_of_less_than_a_segment_widens_it, setup_always),
 		S(test_mtu_given_probe_alone_lost_does_not_back_off, setup_always),
 		S(test_mtu_given_more_lost_than_probe_backs_off, setup_always),
 		S(test_mtu_given_size_lost_three_times_tries_smaller, setup),
