@@ -485,7 +485,7 @@ static void test_tx_given_vlan_writes_the_tag(void **state)
 {
 	enum { LEN = 3000, MSS = 1460, FRAMES = 3 };
 	struct nic_port *port = *state;
-	uint8_t headers[HEADERS], arp[60] = {0}, payload[LEN], plain[2000];
+	uint8_t headers[HEADERS] = {0}, arp[60] = {0}, payload[LEN], plain[2000] = {0};
 	struct nic_gather gather = {payload, LEN};
 	struct nic_tx_frame f = make_frame(headers), whole = {.headers = arp, .headers_len = 60};
 	struct nic_frame frames[FRAMES];
@@ -524,7 +524,7 @@ static void test_tx_given_vlan_writes_the_tag(void **state)
 static void test_tx_given_vlan_and_card_leaves_it_to_the_card(void **state)
 {
 	struct nic_port *port = *state;
-	uint8_t headers[HEADERS];
+	uint8_t headers[HEADERS] = {0};
 	struct nic_tx_frame f = make_frame(headers);
 	struct nic_frame frame;
 	struct rte_mbuf *m;
@@ -546,7 +546,7 @@ static void test_tx_given_vlan_and_card_leaves_it_to_the_card(void **state)
 static void test_tx_given_vlan_and_sums_by_the_port_counts_the_tag(void **state)
 {
 	struct nic_port *port = *state;
-	uint8_t headers[HEADERS];
+	uint8_t headers[HEADERS] = {0};
 	struct nic_tx_frame f = make_frame(headers);
 	struct nic_frame frame;
 	const struct rte_mbuf *m;
@@ -567,7 +567,7 @@ static void test_tx_given_vlan_and_sums_by_the_port_counts_the_tag(void **state)
 static void test_rx_given_tag_says_who_took_it_off(void **state)
 {
 	struct nic_port *port = *state;
-	uint8_t headers[HEADERS];
+	uint8_t headers[HEADERS] = {0};
 	struct nic_tx_frame f = make_frame(headers);
 	struct nic_frame frame;
 	struct rte_mbuf *m;
