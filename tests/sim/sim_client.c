@@ -74,15 +74,23 @@ void sim_client_grow_up(struct sim_client *c)
 
 int sim_client_grow_down(struct sim_client *c)
 {
+	if (c->growing)
+		return -EAGAIN;
 	if (c->down_count == PROTO_SEGMENTS_MAX ||
 		c->down_bytes + c->cfg.down_bytes > c->cfg.down_max_bytes)
 		return -ENOMEM;
 	c->down[c->down_count] = sim_mem_new(c->cfg.down_bytes, false, 0);
 	c->down_bytes += c->cfg.down_bytes;
 	post_segment(c, SHM_DOWN, c->down_count, &c->down[c->down_count]);
-	add_blocks(c, c->down_count, 0, c->cfg.down_bytes);
-	c->down_count++;
-	return 0;
+	c->growing = true;
+	return -EAGAIN;
+}
+
+void sim_client_grown_down(struct sim_client *c)
+{
+	c->growing = false;
+	if (!c->dead)
+		add_blocks(c, c->down_count++, 0, c->cfg.down_bytes);
 }
 
 /* -- birth and death

@@ -110,6 +110,7 @@ struct sim_client {
 	struct proto_layout layout;
 	struct sim_mem up[PROTO_SEGMENTS_MAX], down[PROTO_SEGMENTS_MAX];
 	uint32_t up_count, down_count;
+	bool growing; /* the engine has not yet heard of the next `down` segment */
 	uint64_t up_bytes, down_bytes;
 	struct sim_ring ring[PROTO_CONTEXTS_MAX];
 	struct sim_sock **socks; /* by cookie */
@@ -170,7 +171,9 @@ bool sim_sock_info(struct sim_sock *sk);
 void sim_client_condemned(struct sim_client *c, int reason);
 void sim_client_grow_up(struct sim_client *c);
 void sim_client_gone(struct sim_client *c);
-/* More send memory: -ENOMEM if the session's limit is reached. */
+/* More send memory, which may be used when the engine has it: -EAGAIN; or -ENOMEM, the session's
+ * limit is reached. */
 int sim_client_grow_down(struct sim_client *c);
+void sim_client_grown_down(struct sim_client *c);
 
 #endif

@@ -4,6 +4,7 @@
 #include "sim_mem.h"
 
 #include <net/nd_host.h>
+#include <shm/segment.h>
 
 #include <assert.h>
 #include <stdlib.h>
@@ -173,8 +174,12 @@ static void handle(struct sim_host *h, struct engine_msg *m)
 		assert(id <= h->last_session && h->clients[id]);
 		sim_client_gone(h->clients[id]);
 		break;
-	case ENGINE_CMD_SESSION_ADD:
 	case ENGINE_CMD_SEGMENT_ADD:
+		assert(m->result == 0 || m->tag);
+		if (m->segment.direction == SHM_DOWN && !m->tag)
+			sim_client_grown_down(h->clients[m->segment.session]);
+		break;
+	case ENGINE_CMD_SESSION_ADD:
 	case ENGINE_CMD_LISTEN_ADD:
 		assert(m->result == 0 || m->tag);
 		break;
