@@ -289,7 +289,7 @@ static void test_control_counters_are_summed_and_explained(void **state)
 	items = ctl_ask(fd, "{\"cmd\": \"counters\"}\n", &last);
 	assert_int_equal(json_array_size(items), ENGINE_COUNTER_COUNT + NET_COUNTER_COUNT +
 							 TCP_COUNTER_COUNT + CTL_COUNTER_COUNT +
-							 15);
+							 16);
 	obj = find_item(items, "name", "rx_frames");
 	assert_int_equal(get_int(obj, "value"), 7);
 	assert_string_equal(get_text(obj, "group"), "engine");
