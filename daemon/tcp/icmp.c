@@ -30,7 +30,8 @@ uint32_t tcp_icmp_error(
 }
 
 /* What is in flight was too big: it is sent again in smaller pieces. That is no sign of
- * congestion, cwnd stays (RFC 1191 section 6.4). */
+ * congestion, cwnd stays (RFC 1191 section 6.4); but what recovery allowed beside the flight may have
+ * been less than a segment, and nothing is in flight now. */
 uint32_t tcp_icmp_too_big(
 	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq, uint32_t mtu_bytes, uint64_t now_us)
 {
@@ -48,6 +49,8 @@ uint32_t tcp_icmp_too_big(
 	tcp_mtu_bounded(ctx, c, mss);
 	c->snd_mss_bytes = (uint16_t)mss;
 	tcp_recovery_drop(ctx, c);
+	if (c->cwnd < mss)
+		c->cwnd = mss;
 	c->snd_nxt_low = (uint32_t)(tcp_conn_una(c));
 	c->flags &= ~TCP_F_RTT_TIMED;
 	ctx->counters->mtu_reduced++;

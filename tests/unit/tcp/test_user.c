@@ -258,6 +258,19 @@ static void test_user_given_too_big_sends_again_smaller(void **state)
 	assert_int_equal(h.c.snd_mss_bytes, 512); /* never up */
 }
 
+/* During recovery cwnd is what is in flight and a little more; without a flight the little must do. */
+static void test_user_given_too_big_in_recovery_still_sends(void **state)
+{
+	(void)state;
+	host_send(&h, 2920);
+	assert_int_equal(host_output(&h), 2);
+	h.c.cwnd = 317;
+	host_note(&h, tcp_icmp_too_big(&h.ctx, &h.c, h.c.iss + 1, 1000, h.now_us));
+	assert_int_equal(h.c.cwnd, 960);
+	assert_int_equal(host_output(&h), 1);
+	assert_segment(&h, &h.out[0], TCP_ACK, 1, 1, 960);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 int main(void)
 {
@@ -278,6 +291,7 @@ int main(void)
 		T(test_user_given_icmp_in_syn_sent_fails_open),
 		T(test_user_given_icmp_later_explains_the_timeout),
 		T(test_user_given_too_big_sends_again_smaller),
+		T(test_user_given_too_big_in_recovery_still_sends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
