@@ -220,15 +220,17 @@ static void note_syn(struct sim_wire_way *mine, struct sim_wire_way *other, cons
 		       : v->ip6 ? MSS6_DEFAULT
 				: MSS4_DEFAULT,
 	};
-	if (!another || is_silent(mine))
+	if (!another || (is_silent(mine) && !mine->chosen))
 		take_syn(mine, &mine->said[mine->said_count - 1]);
 }
 
 static void choose_syn(struct sim_wire_way *other, const struct view *v)
 {
 	for (uint32_t i = 0; i < other->said_count && is_silent(other); i++)
-		if (v->ack == other->said[i].isn + 1)
+		if (v->ack == other->said[i].isn + 1) {
 			take_syn(other, &other->said[i]);
+			other->chosen = true;
+		}
 }
 
 /* The edge counts only from an ACK of this connection: one that acknowledges what the other

@@ -42,6 +42,7 @@ struct sim_wire_way {
 	struct sim_wire_syn said[SIM_WIRE_SYNS];
 	uint32_t said_count;
 	uint32_t said_ack; /* of all of them */
+	bool chosen;
 	uint32_t isn;
 	uint32_t seq_end; /* behind the highest byte sent */
 	uint32_t edge;	  /* right edge that it has promised */
