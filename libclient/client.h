@@ -321,8 +321,8 @@ struct sock {
 	bool answering : 1; /* CONNECT was pushed; its answer has not been taken (sock_settle()) */
 	bool bound : 1, reuseaddr : 1, reuseport : 1, keepalive : 1, nodelay : 1, cork : 1;
 	bool broadcast : 1, oobinline : 1; /* given back; urgent data is in line whatever it says */
-	bool ip6 : 1, v6only : 1; /* AF_INET6; IPV6_V6ONLY */
-	uint32_t users;		  /* calls that sleep with `lock` dropped */
+	bool ip6 : 1, v6only : 1;	   /* AF_INET6; IPV6_V6ONLY */
+	uint32_t users;			   /* calls that sleep with `lock` dropped */
 	union {
 		_Atomic uint32_t tx_blocks;  /* of a connection */
 		_Atomic uint32_t acceptable; /* of a listener: connections to be had */

@@ -89,16 +89,17 @@ MTCP_API int mtcp_getsockname(int sd, struct sockaddr *addr, socklen_t *len);
 MTCP_API int mtcp_getpeername(int sd, struct sockaddr *addr, socklen_t *len);
 
 /* SOL_SOCKET: SO_REUSEADDR, SO_REUSEPORT (remembered, without effect), SO_RCVBUF, SO_SNDBUF
- * (doubled as Linux does; the buffer no longer grows by itself), SO_KEEPALIVE, SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT (1
- * only); get only: SO_ERROR, SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ACCEPTCONN.
- * IPPROTO_TCP, as tcp(7) has them: TCP_NODELAY, TCP_CORK, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT
- * (of a socket that has set none they give Linux's defaults; the daemon's configuration holds),
- * TCP_USER_TIMEOUT, TCP_SYNCNT, TCP_LINGER2 (0 to 120 s), TCP_QUICKACK, TCP_MAXSEG (gives the
- * connection's), TCP_WINDOW_CLAMP (two segments at least), TCP_DEFER_ACCEPT (at most 300 s),
- * TCP_FASTOPEN (of a listener: how many at a time), TCP_FASTOPEN_CONNECT (connect succeeds at once,
- * and what is written first goes with the SYN, as with MSG_FASTOPEN), TCP_NOTSENT_LOWAT (poll says writable once less than half is unsent); get only:
- * TCP_INFO. TCP_CONGESTION: a name; ENOENT if the daemon has none of that name. A socket that is accepted has its listener's.
- * Any other: ENOPROTOOPT, and counted. */
+ * (doubled as Linux does; the buffer no longer grows by itself), SO_KEEPALIVE, SO_LINGER,
+ * SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT (1 only); get only: SO_ERROR, SO_TYPE, SO_DOMAIN,
+ * SO_PROTOCOL, SO_ACCEPTCONN. IPPROTO_TCP, as tcp(7) has them: TCP_NODELAY, TCP_CORK, TCP_KEEPIDLE,
+ * TCP_KEEPINTVL, TCP_KEEPCNT (of a socket that has set none they give Linux's defaults; the
+ * daemon's configuration holds), TCP_USER_TIMEOUT, TCP_SYNCNT, TCP_LINGER2 (0 to 120 s),
+ * TCP_QUICKACK, TCP_MAXSEG (gives the connection's), TCP_WINDOW_CLAMP (two segments at least),
+ * TCP_DEFER_ACCEPT (at most 300 s), TCP_FASTOPEN (of a listener: how many at a time),
+ * TCP_FASTOPEN_CONNECT (connect succeeds at once, and what is written first goes with the SYN, as
+ * with MSG_FASTOPEN), TCP_NOTSENT_LOWAT (poll says writable once less than half is unsent); get
+ * only: TCP_INFO. TCP_CONGESTION: a name; ENOENT if the daemon has none of that name. A socket that
+ * is accepted has its listener's. Any other: ENOPROTOOPT, and counted. */
 MTCP_API int mtcp_setsockopt(int sd, int level, int name, const void *val, socklen_t len);
 MTCP_API int mtcp_getsockopt(int sd, int level, int name, void *val, socklen_t *len);
 

@@ -24,8 +24,8 @@ enum proto_msg_type {
 	PROTO_MSG_UNBIND,
 	PROTO_MSG_LISTEN, /* answer carries the listener's handle */
 	PROTO_MSG_UNLISTEN,
-	PROTO_MSG_GROW,	   /* more `down`; answered after a SEGMENT message */
-	PROTO_MSG_SEGMENT, /* daemon only: a new segment, with its descriptor */
+	PROTO_MSG_GROW,	    /* more `down`; answered after a SEGMENT message */
+	PROTO_MSG_SEGMENT,  /* daemon only: a new segment, with its descriptor */
 	PROTO_MSG_RELISTEN, /* the options of a listener that is there */
 	PROTO_MSG_COUNT
 };
@@ -90,13 +90,13 @@ struct proto_msg_attached {
 /* BIND, UNBIND, LISTEN, UNLISTEN, RELISTEN and their answers. */
 struct proto_msg_name {
 	struct proto_msg_header h;
-	uint8_t addr[16]; /* all zero: any; ::ffff:0.0.0.0: any of IPv4 */
-	uint16_t port;	  /* BIND: 0 for any */
-	uint16_t fastopen_max; /* LISTEN, RELISTEN: TCP_FASTOPEN; 0: no fast open */
-	uint32_t cookie;  /* LISTEN: comes back in PROTO_EV_LISTEN */
-	uint32_t backlog; /* LISTEN */
-	uint32_t context; /* LISTEN: which context hears of waiting connections */
-	uint32_t flags;	  /* enum proto_name_flag */
+	uint8_t addr[16];	 /* all zero: any; ::ffff:0.0.0.0: any of IPv4 */
+	uint16_t port;		 /* BIND: 0 for any */
+	uint16_t fastopen_max;	 /* LISTEN, RELISTEN: TCP_FASTOPEN; 0: no fast open */
+	uint32_t cookie;	 /* LISTEN: comes back in PROTO_EV_LISTEN */
+	uint32_t backlog;	 /* LISTEN */
+	uint32_t context;	 /* LISTEN: which context hears of waiting connections */
+	uint32_t flags;		 /* enum proto_name_flag */
 	uint32_t defer_accept_s; /* LISTEN, RELISTEN: how long a connection waits for its first data
 				  * before it is told of, at most PROTO_DEFER_ACCEPT_MAX_S */
 	struct proto_handle listener; /* LISTEN answer; UNLISTEN, RELISTEN */

@@ -241,7 +241,8 @@ static void check_addresses(struct reader *r)
 		complain(r, 0, "[port] address: one is given twice");
 		break;
 	case -ENETUNREACH:
-		complain(r, 0, "[port] gateway: inside no prefix of [port] address, nor link-local");
+		complain(
+			r, 0, "[port] gateway: inside no prefix of [port] address, nor link-local");
 		break;
 	default:
 		complain(r, 0, "[port] address, gateway: not unicast addresses of hosts");
@@ -273,7 +274,8 @@ static void check_whole(struct reader *r)
 		complain(r, 0, "[tcp] congestion_control = plugin takes a congestion_plugin");
 	for (uint32_t i = 0; i < c->route_count; i++)
 		if (c->routes[i].value == TCP_CC_PLUGIN && c->congestion_plugin[0] == '\0')
-			complain(r, 0, "[route] congestion_control: plugin takes a congestion_plugin");
+			complain(r, 0,
+				"[route] congestion_control: plugin takes a congestion_plugin");
 	if ((uint32_t)c->port_last - c->port_first + 1 < c->engine_count + 1)
 		complain(r, 0, "[tcp] ephemeral_ports: fewer than one for each engine and one");
 }

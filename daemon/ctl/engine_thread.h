@@ -41,8 +41,8 @@ struct engine_thread_config {
 	bool (*drain)(void *arg);
 	/* Given where queue_fd fires only when asked to, and then for edges. Before sleeping: asks;
 	 * true if it will fire, else the queue is polled. The thread makes one more turn before it
-	 * sleeps, and not for longer than ENGINE_THREAD_ARMED_US, after which it asks again: who was
-	 * asked may be gone. Both may be NULL. */
+	 * sleeps, and not for longer than ENGINE_THREAD_ARMED_US, after which it asks again: who
+	 * was asked may be gone. Both may be NULL. */
 	bool (*arm)(void *arg);
 	void (*disarm)(void *arg);
 	void *queue_arg; /* of these three */

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static_assert((int)PROTO_ADDRS_MAX >= (int)NET_IFACE_ADDRS_MAX + (int)NET_IFACE_ADDRS6_MAX +
-					     (int)NET_IFACE_PREFIXES6_MAX,
+					      (int)NET_IFACE_PREFIXES6_MAX,
 	"all fit");
 
 static void add_address(

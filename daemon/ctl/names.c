@@ -12,7 +12,7 @@ struct name {
 	struct net_addr addr;
 	uint16_t port;
 	bool reuseaddr;
-	bool v6only; /* of any address: not of IPv4's */
+	bool v6only;	       /* of any address: not of IPv4's */
 	bool by_listen;	       /* nobody bound it: it ends with the listener */
 	uint32_t session;      /* 0: the entry is free */
 	uint32_t session_next; /* 1 + index, also the free list */

@@ -91,8 +91,7 @@ static int serve_bind(struct ctl_session *c, union proto_msg *m)
 	int r = check_name(c, &m->name, &addr);
 
 	if (r == 0)
-		r = names_bind(c->server->names, &c->names, &addr, &m->name.port,
-			m->name.flags);
+		r = names_bind(c->server->names, &c->names, &addr, &m->name.port, m->name.flags);
 	if (r < 0)
 		c->server->counters.binds_refused++;
 	return r;

@@ -70,7 +70,7 @@ enum {
 	HELD_REPLIES_MAX = 64,
 	HELD_REPLIES_PER_NEIGH = 4,
 	HELD_REPLY_LIFE_US = 1000000, /* then its recipient asks again */
-	TUNES_MAX = 65535, /* struct sock's number of one has 16 bits */
+	TUNES_MAX = 65535,	      /* struct sock's number of one has 16 bits */
 	FASTOPEN_PENDING_MAX = 4096,
 	FASTOPEN_RESET_US = 60000000, /* how long a reset one still counts as pending */
 };
@@ -294,8 +294,8 @@ enum conn_flag {		   /* tcp_conn.due_flags */
 	CONN_WAITS_NEIGH = 1 << 1, /* is in the list of those that wait for a neighbour */
 	CONN_PENDING = 1 << 2,	   /* waits in an accept queue; owner is the listener */
 	CONN_IN_TABLE = 1 << 3,
-	CONN_FRESH = 1 << 4, /* promoted, not yet in its listener's queue */
-	CONN_LOWAT = 1 << 5, /* its sock has a TCP_NOTSENT_LOWAT */
+	CONN_FRESH = 1 << 4,	/* promoted, not yet in its listener's queue */
+	CONN_LOWAT = 1 << 5,	/* its sock has a TCP_NOTSENT_LOWAT */
 	CONN_FASTOPEN = 1 << 6, /* counts as pending: delivered before its handshake has ended */
 };
 
@@ -514,8 +514,7 @@ void engine_announce(struct engine *e);
 
 /* flow.c */
 /* A TCP segment, validated, and the hash of its key. */
-void flow_segment(
-	struct engine *e, const struct tcp_segment *seg, uint64_t hash, tcp_ref guess);
+void flow_segment(struct engine *e, const struct tcp_segment *seg, uint64_t hash, tcp_ref guess);
 void flow_icmp(struct engine *e, const struct net_tuple *key, uint32_t seq, int error_errno,
 	uint32_t mtu_bytes);
 unsigned int flow_timers(struct engine *e);

@@ -225,7 +225,8 @@ void listener_forget(struct engine *e, struct tcp_conn *c)
 	mark_dirty(e, l);
 }
 
-/* -- fast open: RFC 7413 section 5.1, PendingFastOpenRequests ------------------------------------ */
+/* -- fast open: RFC 7413 section 5.1, PendingFastOpenRequests ------------------------------------
+ */
 
 static uint32_t seconds(uint64_t us)
 {
@@ -257,8 +258,7 @@ bool listener_fastopen_full(struct engine *e, struct listener *l)
 static bool fastopen_hold(struct engine *e, struct listener *l)
 {
 	if (!l->fastopen_reset_s)
-		l->fastopen_reset_s =
-			calloc(FASTOPEN_PENDING_MAX, sizeof(*l->fastopen_reset_s));
+		l->fastopen_reset_s = calloc(FASTOPEN_PENDING_MAX, sizeof(*l->fastopen_reset_s));
 	if (!l->fastopen_reset_s || l->fastopen_reset_count == FASTOPEN_PENDING_MAX)
 		return false;
 	l->fastopen_reset_s[(l->fastopen_reset_head + l->fastopen_reset_count++) %

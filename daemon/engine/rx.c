@@ -136,8 +136,7 @@ static void rx_packet(struct engine *e, const struct nic_frame *f)
 {
 	struct net_packet p;
 	struct net_ip4 ip;
-	enum net_drop why =
-		net_packet_parse(&p, f->data, f->len_bytes, e->cfg.iface, rx_flags(f));
+	enum net_drop why = net_packet_parse(&p, f->data, f->len_bytes, e->cfg.iface, rx_flags(f));
 
 	if (why == NET_DROP_NONE && p.ethertype == NET_ETHERTYPE_ARP) {
 		rx_arp(e, &p);

@@ -198,7 +198,8 @@ enum net_drop net_ip6_tcp_check(const struct net_ip6 *ip)
 
 void net_ip6_build(uint8_t *hdr40, const struct net_ip6_out *out)
 {
-	net_put32(hdr40, 6u << 28 | (uint32_t)out->tclass << 20 | (out->flow_label & NET_IP6_LABEL_MASK));
+	net_put32(hdr40,
+		6u << 28 | (uint32_t)out->tclass << 20 | (out->flow_label & NET_IP6_LABEL_MASK));
 	net_put16(hdr40 + 4, out->payload_len_bytes);
 	hdr40[6] = out->proto;
 	hdr40[7] = out->hop_limit;

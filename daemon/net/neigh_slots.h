@@ -41,7 +41,7 @@ struct neigh_entry {
 struct neigh_slot {
 	_Alignas(NET_NEIGH_ALIGN) _Atomic uint32_t seq;
 	_Atomic uint64_t addr[2]; /* as in memory */
-	_Atomic uint64_t word; /* mac, state, requests, learned */
+	_Atomic uint64_t word;	  /* mac, state, requests, learned */
 	_Atomic uint64_t since_us;
 	_Atomic uint64_t changed_us;
 	_Atomic uint64_t used_us; /* 0: never */

@@ -24,8 +24,8 @@ enum {
 	NIC_POOL_CACHE = 256,
 	NIC_MBUFS_HUGE = 16384,
 	NIC_MBUFS_PLAIN = 8192,
-	NIC_DATA_ROOM_MIN = 2048,  /* without headroom */
-	NIC_ETH_OVERHEAD = 18,	   /* header and a VLAN tag */
+	NIC_DATA_ROOM_MIN = 2048, /* without headroom */
+	NIC_ETH_OVERHEAD = 18,	  /* header and a VLAN tag */
 	NIC_VLAN_BYTES = 4,
 	NIC_TPACKET_OVERHEAD = 96, /* the kernel's header in a slot of a packet socket's ring */
 	NIC_DEVICE_MAX = 512,	   /* of the device string, with what we add */
@@ -61,7 +61,7 @@ struct nic_port {
 	_Atomic bool cuts; /* the port does TSO now: a vhost's peer decides */
 	uint32_t data_room_bytes;
 	uint64_t tx_offloads, rx_offloads;
-	uint16_t vlan_id; /* 0: none; put in by the port if tx_offloads say so */
+	uint16_t vlan_id;      /* 0: none; put in by the port if tx_offloads say so */
 	uint64_t tx_stall_tsc; /* NIC_TX_STALL_US */
 	struct rte_mempool *pool;
 	uint32_t mbufs_ring;

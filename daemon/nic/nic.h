@@ -66,8 +66,8 @@ struct nic_port_config {
 	uint16_t mtu_bytes;
 	uint16_t vlan_id; /* of the tag in what is sent; 0: none */
 	uint16_t queues;  /* one per engine */
-	uint32_t mbufs;	 /* per port; 0: 16384 in huge pages, 8192 without */
-	uint8_t mac[6];	 /* used instead of the port's own if mac_given */
+	uint32_t mbufs;	  /* per port; 0: 16384 in huge pages, 8192 without */
+	uint8_t mac[6];	  /* used instead of the port's own if mac_given */
 	bool mac_given;
 	bool offload; /* use what the port offers: checksums, TSO */
 	int numa_node;
@@ -113,8 +113,8 @@ const char *nic_port_name(const struct nic_port *port);
 int nic_queue_fd(const struct nic_port *port, uint16_t queue);
 
 /* Where nic_queue_must_arm() the descriptor is edge-triggered, never read, and becomes readable
- * only after nic_queue_arm(): look at the queue once more before sleeping, for a frame may have come
- * just before. False: the port has nobody yet who could wake us, poll. Disarm when awake, so
+ * only after nic_queue_arm(): look at the queue once more before sleeping, for a frame may have
+ * come just before. False: the port has nobody yet who could wake us, poll. Disarm when awake, so
  * that the other side need not ring. Engine thread. */
 bool nic_queue_must_arm(const struct nic_port *port);
 bool nic_queue_arm(struct nic_port *port, uint16_t queue);

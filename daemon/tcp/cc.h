@@ -120,7 +120,8 @@ void tcp_cc_sent(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, uint
 void tcp_cc_idle(struct tcp_conn *c);
 
 /* For algorithms, in slow start: cwnd grows by what was acknowledged, at most TCP_CC_BURST_SEGMENTS
- * an ACK, and not beyond ssthresh: with a small window that would be a good part of the back-off. */
+ * an ACK, and not beyond ssthresh: with a small window that would be a good part of the back-off.
+ */
 static inline uint32_t tcp_cc_slow_start_bytes(const struct tcp_conn *c, uint32_t acked_bytes)
 {
 	uint32_t most = TCP_CC_BURST_SEGMENTS * (uint32_t)c->snd_mss_bytes;

@@ -88,7 +88,8 @@ struct tcp_extra {
 	uint32_t dsack_dups;   /* DSACKs received */
 	uint32_t reord_seen;   /* times that reordering was seen */
 	uint32_t marked_bytes; /* acknowledged with ECE */
-	uint32_t rto_since_ms; /* the first time-out of a row, nothing acknowledged since; 0: none */
+	uint32_t
+		rto_since_ms; /* the first time-out of a row, nothing acknowledged since; 0: none */
 	uint32_t rto_total_ms; /* spent so */
 	uint16_t rtos, rto_rows;
 

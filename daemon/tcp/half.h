@@ -24,13 +24,14 @@
 #include <tcp/tcp.h>
 
 enum tcp_half_flag {
-	TCP_HALF_TS = 1 << 0,	  /* timestamps on: the SYN had them, the SYN|ACK has them */
-	TCP_HALF_WSCALE = 1 << 1, /* scaling on, both ways; else both scales are 0 */
-	TCP_HALF_COOKIE = 1 << 2, /* lives in a cookie: synack_us is not known later */
-	TCP_HALF_SACK = 1 << 3,	  /* SACK permitted, both ways */
-	TCP_HALF_ECN = 1 << 5,	  /* the peer asks for ECN and gets it */
+	TCP_HALF_TS = 1 << 0,	    /* timestamps on: the SYN had them, the SYN|ACK has them */
+	TCP_HALF_WSCALE = 1 << 1,   /* scaling on, both ways; else both scales are 0 */
+	TCP_HALF_COOKIE = 1 << 2,   /* lives in a cookie: synack_us is not known later */
+	TCP_HALF_SACK = 1 << 3,	    /* SACK permitted, both ways */
+	TCP_HALF_ECN = 1 << 5,	    /* the peer asks for ECN and gets it */
 	TCP_HALF_FASTOPEN = 1 << 6, /* the first SYN|ACK gives a fast open cookie */
-	TCP_HALF_UNTIMED = 1 << 4, /* the ACK may be of a later SYN|ACK than the first, or late by our will */
+	TCP_HALF_UNTIMED =
+		1 << 4, /* the ACK may be of a later SYN|ACK than the first, or late by our will */
 };
 
 struct tcp_half {

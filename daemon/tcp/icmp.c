@@ -30,8 +30,8 @@ uint32_t tcp_icmp_error(
 }
 
 /* What is in flight was too big: it is sent again in smaller pieces. That is no sign of
- * congestion, cwnd stays (RFC 1191 section 6.4); but what recovery allowed beside the flight may have
- * been less than a segment, and nothing is in flight now. */
+ * congestion, cwnd stays (RFC 1191 section 6.4); but what recovery allowed beside the flight may
+ * have been less than a segment, and nothing is in flight now. */
 uint32_t tcp_icmp_too_big(
 	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq, uint32_t mtu_bytes, uint64_t now_us)
 {

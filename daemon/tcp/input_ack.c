@@ -4,7 +4,8 @@
 #include <tcp/cc.h>
 
 /* SYN-RECEIVED: only an ACK of our SYN, and perhaps of what went with it (RFC 7413), brings the
- * connection up; anything else is answered with <SEQ=SEG.ACK><CTL=RST>, and the connection stays. */
+ * connection up; anything else is answered with <SEQ=SEG.ACK><CTL=RST>, and the connection stays.
+ */
 static enum tcp_step ack_syn_received(struct tcp_rx *rx)
 {
 	struct tcp_conn *c = rx->c;

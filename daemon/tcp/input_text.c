@@ -216,7 +216,8 @@ enum tcp_step tcp_process_text(struct tcp_rx *rx)
 	struct tcp_reasm *r;
 	struct text t;
 
-	if (!rx->text || !(tcp_conn_receives(c) || tcp_conn_early(c)) || tcp_conn_has(c, TCP_F_FIN_RCVD))
+	if (!rx->text || !(tcp_conn_receives(c) || tcp_conn_early(c)) ||
+		tcp_conn_has(c, TCP_F_FIN_RCVD))
 		return TCP_CONTINUE;
 	r = tcp_conn_reasm(rx->ctx, c);
 	if (!text_trim(rx, r, &t)) {

@@ -27,7 +27,7 @@ enum {
 	TCP_OPTIONS_TS_BYTES = 12, /* timestamps, padded */
 	TCP_TAIL_HOLD_US = 200000, /* RFC 9293 3.8.6.2.1 override: 0.1 to 1 s; Linux's cork limit */
 	TCP_QUICK_ACKS = 16,
-	TCP_DUPACK_THRESHOLD = 3,   /* RFC 5681 section 3.2 */
+	TCP_DUPACK_THRESHOLD = 3, /* RFC 5681 section 3.2 */
 	/* Below, who says so is likelier to forge: Linux's min_pmtu, and RFC 8201 section 4. */
 	TCP_MTU_MIN_BYTES = 552,
 	TCP_MTU6_MIN_BYTES = 1280,
@@ -202,8 +202,8 @@ uint32_t tcp_mtu_probe(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 /* With TCP_L_MTU_OUT: SND.UNA has moved. */
 void tcp_mtu_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 /* All that was just found lost is `len` bytes from start_pos: was it a probe, and no congestion? */
-bool tcp_mtu_lost(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t start_pos, uint32_t len,
-	uint64_t now_us);
+bool tcp_mtu_lost(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t start_pos, uint32_t len, uint64_t now_us);
 /* A router says that more than `mss` does not pass; true if that ends a search above it. */
 bool tcp_mtu_bounded(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t mss);
 

@@ -316,7 +316,8 @@ static void put_syn_data(struct batch *b, struct tcp_out *o)
 	b->ctx->counters->fastopen_syns_sent++;
 }
 
-/* SYN, or SYN|ACK of a passive or simultaneous open. A first one is timed, a repeated one is not (Karn). */
+/* SYN, or SYN|ACK of a passive or simultaneous open. A first one is timed, a repeated one is not
+ * (Karn). */
 static void put_syn(struct batch *b)
 {
 	struct tcp_conn *c = b->c;
@@ -456,8 +457,7 @@ static void note_second_burst(struct batch *b)
 	struct tcp_conn *c = b->c;
 
 	if (!(c->loss & (TCP_L_SCORE | TCP_L_BLIND)) && tcp_conn_has(c, TCP_F_SACK) &&
-		c->state != TCP_SYN_RECEIVED &&
-		(uint32_t)b->now_us != c->rtt_sent_us)
+		c->state != TCP_SYN_RECEIVED && (uint32_t)b->now_us != c->rtt_sent_us)
 		tcp_recovery_begin(b->ctx, c);
 }
 

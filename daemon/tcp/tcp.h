@@ -60,18 +60,11 @@ enum tcp_flag {
 
 /* -- entries ----------------------------------------------------------------------------- */
 
-enum tcp_kind {
-	TCP_KIND_CONN,
-	TCP_KIND_HALF,
-	TCP_KIND_TW,
-	TCP_KIND_COUNT
-};
+enum tcp_kind { TCP_KIND_CONN, TCP_KIND_HALF, TCP_KIND_TW, TCP_KIND_COUNT };
 
 /* A reference to an entry: kind in the top two bits, arena index below. Never 0xffffffff. */
 typedef uint32_t tcp_ref;
-enum {
-	TCP_REF_NONE = -1
-};
+enum { TCP_REF_NONE = -1 };
 #define TCP_REF_IDX_MASK 0x3fffffffu
 static inline tcp_ref tcp_ref_make(enum tcp_kind kind, uint32_t idx)
 {
@@ -97,9 +90,7 @@ struct tcp_entry {
 	uint64_t deadline_us; /* when it has something to do; UINT64_MAX for never */
 };
 static_assert(sizeof(struct tcp_entry) == 56, "leaves eight bytes of a cache line");
-enum {
-	TCP_SLOT_NONE = UINT16_MAX
-};
+enum { TCP_SLOT_NONE = UINT16_MAX };
 
 /* The arenas, so that the table and the wheel can turn a ref into an entry. */
 struct tcp_space {
@@ -115,7 +106,7 @@ static inline struct tcp_entry *tcp_space_entry(const struct tcp_space *sp, tcp_
 
 struct tcp_conn; /* tcp/conn.h; the engine reads fields, only tcp/ writes them */
 struct tcp_half; /* tcp/half.h */
-struct tcp_tw;   /* tcp/timewait.h */
+struct tcp_tw;	 /* tcp/timewait.h */
 
 /* -- segments ---------------------------------------------------------------------------- */
 
@@ -126,7 +117,7 @@ enum {
 };
 
 struct tcp_options {
-	uint16_t mss;   /* as on the wire; 0 if absent */
+	uint16_t mss;	/* as on the wire; 0 if absent */
 	uint8_t wscale; /* as on the wire, clamped to 14 (RFC 7323 section 2.3) */
 	bool has_mss;
 	bool has_wscale;
@@ -152,8 +143,8 @@ struct tcp_segment {
 	uint32_t wnd; /* as on the wire, not scaled */
 	uint16_t urg;
 	uint8_t flags;
-	uint8_t ecn;            /* enum tcp_ecn_mark of its IP header */
-	uint32_t len;           /* payload bytes; SYN and FIN not counted */
+	uint8_t ecn;		/* enum tcp_ecn_mark of its IP header */
+	uint32_t len;		/* payload bytes; SYN and FIN not counted */
 	const uint8_t *payload; /* tcp/ never reads through it, it hands it to rx_store */
 	struct tcp_options opt;
 };
@@ -163,8 +154,8 @@ struct tcp_segment {
  * Returns 0 or -EBADMSG with *reason set: data offset below 5 or past the segment, or an
  * option whose length is below 2 or past the header (RFC 9293 section 3.1, 3.2). */
 enum tcp_drop;
-int tcp_segment_parse(struct tcp_segment *seg, const uint8_t *tcp, size_t len_bytes,
-		enum tcp_drop *reason);
+int tcp_segment_parse(
+	struct tcp_segment *seg, const uint8_t *tcp, size_t len_bytes, enum tcp_drop *reason);
 
 /* A segment to send. The engine adds ports and addresses from `key`, checksums and below. */
 struct tcp_out {
@@ -173,11 +164,11 @@ struct tcp_out {
 	uint32_t ack;
 	uint16_t wnd; /* as on the wire: already scaled */
 	uint8_t flags;
-	uint8_t opt_len;       /* bytes, multiple of 4 */
-	uint8_t ecn;           /* enum tcp_ecn_mark for the IP header */
-	uint64_t pos;          /* stream position of the payload */
-	uint32_t len;          /* payload bytes; may exceed mss_bytes when tso_max_bytes allows */
-	uint16_t mss_bytes;    /* payload bytes per frame if the engine must cut (TSO) */
+	uint8_t opt_len;    /* bytes, multiple of 4 */
+	uint8_t ecn;	    /* enum tcp_ecn_mark for the IP header */
+	uint64_t pos;	    /* stream position of the payload */
+	uint32_t len;	    /* payload bytes; may exceed mss_bytes when tso_max_bytes allows */
+	uint16_t mss_bytes; /* payload bytes per frame if the engine must cut (TSO) */
 	uint8_t opt[TCP_OPTIONS_MAX];
 };
 
@@ -197,14 +188,14 @@ struct tcp_ops {
 	 * that pos is the next byte to deliver. Returns how many bytes were stored from the
 	 * front (0 when memory is out); bytes not stored are neither acknowledged nor SACKed. */
 	uint32_t (*rx_store)(void *arg, struct tcp_conn *c, uint64_t pos,
-			const struct tcp_segment *seg, uint32_t off, uint32_t len, bool in_order);
+		const struct tcp_segment *seg, uint32_t off, uint32_t len, bool in_order);
 	/* How far the receive edge may be promised, as an absolute position: consumed + buffer
 	 * limit, or less when the pool is short. tcp/ never lets the edge retreat, and moves it
 	 * only by a full segment: a buffer limit below cfg->mss_max_bytes may never open. */
 	uint64_t (*rx_limit)(void *arg, const struct tcp_conn *c);
-	/* The connection's block of what it rarely needs: allocate (NULL when out), and look up once
-	 * there is one. It is released with the connection, by the engine. The other blocks are
-	 * asked for only when this one is there. */
+	/* The connection's block of what it rarely needs: allocate (NULL when out), and look up
+	 * once there is one. It is released with the connection, by the engine. The other blocks
+	 * are asked for only when this one is there. */
 	struct tcp_extra *(*extra_alloc)(void *arg, struct tcp_conn *c);
 	struct tcp_extra *(*extra_get)(void *arg, const struct tcp_conn *c);
 	/* Its reassembly block: allocate (NULL when out), look up, release. */
@@ -233,7 +224,7 @@ enum tcp_ecn_mark {
 enum tcp_ecn_mode {
 	TCP_ECN_OFF,
 	TCP_ECN_PASSIVE, /* if the peer asks */
-	TCP_ECN_ON,      /* ask */
+	TCP_ECN_ON,	 /* ask */
 };
 
 /* RFC 7413; in tcp_config.fastopen. */
@@ -245,7 +236,7 @@ enum tcp_fastopen_side {
 enum tcp_mtu_mode {
 	TCP_MTU_OFF,
 	TCP_MTU_BLACK_HOLE, /* once large segments seem to be swallowed */
-	TCP_MTU_ALWAYS,     /* begin small */
+	TCP_MTU_ALWAYS,	    /* begin small */
 };
 
 struct mtcp_cc_plugin;
@@ -253,30 +244,30 @@ struct mtcp_cc_plugin;
 struct tcp_config {
 	uint32_t mss_max_bytes;	      /* IPv4, from the port's MTU: MTU - 40 */
 	uint32_t mss6_max_bytes;      /* IPv6: MTU - 60; never above mss_max_bytes */
-	uint32_t mss_min_bytes;       /* lower clamp of a peer's MSS: 48 */
-	uint32_t tso_max_bytes;       /* largest payload of one tcp_out; 0: one MSS */
-	uint32_t rto_min_us;          /* 200 ms */
-	uint32_t rto_max_us;          /* 60 s (RFC 6298 2.5 allows a bound of at least 60 s) */
+	uint32_t mss_min_bytes;	      /* lower clamp of a peer's MSS: 48 */
+	uint32_t tso_max_bytes;	      /* largest payload of one tcp_out; 0: one MSS */
+	uint32_t rto_min_us;	      /* 200 ms */
+	uint32_t rto_max_us;	      /* 60 s (RFC 6298 2.5 allows a bound of at least 60 s) */
 	uint32_t rto_initial_us;      /* 1 s */
-	uint32_t delack_us;           /* 40 ms; RFC 9293 3.8.6.3 bound is 500 ms */
-	uint32_t msl_us;              /* TIME-WAIT lasts 2 * msl_us; 30 s */
-	uint32_t fin_wait_2_us;       /* orphaned FIN-WAIT-2; 60 s */
+	uint32_t delack_us;	      /* 40 ms; RFC 9293 3.8.6.3 bound is 500 ms */
+	uint32_t msl_us;	      /* TIME-WAIT lasts 2 * msl_us; 30 s */
+	uint32_t fin_wait_2_us;	      /* orphaned FIN-WAIT-2; 60 s */
 	uint64_t keepalive_idle_us;   /* 7200 s */
 	uint32_t keepalive_intvl_us;  /* 75 s */
 	uint32_t keepalive_probes;    /* 9 */
-	uint32_t syn_retries;         /* 6 */
+	uint32_t syn_retries;	      /* 6 */
 	uint32_t synack_retries;      /* 5 */
-	uint32_t data_retries;        /* 15 */
+	uint32_t data_retries;	      /* 15 */
 	uint32_t orphan_retries;      /* 8 */
-	uint32_t rcvbuf_bytes;        /* default SO_RCVBUF, for the SYN's window scale */
+	uint32_t rcvbuf_bytes;	      /* default SO_RCVBUF, for the SYN's window scale */
 	uint32_t rcvbuf_max_bytes;    /* decides our window scale */
 	uint32_t challenge_ack_per_s; /* RFC 5961 section 7, per engine */
-	uint32_t ecn;                 /* enum tcp_ecn_mode */
-	uint32_t fastopen;            /* of enum tcp_fastopen_side */
-	uint32_t mtu_probing;         /* enum tcp_mtu_mode: RFC 4821 */
-	bool pacing;                  /* pace.c, whatever the congestion control */
+	uint32_t ecn;		      /* enum tcp_ecn_mode */
+	uint32_t fastopen;	      /* of enum tcp_fastopen_side */
+	uint32_t mtu_probing;	      /* enum tcp_mtu_mode: RFC 4821 */
+	bool pacing;		      /* pace.c, whatever the congestion control */
 	const struct mtcp_cc_plugin *cc_plugin; /* tcp/mtcp_cc_plugin.h; NULL: none */
-	uint32_t cc;                  /* enum tcp_cc_id: the congestion control of new ones */
+	uint32_t cc; /* enum tcp_cc_id: the congestion control of new ones */
 	bool timestamps;
 	bool window_scale;
 	bool sack;
@@ -288,7 +279,7 @@ void tcp_config_default(struct tcp_config *cfg);
 uint16_t tcp_mss_max(const struct tcp_config *cfg, const struct net_addr *peer);
 
 struct tcp_fastopen_cache; /* tcp/fastopen.h */
-struct tcp_counters; /* tcp/counters.h, made from tcp/counters.def: name + a sentence each */
+struct tcp_counters;	   /* tcp/counters.h, made from tcp/counters.def: name + a sentence each */
 
 /* Everything the library knows beside the entry at hand: one per engine. */
 struct tcp_ctx {
@@ -296,10 +287,10 @@ struct tcp_ctx {
 	const struct tcp_ops *ops;
 	void *ops_arg;
 	struct tcp_counters *counters;
-	uint8_t isn_key[16];    /* RFC 6528 */
-	uint8_t cookie_key[16]; /* RFC 4987 section 3.6 */
-	uint8_t ts_key[16];     /* per-flow timestamp offset */
-	uint8_t fastopen_key[16]; /* RFC 7413 section 4.1.2; the same in all engines */
+	uint8_t isn_key[16];		     /* RFC 6528 */
+	uint8_t cookie_key[16];		     /* RFC 4987 section 3.6 */
+	uint8_t ts_key[16];		     /* per-flow timestamp offset */
+	uint8_t fastopen_key[16];	     /* RFC 7413 section 4.1.2; the same in all engines */
 	struct tcp_fastopen_cache *fastopen; /* the client's, zeroed at first; NULL: no client */
 	uint64_t challenge_window_us;
 	uint32_t challenge_count;
@@ -309,22 +300,22 @@ struct tcp_ctx {
 /* -- events ------------------------------------------------------------------------------- */
 
 enum tcp_event {
-	TCP_EV_OUTPUT = 1 << 0,      /* call tcp_output() before this turn ends */
+	TCP_EV_OUTPUT = 1 << 0,	     /* call tcp_output() before this turn ends */
 	TCP_EV_ESTABLISHED = 1 << 1, /* reached ESTABLISHED */
-	TCP_EV_ACKED = 1 << 2,       /* snd_una_pos advanced: free send data below it */
+	TCP_EV_ACKED = 1 << 2,	     /* snd_una_pos advanced: free send data below it */
 	TCP_EV_RECEIVED = 1 << 3,    /* rcv_nxt_pos advanced: bytes may be delivered */
-	TCP_EV_FIN = 1 << 4,         /* the peer's FIN was reached in order */
-	TCP_EV_ERROR = 1 << 5,       /* conn->error is set (positive errno); state is CLOSED */
-	TCP_EV_CLOSED = 1 << 6,      /* reached CLOSED: release the entry; with TCP_EV_OUTPUT an
-	                              * RST is owed (TCP_OWE_RST): call tcp_output() first */
+	TCP_EV_FIN = 1 << 4,	     /* the peer's FIN was reached in order */
+	TCP_EV_ERROR = 1 << 5,	     /* conn->error is set (positive errno); state is CLOSED */
+	TCP_EV_CLOSED = 1 << 6,	     /* reached CLOSED: release the entry; with TCP_EV_OUTPUT an
+				      * RST is owed (TCP_OWE_RST): call tcp_output() first */
 	TCP_EV_TIME_WAIT = 1 << 7,   /* reached TIME-WAIT: may become a tcp_tw, after tcp_output()
-	                              * if TCP_EV_OUTPUT is there too */
+				      * if TCP_EV_OUTPUT is there too */
 	TCP_EV_FIN_ACKED = 1 << 8,   /* our FIN was acknowledged */
 	TCP_EV_NEW_SYN = 1 << 9,     /* tcp_tw_input: the segment is a SYN that may reuse the tuple:
-	                              * release the entry and treat it as for a listener */
+				      * release the entry and treat it as for a listener */
 	TCP_EV_PROMOTE = 1 << 10,    /* tcp_half_input/tcp_cookie_input: become a connection, then
-	                              * pass the same segment to tcp_input() */
-	TCP_EV_REPLY = 1 << 11,      /* *reply was filled: send it */
+				      * pass the same segment to tcp_input() */
+	TCP_EV_REPLY = 1 << 11,	     /* *reply was filled: send it */
 };
 
 /* -- connections --------------------------------------------------------------------------- */
@@ -336,17 +327,17 @@ uint32_t tcp_isn(const struct tcp_ctx *ctx, const struct net_tuple *key, uint64_
  * something unsent or unacknowledged, or in a state that must pass, always has a deadline. */
 
 /* Starts an active open (RFC 9293 3.10.1): fills *c, state SYN-SENT, SYN owed. Returns events. */
-uint32_t tcp_connect(struct tcp_ctx *ctx, struct tcp_conn *c, const struct net_tuple *key,
-		uint64_t now_us);
+uint32_t tcp_connect(
+	struct tcp_ctx *ctx, struct tcp_conn *c, const struct net_tuple *key, uint64_t now_us);
 
 /* Makes *c a connection from a half-open entry that reported TCP_EV_PROMOTE. The caller then
  * passes the same segment to tcp_input(), which brings it to ESTABLISHED. */
-void tcp_promote(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half *h,
-		uint64_t now_us);
+void tcp_promote(
+	struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half *h, uint64_t now_us);
 
 /* RFC 9293 3.10.7: the segment arrives. Returns events. */
-uint32_t tcp_input(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg,
-		uint64_t now_us);
+uint32_t tcp_input(
+	struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg, uint64_t now_us);
 
 /* The entry's deadline has come. Returns events. */
 uint32_t tcp_timer(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
@@ -355,25 +346,28 @@ uint32_t tcp_timer(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
  * it returns out_max. Owed ACKs, SYN, data, FIN, probes and RSTs all come from here. Updates
  * deadline_us. */
 unsigned int tcp_output(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us,
-		struct tcp_out *out, unsigned int out_max);
+	struct tcp_out *out, unsigned int out_max);
 
 /* User calls (RFC 9293 3.10.2-3.10.6). Each returns events (mostly TCP_EV_OUTPUT). */
 uint32_t tcp_send(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, bool more,
-		uint64_t now_us); /* data up to end_pos is available */
+	uint64_t now_us); /* data up to end_pos is available */
 uint32_t tcp_shutdown(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* FIN after it */
-uint32_t tcp_consumed(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* rx_limit moved:
-	                              * TCP_EV_OUTPUT if a window update is worth sending */
-uint32_t tcp_abort(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* CLOSED at once;
-	                              * TCP_EV_OUTPUT if an RST is owed, which tcp_output() sends */
-void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us); /* nobody holds it:
-	                              * FIN-WAIT-2 time-out, orphan_retries; SYN-SENT: CLOSED at once */
+uint32_t tcp_consumed(struct tcp_ctx *ctx, struct tcp_conn *c,
+	uint64_t now_us); /* rx_limit moved:
+			   * TCP_EV_OUTPUT if a window update is worth sending */
+uint32_t tcp_abort(struct tcp_ctx *ctx, struct tcp_conn *c,
+	uint64_t now_us); /* CLOSED at once;
+			   * TCP_EV_OUTPUT if an RST is owed, which tcp_output() sends */
+void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c,
+	uint64_t now_us); /* nobody holds it:
+			   * FIN-WAIT-2 time-out, orphan_retries; SYN-SENT: CLOSED at once */
 
 /* Options as tcp(7) has them. Values are in the caller's bounds (tcp_option_max()). */
 enum tcp_option_name {
-	TCP_OPT_NODELAY,	 /* 0 or 1, and the next two */
+	TCP_OPT_NODELAY, /* 0 or 1, and the next two */
 	TCP_OPT_KEEPALIVE,
 	TCP_OPT_CORK,
-	TCP_OPT_KEEPIDLE_S,	 /* 0: the configuration's; and the next two */
+	TCP_OPT_KEEPIDLE_S, /* 0: the configuration's; and the next two */
 	TCP_OPT_KEEPINTVL_S,
 	TCP_OPT_KEEPCNT,	 /* probes */
 	TCP_OPT_SYNCNT,		 /* SYNs sent again; 0: the configuration's */
@@ -388,47 +382,46 @@ uint32_t tcp_option_max(enum tcp_option_name name);
 /* Is there memory to keep it? If not tcp_setopt() does nothing. */
 bool tcp_setopt_room(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name);
 uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_name name,
-		uint32_t value, uint64_t now_us);
+	uint32_t value, uint64_t now_us);
 
 /* Another congestion control, by its number (tcp/cc.h): 0, or -ENOENT if there is none. */
 int tcp_set_congestion(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t id);
 
 /* ICMP errors for the flow (RFC 5927, RFC 1191): `seq` is the quoted sequence number, which
  * must lie in flight. A hard error is reported only in SYN-SENT; else remembered as soft. */
-uint32_t tcp_icmp_error(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq, int error_errno,
-		uint64_t now_us);
-uint32_t tcp_icmp_too_big(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq,
-		uint32_t mtu_bytes, uint64_t now_us);
+uint32_t tcp_icmp_error(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq, int error_errno, uint64_t now_us);
+uint32_t tcp_icmp_too_big(
+	struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t seq, uint32_t mtu_bytes, uint64_t now_us);
 
 /* -- passive open, compact ------------------------------------------------------------------ */
 
 /* A segment for a listening port and no entry (RFC 9293 3.10.7.2). With a SYN: fills *h (key,
  * deadline) and *reply with the SYN|ACK, returns TCP_EV_REPLY. Otherwise RST or drop. */
 uint32_t tcp_listen_input(struct tcp_ctx *ctx, struct tcp_half *h, const struct tcp_segment *seg,
-		uint64_t now_us, struct tcp_out *reply);
+	uint64_t now_us, struct tcp_out *reply);
 uint32_t tcp_half_input(struct tcp_ctx *ctx, struct tcp_half *h, const struct tcp_segment *seg,
-		uint64_t now_us, struct tcp_out *reply);
-uint32_t tcp_half_timer(struct tcp_ctx *ctx, struct tcp_half *h, uint64_t now_us,
-		struct tcp_out *reply);
+	uint64_t now_us, struct tcp_out *reply);
+uint32_t tcp_half_timer(
+	struct tcp_ctx *ctx, struct tcp_half *h, uint64_t now_us, struct tcp_out *reply);
 
 /* Cookies (RFC 4987 3.6): answer a SYN without keeping anything; later recognise the ACK:
  * returns TCP_EV_PROMOTE with *h filled, or 0. */
-uint32_t tcp_cookie_reply(struct tcp_ctx *ctx, const struct tcp_segment *seg, uint64_t now_us,
-		struct tcp_out *reply);
-uint32_t tcp_cookie_input(struct tcp_ctx *ctx, struct tcp_half *h, const struct tcp_segment *seg,
-		uint64_t now_us);
+uint32_t tcp_cookie_reply(
+	struct tcp_ctx *ctx, const struct tcp_segment *seg, uint64_t now_us, struct tcp_out *reply);
+uint32_t tcp_cookie_input(
+	struct tcp_ctx *ctx, struct tcp_half *h, const struct tcp_segment *seg, uint64_t now_us);
 
 /* -- TIME-WAIT, compact ----------------------------------------------------------------------- */
 
-void tcp_tw_init(struct tcp_ctx *ctx, struct tcp_tw *tw, const struct tcp_conn *c,
-		uint64_t now_us);
+void tcp_tw_init(struct tcp_ctx *ctx, struct tcp_tw *tw, const struct tcp_conn *c, uint64_t now_us);
 uint32_t tcp_tw_input(struct tcp_ctx *ctx, struct tcp_tw *tw, const struct tcp_segment *seg,
-		uint64_t now_us, struct tcp_out *reply);
+	uint64_t now_us, struct tcp_out *reply);
 
 /* -- no entry at all (RFC 9293 3.10.7.1) ------------------------------------------------------- */
 
 /* Fills *reply with the RST a stray segment deserves; returns TCP_EV_REPLY, or 0 for an RST. */
-uint32_t tcp_closed_input(struct tcp_ctx *ctx, const struct tcp_segment *seg,
-		struct tcp_out *reply);
+uint32_t tcp_closed_input(
+	struct tcp_ctx *ctx, const struct tcp_segment *seg, struct tcp_out *reply);
 
 #endif

@@ -63,8 +63,8 @@ struct pl_file {
 	/* Under pl_lock. */
 	uint32_t refs; /* numbers that lead here */
 	bool tentative;
-	int backlog;		  /* of a listener, else -1 */
-	union pl_name bound;	  /* sa.sa_family 0: not bound */
+	int backlog;	     /* of a listener, else -1 */
+	union pl_name bound; /* sa.sa_family 0: not bound */
 	uint32_t opt_count;
 	struct pl_opt *opts; /* PL_OPTS_MAX of them, or NULL */
 	struct pl_file *next_free;

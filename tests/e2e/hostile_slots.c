@@ -40,7 +40,8 @@ int case_operations(void)
 		{"a reserved bit of the head", {HEAD(PROTO_OP_INFO) | 1u << 9}},
 		{"reserved bytes", {HEAD(PROTO_OP_INFO), .body.info.reserved = {[5] = 1}}},
 		{"a flag of close", {HEAD(PROTO_OP_CLOSE), .body.close.flags = 2}},
-		{"an option of connect", {HEAD(PROTO_OP_CONNECT), .body.connect.options = 1u << 31}},
+		{"an option of connect",
+			{HEAD(PROTO_OP_CONNECT), .body.connect.options = 1u << 31}},
 	};
 
 	return try_variants(v, COUNT(v), PROTO_CONDEMNED_OP);

@@ -97,7 +97,8 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	if (optind == argc || (o.pcap && argc - optind > 1)) {
-		fprintf(stderr, "usage: pkt [--trace] [--lenient] [--foreign] [--pcap FILE] SCRIPT...\n");
+		fprintf(stderr,
+			"usage: pkt [--trace] [--lenient] [--foreign] [--pcap FILE] SCRIPT...\n");
 		return 2;
 	}
 	if (!mkdtemp(dir)) {

@@ -292,12 +292,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_listener_given_flood_of_syns_serves_the_honest),
-		cmocka_unit_test_setup_teardown(test_listener_given_fast_open_delivers_before_the_handshake_ends,
+		cmocka_unit_test_setup_teardown(
+			test_listener_given_fast_open_delivers_before_the_handshake_ends,
 			setup_fastopen, fixture_teardown),
-		cmocka_unit_test_setup_teardown(test_listener_given_fast_opens_reset_still_counts_them,
-			setup_fastopen, fixture_teardown),
-		cmocka_unit_test_setup_teardown(test_listener_given_wrong_cookie_answers_with_the_right_one,
-			setup_fastopen, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_listener_given_fast_opens_reset_still_counts_them, setup_fastopen,
+			fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_listener_given_wrong_cookie_answers_with_the_right_one, setup_fastopen,
+			fixture_teardown),
 		T(test_listener_given_land_packet_drops_it),
 		T(test_listener_set_of_another_session_refused),
 		S(test_listener_given_full_queue_holds_handshakes_back, setup_small_backlog),

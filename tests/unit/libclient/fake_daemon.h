@@ -95,14 +95,14 @@ struct fake {
 	uint32_t sndbuf_bytes, rcvbuf_bytes;
 	/* knobs */
 	_Atomic bool release, pause, stop, answer_late, refuse_accept;
-	_Atomic bool paused; /* the thread has seen `pause` */
-	_Atomic bool hold_gone; /* closed connections do not end, as if their peers did not */
+	_Atomic bool paused;	 /* the thread has seen `pause` */
+	_Atomic bool hold_gone;	 /* closed connections do not end, as if their peers did not */
 	_Atomic uint32_t budget; /* most bytes moved per socket and turn */
 	_Atomic uint32_t window_bytes; /* to be told; 0: the receive buffer */
 	_Atomic uint32_t told_by_send; /* how often SEND told what was consumed */
 	_Atomic uint32_t consumed_slots, operations[PROTO_OP_COUNT], setopts;
 	_Atomic uint32_t connect_options;
-	_Atomic uint32_t congestion; /* of the last connect or setopt: number + 1 */
+	_Atomic uint32_t congestion;		  /* of the last connect or setopt: number + 1 */
 	_Atomic uint64_t option[PROTO_SET_COUNT]; /* as last set, on any socket */
 	_Atomic uint32_t socks_used, chunks_used, pieces_used;
 	/* the rest belongs to the thread */

@@ -189,7 +189,7 @@ static void test_numbers_given_each_expected_bounds_values_and_pushed(void **sta
 {
 	static const struct {
 		int name, unset, good, bad; /* bad = good: none is */
-		enum proto_option option; /* 0: the engine is not told */
+		enum proto_option option;   /* 0: the engine is not told */
 	} numbers[] = {
 		{TCP_KEEPIDLE, 7200, 10, 0, PROTO_SET_KEEPIDLE_S},
 		{TCP_KEEPINTVL, 75, 5, 32768, PROTO_SET_KEEPINTVL_S},

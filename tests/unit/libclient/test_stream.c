@@ -209,7 +209,8 @@ static ssize_t send_fast(int sd, uint16_t port, const char *text)
 	return mtcp_sendmsg(sd, &m, MSG_FASTOPEN);
 }
 
-/* Nothing waits for the handshake, or it could not carry data; a peer that refuses is told of later. */
+/* Nothing waits for the handshake, or it could not carry data; a peer that refuses is told of
+ * later. */
 static void test_fastopen_given_either_way_expected_connected_at_once(void **state)
 {
 	struct sockaddr_in sa = fake_addr(FAKE_SILENT);
@@ -218,8 +219,8 @@ static void test_fastopen_given_either_way_expected_connected_at_once(void **sta
 	char got[8];
 
 	(void)state;
-	assert_errno(mtcp_setsockopt(sd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &two, sizeof(two)),
-		EINVAL);
+	assert_errno(
+		mtcp_setsockopt(sd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &two, sizeof(two)), EINVAL);
 	assert_int_equal(
 		mtcp_setsockopt(sd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &one, sizeof(one)), 0);
 	assert_int_equal(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), 0);

@@ -138,7 +138,8 @@ static void test_vlan_given_tag_taken_off_by_the_port_takes_ours_alone(void **st
 	assert_int_equal(parse_on(&our_vlan, f, sizeof(f), net_rx_vlan(OURS)), NET_DROP_NONE);
 	assert_int_equal(
 		parse_on(&our_vlan, f, sizeof(f), net_rx_vlan(PRIORITY | OURS)), NET_DROP_NONE);
-	assert_int_equal(parse_on(&our_vlan, f, sizeof(f), net_rx_vlan(FOREIGN)), NET_DROP_eth_vlan);
+	assert_int_equal(
+		parse_on(&our_vlan, f, sizeof(f), net_rx_vlan(FOREIGN)), NET_DROP_eth_vlan);
 	assert_int_equal(parse_on(&our_link, f, sizeof(f), net_rx_vlan(OURS)), NET_DROP_eth_vlan);
 }
 

@@ -199,7 +199,7 @@ static void test_decode_flags_beyond_the_known_condemn(void **state)
 		b.connect.options = flag;
 		assert_int_equal(decode(PROTO_OP_CONNECT, &b),
 			flag & (PROTO_OPTION_NODELAY | PROTO_OPTION_KEEPALIVE |
-					PROTO_OPTION_RCVBUF_CLAMP | PROTO_OPTION_FASTOPEN)
+				       PROTO_OPTION_RCVBUF_CLAMP | PROTO_OPTION_FASTOPEN)
 				? PROTO_OK
 				: PROTO_CONDEMNED_OP);
 	}

@@ -258,7 +258,8 @@ static void test_user_given_too_big_sends_again_smaller(void **state)
 	assert_int_equal(h.c.snd_mss_bytes, 512); /* never up */
 }
 
-/* During recovery cwnd is what is in flight and a little more; without a flight the little must do. */
+/* During recovery cwnd is what is in flight and a little more; without a flight the little must do.
+ */
 static void test_user_given_too_big_in_recovery_still_sends(void **state)
 {
 	(void)state;
