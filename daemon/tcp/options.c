@@ -53,6 +53,7 @@ static void take_fastopen(struct tcp_options *opt, const uint8_t *p, unsigned in
 	if (cookie % 2 || cookie > TCP_FASTOPEN_COOKIE_MAX ||
 		(cookie > 0 && cookie < FASTOPEN_COOKIE_MIN))
 		return;
+	memset(opt->fastopen, 0, sizeof(opt->fastopen)); /* nothing of an earlier option stays */
 	opt->has_fastopen = true;
 	opt->fastopen_len = (uint8_t)cookie;
 	memcpy(opt->fastopen, p + LEN_FASTOPEN_HEAD, cookie);

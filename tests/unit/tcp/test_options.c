@@ -188,6 +188,18 @@ static void test_options_fast_open_lengths_that_count(void **state)
 	}
 }
 
+static void test_options_given_two_fast_open_keeps_nothing_of_the_first(void **state)
+{
+	const uint8_t bytes[] = {34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 34, 6, 9, 9, 9, 9};
+	const uint8_t cookie[TCP_FASTOPEN_COOKIE_MAX] = {9, 9, 9, 9};
+	struct tcp_options out;
+
+	(void)state;
+	assert_int_equal(tcp_options_parse(&out, bytes, sizeof(bytes), TCP_SYN), 0);
+	assert_int_equal(out.fastopen_len, 4);
+	assert_memory_equal(out.fastopen, cookie, sizeof(cookie));
+}
+
 static void test_options_encode_sack_beyond_space_keeps_first(void **state)
 {
 	struct tcp_options in = {.has_ts = true, .sack_count = 4};
@@ -273,6 +285,7 @@ int main(void)
 		cmocka_unit_test(test_options_encode_random_sets_parse_back_equal),
 		cmocka_unit_test(test_options_encode_sack_beyond_space_keeps_first),
 		cmocka_unit_test(test_options_fast_open_lengths_that_count),
+		cmocka_unit_test(test_options_given_two_fast_open_keeps_nothing_of_the_first),
 		cmocka_unit_test(test_options_mss_of_ip6_is_smaller),
 		cmocka_unit_test(test_options_peer_mss_any_value_clamped),
 		cmocka_unit_test(test_options_rcv_wscale_just_covers_the_buffer),
