@@ -555,7 +555,13 @@ static void listen_segment(struct engine *e, struct listener *l, const struct tc
 		listen_cookie(e, l, seg);
 		return;
 	}
-	if (syn && may_fastopen(e, l, seg) && fastopen(e, l, seg))
+	if (!syn) { /* no entry comes of it */
+		struct tcp_half none;
+
+		reply_if(e, tcp_listen_input(&e->tcp, &none, seg, e->now_us, &reply), &reply);
+		return;
+	}
+	if (may_fastopen(e, l, seg) && fastopen(e, l, seg))
 		return;
 	idx = shm_arena_alloc(&e->halves);
 	if (idx == NONE) {
@@ -564,9 +570,8 @@ static void listen_segment(struct engine *e, struct listener *l, const struct tc
 	}
 	h = half_at(e, idx);
 	events = tcp_listen_input(&e->tcp, h, seg, e->now_us, &reply);
-	if (!syn || !(events & TCP_EV_REPLY) || !(reply.flags & TCP_SYN)) {
+	if (!(events & TCP_EV_REPLY)) {
 		shm_arena_free(&e->halves, idx);
-		reply_if(e, events, &reply);
 		return;
 	}
 	if (wants_fastopen(e, l, seg) && !tcp_fastopen_valid(&e->tcp, seg, e->now_us))

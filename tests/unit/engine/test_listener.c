@@ -79,6 +79,28 @@ static void test_listener_given_land_packet_drops_it(void **state)
 	assert_works(f.here);
 }
 
+/* A SYN with ACK or RST is no SYN that a cookie could answer. */
+static void test_listener_given_no_entries_answers_odd_syns_as_ever(void **state)
+{
+	const uint8_t odd[] = {TCP_SYN | TCP_ACK, TCP_SYN | TCP_RST, TCP_SYN | TCP_ACK | TCP_RST};
+	uint32_t halves_max = engine_of(1)->halves.max;
+
+	(void)state;
+	engine_of(1)->halves.max = 0;
+	for (size_t i = 0; i < sizeof(odd); i++) {
+		struct sim_tcp t = syn_from(0, (uint16_t)(3000 + i));
+
+		t.src_be = sim_ip_be(0);
+		t.flags = odd[i];
+		inject(&t);
+	}
+	run_ms(20);
+	assert_int_equal(engine_tcp_counters(engine_of(1))->listen_stray_ack, 1);
+	assert_int_equal(engine_tcp_counters(engine_of(1))->cookies_sent, 0);
+	engine_of(1)->halves.max = halves_max;
+	assert_works(f.here);
+}
+
 /* -- fast open: RFC 7413 section 5.1 ---------------------------------------------------------- */
 
 enum {
@@ -302,6 +324,7 @@ int main(void)
 			test_listener_given_wrong_cookie_answers_with_the_right_one, setup_fastopen,
 			fixture_teardown),
 		T(test_listener_given_land_packet_drops_it),
+		T(test_listener_given_no_entries_answers_odd_syns_as_ever),
 		T(test_listener_set_of_another_session_refused),
 		S(test_listener_given_full_queue_holds_handshakes_back, setup_small_backlog),
 		T(test_listener_given_accept_of_nothing_says_again),
