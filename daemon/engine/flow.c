@@ -419,12 +419,31 @@ int flow_connect(struct engine *e, struct session *s, uint16_t ctx, const struct
 /* -- birth: passive
  * ----------------------------------------------------------------------------------- */
 
+/* A connection that a segment for listener l has just made: it waits to be accepted. */
+static void begin_pending(struct engine *e, const struct listener *l, struct tcp_conn *c)
+{
+	route_congestion(e, c);
+	c->owner = l->idx;
+	c->due_flags = CONN_PENDING | CONN_FRESH;
+}
+
+/* By the hash of the segment at hand. False: there is no room, and c is gone. */
+static bool enter_table(struct engine *e, struct tcp_conn *c)
+{
+	if (tcp_table_insert(&e->table, e->rx_hash, conn_ref(e, c))) {
+		e->counters.table_full++;
+		free_conn(e, c);
+		return false;
+	}
+	c->due_flags |= CONN_IN_TABLE;
+	return true;
+}
+
 /* Third segment of a handshake: a connection takes the half-open entry's place, or, after a
  * cookie (`ref` none), a place of its own. */
 static void promote(struct engine *e, struct listener *l, const struct tcp_half *h, tcp_ref ref,
 	const struct tcp_segment *seg)
 {
-	uint64_t hash = e->rx_hash;
 	struct tcp_conn *c;
 	uint32_t events;
 
@@ -436,18 +455,14 @@ static void promote(struct engine *e, struct listener *l, const struct tcp_half 
 	if (!c)
 		return;
 	tcp_promote(&e->tcp, c, h, e->now_us);
-	route_congestion(e, c);
-	c->owner = l->idx;
-	c->due_flags = CONN_PENDING | CONN_FRESH;
+	begin_pending(e, l, c);
 	if (ref != (tcp_ref)TCP_REF_NONE) {
-		tcp_table_replace(&e->table, hash, ref, conn_ref(e, c));
+		tcp_table_replace(&e->table, e->rx_hash, ref, conn_ref(e, c));
+		c->due_flags |= CONN_IN_TABLE;
 		release_half(e, half_at(e, tcp_ref_idx(ref)), true);
-	} else if (tcp_table_insert(&e->table, hash, conn_ref(e, c))) {
-		e->counters.table_full++;
-		free_conn(e, c);
+	} else if (!enter_table(e, c)) {
 		return;
 	}
-	c->due_flags |= CONN_IN_TABLE;
 	events = tcp_input(&e->tcp, c, seg, e->now_us);
 	if (c->due_flags & CONN_FRESH && !(events & TCP_EV_ESTABLISHED))
 		release(e, c); /* not the ACK it seemed to be */
@@ -517,14 +532,9 @@ static bool fastopen(struct engine *e, struct listener *l, const struct tcp_segm
 	if (!c)
 		return false;
 	tcp_fastopen_accept(&e->tcp, c, syn, e->now_us);
-	c->owner = l->idx;
-	c->due_flags = CONN_PENDING | CONN_FRESH;
-	if (tcp_table_insert(&e->table, hash_of(e, &syn->key), conn_ref(e, c))) {
-		e->counters.table_full++;
-		free_conn(e, c);
+	begin_pending(e, l, c);
+	if (!enter_table(e, c))
 		return false;
-	}
-	c->due_flags |= CONN_IN_TABLE;
 	events = tcp_fastopen_text(&e->tcp, c, syn, e->now_us);
 	if (!(events & TCP_EV_RECEIVED)) { /* memory is out */
 		release(e, c);

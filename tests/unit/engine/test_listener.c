@@ -1,6 +1,8 @@
 /* Listeners: the queue and its bound, what is told of it, and floods. */
 #include "fixture.h"
 
+#include <tcp/cc.h>
+
 enum {
 	FLOOD = 20000,
 };
@@ -164,6 +166,29 @@ static void test_listener_given_fast_open_delivers_before_the_handshake_ends(voi
 	assert_int_equal(engine_tcp_counters(engine_of(1))->fastopen_accepted, 1);
 }
 
+/* As for a connection whose handshake has ended (test_flow.c). */
+static void test_listener_given_fast_open_and_a_route_takes_its_congestion_control(void **state)
+{
+	struct net_prefix_rule rule = {.prefix = net_addr_from_ip4(sim_ip_be(0)),
+		.prefix_len = 128,
+		.value = TCP_CC_DCTCP};
+	struct sim_sock *c, *s;
+
+	(void)state;
+	assert_works(f.here);
+	engine_of(1)->cfg.cc_rules = &rule;
+	engine_of(1)->cfg.cc_rule_count = 1;
+	c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+	run_ms(1);
+	send_bytes(c, 0x41, 1000);
+	run_ms(50);
+	s = sim_client_accept(f.listener, 0);
+	run_ms(5);
+	assert_int_equal(engine_tcp_counters(engine_of(1))->fastopen_accepted, 1);
+	assert_int_equal(conn_at(engine_of(1), sock_at(engine_of(1), s->handle.idx)->conn)->cc,
+		TCP_CC_DCTCP);
+}
+
 /* Those that were reset count for a minute more; SYNs beyond the limit are ordinary ones. */
 static void test_listener_given_fast_opens_reset_still_counts_them(void **state)
 {
@@ -316,6 +341,9 @@ int main(void)
 		T(test_listener_given_flood_of_syns_serves_the_honest),
 		cmocka_unit_test_setup_teardown(
 			test_listener_given_fast_open_delivers_before_the_handshake_ends,
+			setup_fastopen, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_listener_given_fast_open_and_a_route_takes_its_congestion_control,
 			setup_fastopen, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_listener_given_fast_opens_reset_still_counts_them, setup_fastopen,
