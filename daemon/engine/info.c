@@ -142,7 +142,7 @@ static void fill_timers(struct engine *e, const struct tcp_conn *c, struct tcp_i
 static void fill_sending(struct engine *e, const struct tcp_conn *c, struct tcp_info *t)
 {
 	const struct tcp_extra *x = tcp_extra(&e->tcp, c);
-	uint64_t max = tcp_conn_snd_max(c), sent = max < c->snd_end_pos ? max : c->snd_end_pos;
+	uint64_t sent = tcp_conn_sent(c);
 	uint32_t mss = c->snd_mss_bytes;
 	uint32_t mtu = net_iface_mtu(e->cfg.iface, &c->entry.key.remote);
 	uint32_t packet = mss + tcp_mtu_overhead(c);

@@ -120,11 +120,11 @@ void rx_fragment6(struct engine *e, const struct net_packet *p, const struct net
 
 /* -- out --------------------------------------------------------------------------------------- */
 
-static void send_fragments4(struct engine *e, const uint8_t *frame, size_t len)
+static void send_fragments4(struct engine *e, const uint8_t *frame, size_t len, uint32_t mtu)
 {
 	const uint8_t *payload = frame + NET_ETH_HLEN + NET_IP4_HLEN;
 	uint32_t total = (uint32_t)(len - NET_ETH_HLEN - NET_IP4_HLEN);
-	uint32_t step = (e->cfg.iface->mtu_bytes - NET_IP4_HLEN) & ~7u;
+	uint32_t step = (mtu - NET_IP4_HLEN) & ~7u;
 	uint8_t head[NET_ETH_HLEN + NET_IP4_HLEN];
 
 	memcpy(head, frame, sizeof(head));
@@ -138,12 +138,10 @@ static void send_fragments4(struct engine *e, const uint8_t *frame, size_t len)
 }
 
 /* The identification is not to be guessed (RFC 7739). */
-static void send_fragments6(struct engine *e, const uint8_t *frame, size_t len)
+static void send_fragments6(struct engine *e, const uint8_t *frame, size_t len, uint32_t mtu)
 {
 	const uint8_t *payload = frame + NET_ETH_HLEN + NET_IP6_HLEN;
 	uint32_t total = (uint32_t)(len - NET_ETH_HLEN - NET_IP6_HLEN);
-	uint32_t mtu =
-		e->cfg.iface->mtu6_bytes ? e->cfg.iface->mtu6_bytes : e->cfg.iface->mtu_bytes;
 	uint32_t step = (mtu - IP6_FRAGMENT_BYTES) & ~7u;
 	uint64_t number = e->ip6_id++;
 	uint32_t id = (uint32_t)tcp_siphash24(e->cfg.label_key, &number, sizeof(number));
@@ -178,8 +176,8 @@ void engine_tx_answer(struct engine *e, const uint8_t *frame, size_t len)
 		return;
 	}
 	if (ip6)
-		send_fragments6(e, frame, len);
+		send_fragments6(e, frame, len, mtu);
 	else
-		send_fragments4(e, frame, len);
+		send_fragments4(e, frame, len, mtu);
 	e->net_counters.frag_sent++;
 }

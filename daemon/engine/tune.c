@@ -217,12 +217,6 @@ bool tune_acked(struct engine *e, const struct tcp_conn *c, struct sock *sk)
 	return true;
 }
 
-/* Of the data: the FIN has a position, too. */
-static uint64_t sent_pos(const struct tcp_conn *c)
-{
-	return min_u64(tcp_conn_snd_max(c), c->snd_end_pos);
-}
-
 uint32_t tune_told_sndbuf(struct engine *e, const struct tcp_conn *c, const struct sock *sk)
 {
 	uint64_t bytes;
@@ -231,7 +225,7 @@ uint32_t tune_told_sndbuf(struct engine *e, const struct tcp_conn *c, const stru
 	if (!(c->due_flags & CONN_LOWAT))
 		return sk->sndbuf_bytes;
 	t = tune_of(e, sk);
-	bytes = min_u64(sent_pos(c) - c->snd_una_pos + t->lowat_bytes, sk->sndbuf_bytes);
+	bytes = min_u64(tcp_conn_sent(c) - c->snd_una_pos + t->lowat_bytes, sk->sndbuf_bytes);
 	t->told_end_pos = c->snd_una_pos + bytes;
 	return (uint32_t)bytes;
 }
@@ -241,7 +235,7 @@ void tune_sent(struct engine *e, struct tcp_conn *c, struct sock *sk)
 {
 	const struct tune *t = sk ? tune_of(e, sk) : NULL;
 	uint64_t half = t ? (t->lowat_bytes + 1) / 2 : 0;
-	uint64_t unsent = c->snd_end_pos - sent_pos(c);
+	uint64_t unsent = c->snd_end_pos - tcp_conn_sent(c);
 
 	if (unsent < half && t->told_end_pos < c->snd_end_pos + half)
 		sock_mark(e, sk);

@@ -227,6 +227,14 @@ static inline uint64_t tcp_conn_rcv_edge(const struct tcp_conn *c)
 	return tcp_pos_from(c->rcv_nxt_pos, c->rcv_edge_low);
 }
 
+/* How much of the data was sent at least once; the FIN's position does not count. */
+static inline uint64_t tcp_conn_sent(const struct tcp_conn *c)
+{
+	uint64_t max = tcp_conn_snd_max(c);
+
+	return max < c->snd_end_pos ? max : c->snd_end_pos;
+}
+
 /* RFC 5681 FlightSize, as far as it is not given up for lost. */
 static inline uint64_t tcp_conn_flight(const struct tcp_conn *c)
 {

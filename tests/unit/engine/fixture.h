@@ -130,6 +130,18 @@ static inline uint32_t read_bytes(struct sim_sock *sk, uint8_t b)
 	return total;
 }
 
+/* In order, the near end first. */
+static inline void close_pair(struct pair p)
+{
+	assert_true(sim_sock_close(p.here, false));
+	run_ms(50);
+	assert_true(p.there->flags & PROTO_FLOW_FIN);
+	assert_true(sim_sock_close(p.there, false));
+	run_ms(100);
+	assert_int_equal(p.there->state, SIM_SOCK_GONE);
+	assert_int_equal(p.here->state, SIM_SOCK_GONE);
+}
+
 /* A whole exchange works: nobody was disturbed. */
 static inline void assert_works(struct sim_client *from)
 {
@@ -138,13 +150,7 @@ static inline void assert_works(struct sim_client *from)
 	send_bytes(p.here, 0x5a, 3000);
 	run_ms(50);
 	assert_int_equal(read_bytes(p.there, 0x5a), 3000);
-	assert_true(sim_sock_close(p.here, false));
-	run_ms(50);
-	assert_true(p.there->flags & PROTO_FLOW_FIN);
-	assert_true(sim_sock_close(p.there, false));
-	run_ms(100);
-	assert_int_equal(p.there->state, SIM_SOCK_GONE);
-	assert_int_equal(p.here->state, SIM_SOCK_GONE);
+	close_pair(p);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)

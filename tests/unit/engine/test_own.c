@@ -50,13 +50,7 @@ static void test_own_given_two_clients_exchange_in_both_directions(void **state)
 	run_ms(50);
 	assert_int_equal(read_bytes(p.there, 1), 5000);
 	assert_int_equal(read_bytes(p.here, 2), 7000);
-	assert_true(sim_sock_close(p.here, false));
-	run_ms(50);
-	assert_true(p.there->flags & PROTO_FLOW_FIN);
-	assert_true(sim_sock_close(p.there, false));
-	run_ms(100);
-	assert_int_equal(p.there->state, SIM_SOCK_GONE);
-	assert_int_equal(p.here->state, SIM_SOCK_GONE);
+	close_pair(p);
 	assert_int_equal(f.w.link.stats.sent, sent); /* and nothing of it left */
 	assert_true(engine_of(0)->counters.looped > 10);
 	assert_true(own_empty(engine_of(0)));

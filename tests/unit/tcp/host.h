@@ -408,6 +408,14 @@ static inline uint32_t host_rel_ack(const struct tcp_out *o)
 	return o->ack - PEER_ISS;
 }
 
+static inline struct tcp_options host_options(const struct tcp_out *o)
+{
+	struct tcp_options opt;
+
+	assert_int_equal(tcp_options_parse(&opt, o->opt, o->opt_len, o->flags), 0);
+	return opt;
+}
+
 #define assert_segment(h, o, want_flags, want_seq, want_ack, want_len)                             \
 	do {                                                                                       \
 		const struct tcp_out *segment_ = (o);                                              \

@@ -24,14 +24,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct tcp_options sent_options(const struct tcp_out *o)
-{
-	struct tcp_options opt;
-
-	assert_int_equal(tcp_options_parse(&opt, o->opt, o->opt_len, o->flags), 0);
-	return opt;
-}
-
 /* -- server --------------------------------------------------------------------------------- */
 
 static struct tcp_segment syn_with_cookie(uint32_t len)
@@ -108,7 +100,7 @@ static void test_fastopen_syn_data_delivered_and_answered_at_once(void **state)
 	assert_int_equal(h.c.rcv_nxt_pos, 500);
 	assert_memory_equal(h.rx, h.payload, 500);
 	assert_segment(&h, host_output_one(&h), TCP_SYN | TCP_ACK, 0, 501, 0);
-	opt = sent_options(&h.out[0]);
+	opt = host_options(&h.out[0]);
 	assert_int_equal(opt.fastopen_len, TCP_FASTOPEN_COOKIE_BYTES);
 	host_send(&h, 3000);
 	assert_int_equal(host_output(&h), 3);
@@ -145,7 +137,7 @@ static void test_fastopen_synack_repeated_plain_and_answer_waits(void **state)
 	assert_int_equal(host_output(&h), 2);
 	host_fire(&h);
 	assert_segment(&h, host_output_one(&h), TCP_SYN | TCP_ACK, 0, 501, 0);
-	assert_false(sent_options(&h.out[0]).has_fastopen);
+	assert_false(host_options(&h.out[0]).has_fastopen);
 	host_input(&h, TCP_ACK, 501, 1, 20000, 0);
 	assert_int_equal(h.c.state, TCP_ESTABLISHED);
 	assert_segment(&h, host_output_one(&h), TCP_ACK | TCP_PSH, 1, 501, 100);
@@ -264,7 +256,7 @@ static void test_fastopen_connect_without_cookie_asks_for_one(void **state)
 	(void)state;
 	connect_fast();
 	host_send(&h, 100);
-	opt = sent_options(host_output_one(&h));
+	opt = host_options(host_output_one(&h));
 	assert_true(opt.has_fastopen);
 	assert_int_equal(opt.fastopen_len, 0);
 	assert_int_equal(h.out[0].len, 0);
@@ -283,7 +275,7 @@ static void test_fastopen_connect_with_cookie_sends_data_in_the_syn(void **state
 	connect_fast();
 	assert_int_equal(host_output(&h), 0); /* it waits for data */
 	host_send(&h, 5000);
-	opt = sent_options(host_output_one(&h));
+	opt = host_options(host_output_one(&h));
 	assert_int_equal(h.out[0].flags, TCP_SYN);
 	assert_int_equal(opt.fastopen_len, 8);
 	assert_int_equal(h.out[0].len, 1000 - h.out[0].opt_len);
@@ -357,13 +349,13 @@ static void test_fastopen_syn_lost_repeated_plain_and_remembered(void **state)
 		host_send(&h, 100);
 		host_output_one(&h);
 		host_fire(&h);
-		assert_false(sent_options(host_output_one(&h)).has_fastopen);
+		assert_false(host_options(host_output_one(&h)).has_fastopen);
 		assert_int_equal(h.out[0].len, 0);
 		synack(1, 0);
 		assert_segment(&h, host_output_one(&h), TCP_ACK | TCP_PSH, 1, 1, 100);
 
 		connect_fast();
-		assert_false(sent_options(host_output_one(&h)).has_fastopen);
+		assert_false(host_options(host_output_one(&h)).has_fastopen);
 		h.now_us += block_s * SEC_US;
 	}
 	assert_int_equal(h.counters.fastopen_syn_lost, 2);
@@ -420,7 +412,7 @@ static void test_fastopen_off_asks_for_nothing(void **state)
 	(void)state;
 	h.cfg.fastopen = TCP_FASTOPEN_SERVER;
 	connect_fast();
-	assert_false(sent_options(host_output_one(&h)).has_fastopen);
+	assert_false(host_options(host_output_one(&h)).has_fastopen);
 }
 
 /* More servers than places: the one used last stays. */
