@@ -306,6 +306,8 @@ int mtcpi_congestion_find(const void *val, socklen_t len)
 	memcpy(name, val, len < sizeof(name) - 1 ? len : sizeof(name) - 1);
 	if (strcmp(name, "reno") == 0)
 		strcpy(name, "newreno"); /* what Linux calls it */
+	if (!name[0])
+		return -ENOENT;
 	for (uint32_t i = 0; i < ses.info.congestion_count && i < PROTO_CONGESTION_MAX; i++)
 		if (strncmp(name, ses.info.congestion_name[i], sizeof(name)) == 0)
 			return (int)i;

@@ -250,11 +250,23 @@ static void check_addresses(struct reader *r)
 	}
 }
 
+/* Those that are not built in are there only if another key says what they are. */
+static void check_congestion(struct reader *r, const char *section, uint32_t cc)
+{
+	const struct config *c = r->cfg;
+
+	if (cc == TCP_CC_PLUGIN && c->congestion_plugin[0] == '\0')
+		complain(r, 0, "%s congestion_control: plugin takes a congestion_plugin", section);
+	if (cc == TCP_CC_AGENT && c->tcp.cc_agent[0] == '\0')
+		complain(r, 0, "%s congestion_control: agent takes a congestion_agent", section);
+}
+
 /* What no single key can be blamed for. */
 static void check_whole(struct reader *r)
 {
 	const struct config *c = r->cfg;
 	const struct config_limits *l = &c->limits;
+	int cc = tcp_cc_find(c->tcp.cc_agent);
 
 	if (c->port.device[0] == '\0')
 		complain(r, 0, "[port] device is required");
@@ -270,12 +282,11 @@ static void check_whole(struct reader *r)
 			"session_up_max");
 	if (c->tcp.rto_min_us > c->tcp.rto_initial_us || c->tcp.rto_min_us > c->tcp.rto_max_us)
 		complain(r, 0, "[tcp] rto_min_ms is above rto_initial_ms or rto_max_s");
-	if (c->tcp.cc == TCP_CC_PLUGIN && c->congestion_plugin[0] == '\0')
-		complain(r, 0, "[tcp] congestion_control = plugin takes a congestion_plugin");
+	check_congestion(r, "[tcp]", c->tcp.cc);
 	for (uint32_t i = 0; i < c->route_count; i++)
-		if (c->routes[i].value == TCP_CC_PLUGIN && c->congestion_plugin[0] == '\0')
-			complain(r, 0,
-				"[route] congestion_control: plugin takes a congestion_plugin");
+		check_congestion(r, "[route]", c->routes[i].value);
+	if ((cc >= 0 && cc != TCP_CC_AGENT) || strcmp(c->tcp.cc_agent, "reno") == 0)
+		complain(r, 0, "[tcp] congestion_agent: there is a '%s' already", c->tcp.cc_agent);
 	if ((uint32_t)c->port_last - c->port_first + 1 < c->engine_count + 1)
 		complain(r, 0, "[tcp] ephemeral_ports: fewer than one for each engine and one");
 }

@@ -90,6 +90,7 @@ struct config {
 	struct config_limits limits;
 	/* [tcp] */
 	char congestion_plugin[256];	  /* path; empty: none */
+	char congestion_agent_user[32];	  /* may be the agent; empty: only root and our own user */
 	struct tcp_config tcp;		  /* mss_max_bytes and tso_max_bytes follow from the port */
 	uint16_t port_first, port_last;	  /* ephemeral ports */
 	uint16_t port_unprivileged_first; /* bind below takes CAP_NET_BIND_SERVICE */

@@ -54,7 +54,9 @@ static void fill_congestion(struct proto_msg_attached *a, const struct tcp_confi
 	static_assert((int)TCP_CC_COUNT <= (int)PROTO_CONGESTION_MAX, "room for every name");
 
 	a->congestion = cfg->cc;
-	for (unsigned int i = 0; i < TCP_CC_COUNT && tcp_cc_name_in(cfg, i); i++) {
+	for (unsigned int i = 0; i < TCP_CC_COUNT; i++) {
+		if (!tcp_cc_name_in(cfg, i))
+			continue; /* its name stays empty, which is nobody's */
 		strlcpy(a->congestion_name[i], tcp_cc_name_in(cfg, i),
 			sizeof(a->congestion_name[i]));
 		a->congestion_count = i + 1;

@@ -11,13 +11,13 @@
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 
-#define CONGESTION_CONTROLS "newreno|cubic|dctcp|bbr|plugin"
+#define CONGESTION_CONTROLS "newreno|cubic|dctcp|bbr|plugin|agent"
 
 /* One row a key, in the order in which they are documented. */
 /* clang-format off */
 const struct option option_table[] = {
 	{"daemon", "runtime_dir", OPTION_PATH, FIELD(runtime_dir), .value = "/run/mtcpd",
-	 .text = "Directory of the sockets mtcpd.sock and mtcpctl.sock; two daemons need two."},
+	 .text = "Directory of the sockets mtcpd.sock, mtcpctl.sock and mtcpd-agent.sock; two daemons need two."},
 	{"daemon", "group", OPTION_TEXT, FIELD(group), .value = "mtcp",
 	 .text = "Members of this group may attach."},
 	{"daemon", "log_level", OPTION_CHOICE, FIELD(log_level), .min = LOG_LEVEL_ERROR,
@@ -157,6 +157,14 @@ const struct option option_table[] = {
 	{"tcp", "congestion_plugin", OPTION_PATH, FIELD(congestion_plugin),
 	 .example = "/usr/local/lib/mtcpd/cc_scalable.so",
 	 .text = "Shared object with one more congestion control, 'plugin'; see mtcpd(8)."},
+	{"tcp", "congestion_agent", OPTION_TEXT, FIELD(tcp.cc_agent), .example = "aimd",
+	 .text = "Name of one more congestion control, 'agent', which another process does; see mtcpd(8)."},
+	{"tcp", "congestion_agent_user", OPTION_TEXT, FIELD(congestion_agent_user),
+	 .example = "mtcp-agent",
+	 .text = "User of that process, in the group that may attach; else only root and mtcpd's own."},
+	{"tcp", "congestion_agent_interval_us", OPTION_NUMBER, FIELD(tcp.cc_agent_interval_us),
+	 .min = 100, .max = 1000000, .value = "1000",
+	 .text = "How often it is told of a connection at most, where a round trip is not longer."},
 	{"tcp", "pacing", OPTION_BOOL, FIELD(tcp.pacing), .value = "no",
 	 .text = "Whether windows are sent at an even pace; bbr always does."},
 	{"tcp", "ecn", OPTION_CHOICE, FIELD(tcp.ecn), .choices = "off|passive|on",

@@ -23,6 +23,7 @@
 
 #define CLIENT_SOCKET  "mtcpd.sock"
 #define CONTROL_SOCKET "mtcpctl.sock"
+#define AGENT_SOCKET   MTCP_AGENT_SOCKET
 
 enum {
 	SWEEP_US = 5000000,
@@ -82,6 +83,7 @@ void server_engines_posted(struct server *s)
 				on_message(s, m);
 		}
 	}
+	agent_pump(s);
 }
 
 static void on_tick(void *arg, uint64_t now_us)
@@ -193,7 +195,11 @@ static int open_sockets(struct server *s)
 	fd = runtime_listen(&s->runtime, CONTROL_SOCKET, SOCK_STREAM);
 	if (fd < 0)
 		return fd;
-	return control_start(s, fd);
+	r = control_start(s, fd);
+	if (r < 0 || !s->p.cfg->tcp.cc_agent[0])
+		return r;
+	fd = runtime_listen(&s->runtime, AGENT_SOCKET, SOCK_SEQPACKET);
+	return fd < 0 ? fd : agent_start(s, fd);
 }
 
 static uint32_t contexts_max(const struct config *cfg)
@@ -227,6 +233,7 @@ int server_create(struct server **out, const struct server_params *params)
 		return -ENOMEM;
 	s->p = *params;
 	s->runtime.dir_fd = s->attach.fd = s->controls.fd = -1;
+	s->agent.fd = s->agent.listen_fd = -1;
 	s->contexts_max = contexts_max(params->cfg);
 	clock_gettime(CLOCK_REALTIME, &now);
 	s->epoch_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
@@ -255,8 +262,11 @@ void server_stop_accepting(struct server *s)
 		runtime_unlink(&s->runtime, CLIENT_SOCKET);
 	if (s->controls.fd >= 0)
 		runtime_unlink(&s->runtime, CONTROL_SOCKET);
+	if (s->agent.listen_fd >= 0)
+		runtime_unlink(&s->runtime, AGENT_SOCKET);
 	attach_stop(s);
 	control_stop_accepting(s);
+	agent_stop_accepting(s);
 }
 
 void server_destroy(struct server *s)
@@ -269,6 +279,7 @@ void server_destroy(struct server *s)
 	server_stop_accepting(s);
 	loop_timer_cancel(s->p.loop, &s->tick);
 	control_stop(s);
+	agent_stop(s);
 	while (s->sessions.capacity && (c = ctl_session_next(&s->sessions, &cursor)))
 		ctl_session_release(c);
 	if (s->sessions.capacity)

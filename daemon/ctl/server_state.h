@@ -2,6 +2,7 @@
 #ifndef CTL_SERVER_STATE_H
 #define CTL_SERVER_STATE_H
 
+#include <ctl/agent.h>
 #include <ctl/attach.h>
 #include <ctl/config.h>
 #include <ctl/control.h>
@@ -32,6 +33,7 @@ struct server {
 	struct ctl_session_table sessions;
 	struct attach attach;
 	struct control_set controls;
+	struct agent_link agent;
 	struct loop_timer tick;
 	uint64_t epoch_us; /* CLOCK_REALTIME at start */
 	uint64_t started_us;

@@ -23,6 +23,7 @@ static const struct show_cmd commands[] = {
 	{"port", show_port, false},
 	{"neigh", show_neigh, false},
 	{"counters", show_counters, false},
+	{"agent", show_agent, false},
 	{"version", show_version, false},
 };
 

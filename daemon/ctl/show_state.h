@@ -61,6 +61,7 @@ enum show_result show_engine(struct show *w, struct out *o);
 enum show_result show_port(struct show *w, struct out *o);
 enum show_result show_neigh(struct show *w, struct out *o);
 enum show_result show_counters(struct show *w, struct out *o);
+enum show_result show_agent(struct show *w, struct out *o);
 enum show_result show_version(struct show *w, struct out *o);
 
 #endif

@@ -1,5 +1,5 @@
-/* `client`, `engine`, `port`, `neigh`, `counters`, `version`: what the main thread knows or can
- * read without asking. Counters have one writer each, an engine; they are read relaxed. */
+/* `client`, `engine`, `port`, `neigh`, `counters`, `agent`, `version`: what the main thread knows
+ * or can read without asking. Counters have one writer each, an engine; they are read relaxed. */
 #include <ctl/show_state.h>
 
 #include <ctl/engine_thread.h>
@@ -313,6 +313,16 @@ enum show_result show_counters(struct show *w, struct out *o)
 	ENGINE_GROUP(w, o, "tcp", tcp_counter_table, TCP_COUNTER_COUNT, engine_tcp_counters);
 	ENGINE_GROUP(w, o, "engine", engine_counter_table, ENGINE_COUNTER_COUNT, engine_counters);
 	ctl_counters(w, o);
+	return SHOW_DONE;
+}
+
+/* -- agent
+ * ------------------------------------------------------------------------------------------ */
+
+enum show_result show_agent(struct show *w, struct out *o)
+{
+	if (w->s->p.cfg->tcp.cc_agent[0])
+		show_item(w, o, agent_json(w->s));
 	return SHOW_DONE;
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <tcp/cc.h>
 
 enum {
 	NEIGH_TICK_US = 100000,
@@ -17,7 +18,6 @@ enum {
 	CHUNKS_MAX = 1 << 24,
 	DESCS_MAX = 1 << 24, /* beside those that each connection may have */
 	ICMP_ECHO_PER_S = 1000,
-	CC_BLOCKS_MAX = 65536, /* connections with BBR; beyond, CUBIC */
 };
 
 /* xorshift64*: for port choice only, where guessing right gains nothing more than a
@@ -154,7 +154,11 @@ static void *ops_cc_alloc(void *arg, struct tcp_conn *c)
 {
 	struct engine *e = arg;
 
-	return block_alloc(&e->ccs, &extra_of(e, c)->cc_idx);
+	void *block = block_alloc(&e->ccs, &extra_of(e, c)->cc_idx);
+
+	if (block && e->agent && c->cc == TCP_CC_AGENT)
+		agent_flow_begin(e, c);
+	return block;
 }
 
 static void *ops_cc_get(void *arg, const struct tcp_conn *c)
@@ -167,8 +171,11 @@ static void *ops_cc_get(void *arg, const struct tcp_conn *c)
 static void ops_cc_free(void *arg, struct tcp_conn *c)
 {
 	struct engine *e = arg;
+	uint32_t *idx = &extra_of(e, c)->cc_idx;
 
-	block_free(&e->ccs, &extra_of(e, c)->cc_idx);
+	if (e->agent && *idx != NONE)
+		agent_flow_end(e, *idx);
+	block_free(&e->ccs, idx);
 }
 
 void engine_extra_free(struct engine *e, struct tcp_conn *c)
@@ -256,6 +263,7 @@ static void init_tcp(struct engine *e)
 		.cc_alloc = ops_cc_alloc,
 		.cc_get = ops_cc_get,
 		.cc_free = ops_cc_free,
+		.agent_report = agent_report,
 	};
 	e->tcp = (struct tcp_ctx){
 		.cfg = &e->cfg.tcp,
@@ -324,6 +332,9 @@ int engine_create(struct engine **out, const struct engine_config *cfg, uint64_t
 	rc = frags_init(e);
 	if (rc)
 		goto out_destroy;
+	rc = agent_init(e);
+	if (rc)
+		goto out_destroy;
 	e->session_capacity = lim->sessions_max;
 	e->sessions = calloc(lim->sessions_max, sizeof(*e->sessions));
 	e->due_prev = calloc(lim->conns_max, sizeof(*e->due_prev));
@@ -359,6 +370,7 @@ void engine_destroy(struct engine *e)
 	if (e->pending_base)
 		munmap(e->pending_base, PENDING_POOL_BYTES);
 	frags_fini(e);
+	agent_fini(e);
 	free(e->sessions);
 	free(e->due_prev);
 	free(e);
@@ -393,6 +405,7 @@ unsigned int engine_turn(struct engine *e, uint64_t now_us)
 		e->now_us = now_us;
 	engine_iface_refresh(e);
 	work = command_run(e);
+	work += agent_run(e);
 	work += engine_rx(e);
 	work += handover_run(e);
 	work += own_run(e);
@@ -436,7 +449,8 @@ bool engine_sleep_prepare(struct engine *e)
 {
 	bool idle = true;
 
-	if (e->due.head != NONE || !command_empty(e) || !handover_empty(e) || !own_empty(e))
+	if (e->due.head != NONE || !command_empty(e) || !agent_empty(e) || !handover_empty(e) ||
+		!own_empty(e))
 		return false;
 	while (e->active)
 		gate_sleep(e, e->active);

@@ -24,6 +24,7 @@
 #include <nic/nic.h>
 #include <proto/attach.h>
 #include <proto/layout.h>
+#include <proto/mtcp_agent.h>
 #include <proto/slot.h>
 #include <tcp/tcp.h>
 
@@ -233,6 +234,23 @@ void engine_post(struct engine *e, struct engine_msg *m);
 struct engine_msg *engine_take(struct engine *e);
 /* True if engine_turn() has posted messages since the last call: ring the main thread. */
 bool engine_posted(struct engine *e);
+
+/* -- the agent (agent.c) -------------------------------------------------------------------
+ *
+ * Main thread, with a tcp.cc_agent in the configuration; else there are no reports, and orders are
+ * refused. */
+
+/* An agent has come, with a number that none before it had; 0: it is gone. */
+void engine_agent_set(struct engine *e, uint32_t epoch);
+/* Numbers of flows: their slots are below that. */
+uint32_t engine_agent_slots(const struct engine *e);
+/* Takes at most `max` reports to that agent, older ones are forgotten; returns how many.
+ * engine_posted() is true when there may be some. */
+uint32_t engine_agent_reports(
+	struct engine *e, uint32_t epoch, struct mtcp_agent_report *out, uint32_t max);
+/* An order of that agent, any values: carried out in a later turn, which the caller sees to.
+ * False: too many wait. */
+bool engine_agent_order(struct engine *e, uint32_t epoch, const struct mtcp_agent_order *o);
 
 /* -- counters --------------------------------------------------------------------------------- */
 

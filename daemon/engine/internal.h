@@ -55,6 +55,7 @@ enum {
 	TXQ_DESCRIPTORS_SESSION = 65536, /* of one session, and for each of its sockets */
 	TXQ_DESCRIPTORS_PER_CONN = 4,
 	RING_IDLE_TURNS_MAX = 256, /* empty polls before a ring is no longer watched */
+	CC_BLOCKS_MAX = 65536,	   /* connections with BBR or an agent; beyond, CUBIC */
 	LISTENERS_MAX = 4096,
 	LISTENER_BUCKETS = 256,
 	BACKLOG_MAX = 4096,
@@ -379,6 +380,8 @@ struct engine {
 		uint32_t bytes;
 	} own; /* own.c */
 
+	struct agent *agent; /* agent.c; NULL: there is none */
+
 	struct net_frag_table *frags; /* NULL: fragments are dropped */
 	uint64_t frags_tick_us;
 	uint64_t ip6_id; /* of what we send in fragments, before it is hashed */
@@ -645,6 +648,16 @@ uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_
 /* Something was sent or acknowledged: what does the sender wait for now? */
 void info_limit(struct engine *e, struct tcp_conn *c);
 uint32_t info_resent_segs(struct engine *e, const struct tcp_conn *c);
+
+/* agent.c */
+int agent_init(struct engine *e);
+void agent_fini(struct engine *e);
+unsigned int agent_run(struct engine *e);
+bool agent_empty(const struct engine *e);
+bool agent_report(void *arg, struct tcp_conn *c, const struct tcp_agent_report *r);
+/* With e->agent: the connection has a block for an agent's use; block number idx is free again. */
+void agent_flow_begin(struct engine *e, const struct tcp_conn *c);
+void agent_flow_end(struct engine *e, uint32_t idx);
 
 /* command.c, list.c */
 unsigned int command_run(struct engine *e);

@@ -12,6 +12,7 @@ static const struct tcp_cc_ops *const algorithms[TCP_CC_COUNT] = {
 	[TCP_CC_DCTCP] = &tcp_cc_dctcp,
 	[TCP_CC_BBR] = &tcp_cc_bbr,
 	[TCP_CC_PLUGIN] = &tcp_cc_plugin,
+	[TCP_CC_AGENT] = &tcp_cc_agent,
 };
 
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp_conn *c)
@@ -29,6 +30,8 @@ const char *tcp_cc_name_in(const struct tcp_config *cfg, unsigned int id)
 {
 	if (id == TCP_CC_PLUGIN)
 		return cfg->cc_plugin ? cfg->cc_plugin->name : NULL;
+	if (id == TCP_CC_AGENT)
+		return cfg->cc_agent[0] ? cfg->cc_agent : NULL;
 	return tcp_cc_name(id);
 }
 

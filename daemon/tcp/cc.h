@@ -28,6 +28,7 @@ enum tcp_cc_id {
 	TCP_CC_DCTCP,
 	TCP_CC_BBR,
 	TCP_CC_PLUGIN,
+	TCP_CC_AGENT, /* cc_agent.h */
 	TCP_CC_COUNT
 };
 
@@ -69,6 +70,7 @@ extern const struct tcp_cc_ops tcp_cc_cubic;
 extern const struct tcp_cc_ops tcp_cc_dctcp;
 extern const struct tcp_cc_ops tcp_cc_bbr;
 extern const struct tcp_cc_ops tcp_cc_plugin;
+extern const struct tcp_cc_ops tcp_cc_agent;
 
 enum {
 	TCP_CWND_MAX_BYTES = 1 << 30, /* the largest window there is (RFC 7323 section 2.3) */
@@ -80,7 +82,7 @@ const struct tcp_cc_ops *tcp_cc_of(const struct tcp_conn *c);
 
 /* The table's name by number, NULL if there is none; and the number by name, -1. */
 const char *tcp_cc_name(unsigned int id);
-/* The same, but a plug-in's is its own; NULL also if none is loaded. */
+/* The same, but a plug-in's and an agent's are their own; NULL also if there is none. */
 const char *tcp_cc_name_in(const struct tcp_config *cfg, unsigned int id);
 int tcp_cc_find(const char *name);
 

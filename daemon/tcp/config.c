@@ -31,6 +31,7 @@ void tcp_config_default(struct tcp_config *cfg)
 		.challenge_ack_per_s = 1000,
 		.ecn = TCP_ECN_PASSIVE,
 		.mtu_probing = TCP_MTU_BLACK_HOLE,
+		.cc_agent_interval_us = 1 * MS,
 		.cc = TCP_CC_CUBIC,
 		.timestamps = true,
 		.window_scale = true,

@@ -14,7 +14,7 @@
  */
 #include <tcp/internal.h>
 
-#include <tcp/cc.h>
+#include <tcp/cc_agent.h>
 
 enum {
 	BURST_US = 1000,
@@ -36,8 +36,10 @@ static void rate_from_window(const struct tcp_conn *c, struct tcp_extra *x)
 }
 
 /* cc_phase of a plug-in: it sets the rate. */
-static bool sets_rate(const struct tcp_conn *c)
+static bool sets_rate(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
+	if (c->cc == TCP_CC_AGENT)
+		return tcp_agent_paces(ctx, c);
 	return tcp_cc_of(c)->paced || (c->cc == TCP_CC_PLUGIN && c->cc_phase);
 }
 
@@ -47,7 +49,7 @@ void tcp_pace_sent(const struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t len, 
 	int32_t behind_us = (int32_t)((uint32_t)now_us - x->pace_at_us);
 	uint64_t take_us;
 
-	if (!sets_rate(c))
+	if (!sets_rate(ctx, c))
 		rate_from_window(c, x);
 	if (x->pacing_rate == 0 || x->pacing_rate == UINT32_MAX)
 		return;

@@ -182,6 +182,8 @@ struct tcp_score;
 /* What only some connections need (tcp/extra.h). */
 struct tcp_extra;
 
+struct tcp_agent_report; /* tcp/cc_agent.h */
+
 struct tcp_ops {
 	/* Stores payload bytes seg->payload[off, off+len) at receive position pos. Called only
 	 * for bytes inside the advertised window that were not stored before. `in_order` says
@@ -211,6 +213,9 @@ struct tcp_ops {
 	void *(*cc_alloc)(void *arg, struct tcp_conn *c);
 	void *(*cc_get)(void *arg, const struct tcp_conn *c);
 	void (*cc_free)(void *arg, struct tcp_conn *c);
+	/* To the agent that sets its window; false if it must be told later. Called only while
+	 * tcp_ctx.agent_epoch is not 0. */
+	bool (*agent_report)(void *arg, struct tcp_conn *c, const struct tcp_agent_report *r);
 };
 
 /* RFC 3168 section 5: the low two bits of TOS or traffic class. */
@@ -267,7 +272,9 @@ struct tcp_config {
 	uint32_t mtu_probing;	      /* enum tcp_mtu_mode: RFC 4821 */
 	bool pacing;		      /* pace.c, whatever the congestion control */
 	const struct mtcp_cc_plugin *cc_plugin; /* tcp/mtcp_cc_plugin.h; NULL: none */
-	uint32_t cc; /* enum tcp_cc_id: the congestion control of new ones */
+	char cc_agent[16]; /* name of congestion control by an agent (tcp/cc_agent.h); "": none */
+	uint32_t cc_agent_interval_us; /* of reports to it, at least; 1 ms */
+	uint32_t cc;		       /* enum tcp_cc_id: the congestion control of new ones */
 	bool timestamps;
 	bool window_scale;
 	bool sack;
@@ -295,6 +302,7 @@ struct tcp_ctx {
 	uint64_t challenge_window_us;
 	uint32_t challenge_count;
 	uint32_t rtt_last_us; /* sample of the ACK at hand; 0: none */
+	uint32_t agent_epoch; /* of the agent that listens; 0: none does (tcp/cc_agent.h) */
 };
 
 /* -- events ------------------------------------------------------------------------------- */

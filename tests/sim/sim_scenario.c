@@ -168,7 +168,7 @@ static void draw_host(struct scenario *s, struct sim_host_config *h, uint16_t mt
 	h->tcp.tso_max_bytes = one_in(s, 2) ? 0 : (uint32_t)sim_rng_range(&s->rng, mtu, 65535);
 	h->tcp.timestamps = !one_in(s, 4);
 	h->tcp.cc_plugin = &erratic;
-	h->tcp.cc = (uint32_t)below(s, TCP_CC_COUNT);
+	h->tcp.cc = (uint32_t)below(s, TCP_CC_PLUGIN + 1);
 	h->tcp.pacing = one_in(s, 3);
 	h->tcp.ecn = (uint32_t)below(s, TCP_ECN_ON + 1);
 	h->tcp.window_scale = !one_in(s, 4);

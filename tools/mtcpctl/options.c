@@ -24,6 +24,7 @@ static const char help[] =
 	"       port       the network port: traffic, losses, packet buffers\n"
 	"       neigh      neighbours (ARP)\n"
 	"       counters   every event that is counted, non-zero ones only\n"
+	"       agent      the process that does congestion control, if one is configured\n"
 	"       version    of the daemon that answers\n"
 	"\n"
 	"FILTERS of flow; all given must match\n"

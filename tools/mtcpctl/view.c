@@ -136,6 +136,7 @@ static const struct view views[] = {
 	{"port", NULL, view_port, NULL},
 	{"neigh", NULL, view_neigh, NULL},
 	{"counters", NULL, view_counter, NULL},
+	{"agent", NULL, view_agent, NULL},
 	{"version", NULL, view_version, NULL},
 };
 

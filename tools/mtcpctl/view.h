@@ -29,6 +29,7 @@ void view_engine(FILE *out, const json_t *item, const struct options *o);
 void view_port(FILE *out, const json_t *item, const struct options *o);
 void view_neigh(FILE *out, const json_t *item, const struct options *o);
 void view_counter(FILE *out, const json_t *item, const struct options *o);
+void view_agent(FILE *out, const json_t *item, const struct options *o);
 void view_version(FILE *out, const json_t *item, const struct options *o);
 
 #define VIEW_CLIENT_HEADER                                                                         \

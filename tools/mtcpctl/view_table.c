@@ -126,6 +126,19 @@ void view_counter(FILE *out, const json_t *item, const struct options *o)
 	fputc('\n', out);
 }
 
+void view_agent(FILE *out, const json_t *item, const struct options *o)
+{
+	(void)o;
+	fprintf(out, "%s: ", view_text(item, "agent"));
+	if (!json_is_true(json_object_get(item, "attached")))
+		fputs("no agent is attached, CUBIC stands in\n", out);
+	else
+		fprintf(out, "pid %lld, uid %lld, attached %lld s, %lld reports, %lld orders\n",
+			view_int(item, "pid"), view_int(item, "uid"),
+			view_int(item, "age_us") / 1000000, view_int(item, "reports"),
+			view_int(item, "orders"));
+}
+
 void view_version(FILE *out, const json_t *item, const struct options *o)
 {
 	(void)o;

@@ -40,6 +40,12 @@ struct engine {
 	struct engine_counters counters;
 	struct tcp_counters tcp;
 	struct net_counters net;
+	/* the agent's */
+	uint32_t agent_epoch;
+	struct mtcp_agent_report reports[2048]; /* to be told */
+	uint32_t report_first, report_count;
+	struct mtcp_agent_order last_order;
+	uint32_t orders, orders_max;
 };
 
 struct engine_thread {
@@ -218,6 +224,36 @@ static bool fake_turn(void)
 		}
 	}
 	return any;
+}
+
+void engine_agent_set(struct engine *e, uint32_t epoch)
+{
+	e->agent_epoch = epoch;
+}
+
+uint32_t engine_agent_slots(const struct engine *e)
+{
+	(void)e;
+	return 1000;
+}
+
+uint32_t engine_agent_reports(
+	struct engine *e, uint32_t epoch, struct mtcp_agent_report *out, uint32_t max)
+{
+	uint32_t n = 0;
+
+	while (epoch == e->agent_epoch && n < max && e->report_first < e->report_count)
+		out[n++] = e->reports[e->report_first++];
+	return n;
+}
+
+bool engine_agent_order(struct engine *e, uint32_t epoch, const struct mtcp_agent_order *o)
+{
+	if (epoch != e->agent_epoch || e->orders == e->orders_max)
+		return false;
+	e->orders++;
+	e->last_order = *o;
+	return true;
 }
 
 const struct engine_counters *engine_counters(const struct engine *e)

@@ -47,6 +47,7 @@ struct fixture {
 };
 
 static struct fixture fx;
+static const char *fixture_agent = ""; /* [tcp] congestion_agent of the next setup() */
 /* What the process's first server found and set up; cmocka takes SIGBUS for each test anew. */
 static bool fixture_uffd;
 static struct sigaction fixture_sigbus;
@@ -84,6 +85,7 @@ static void fixture_config(void)
 	fx.cfg.limits.session_down_bytes = 6 << 20;
 	fx.cfg.limits.session_up_bytes = 4 << 20;
 	fx.cfg.limits.contexts = 2;
+	snprintf(fx.cfg.tcp.cc_agent, sizeof(fx.cfg.tcp.cc_agent), "%s", fixture_agent);
 	fx.iface.mtu_bytes = 1500;
 	assert_int_equal(net_iface_add(&fx.iface, inet_addr("192.0.2.2"), 24), 0);
 }
@@ -199,7 +201,7 @@ struct received {
 	unsigned int nfds;
 };
 
-static void client_close(struct received *r)
+static inline void client_close(struct received *r)
 {
 	while (r->nfds)
 		close(r->fds[--r->nfds]);
@@ -256,7 +258,7 @@ static inline int client_request(int fd, const union proto_msg *m, struct receiv
 }
 
 /* A session of this very process. The result of the attach; *fd is connected. */
-static int client_attach(int *fd, struct received *r)
+static inline int client_attach(int *fd, struct received *r)
 {
 	union proto_msg m = client_msg(PROTO_MSG_ATTACH);
 

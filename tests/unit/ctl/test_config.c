@@ -256,6 +256,22 @@ static void test_config_given_routes_reads_prefixes_and_names(void **state)
 	assert_int_equal(
 		load(s, &c, MINIMAL "[route]\ncongestion_control = 10.0.0.0/8 plugin\n"), 1);
 	assert_non_null(strstr(s->report, "plugin takes a congestion_plugin"));
+	assert_int_equal(
+		load(s, &c, MINIMAL "[route]\ncongestion_control = 10.0.0.0/8 agent\n"), 1);
+	assert_non_null(strstr(s->report, "agent takes a congestion_agent"));
+	assert_int_equal(load(s, &c, MINIMAL "[tcp]\ncongestion_control = agent\n"), 1);
+	assert_int_equal(load(s, &c, MINIMAL "[tcp]\ncongestion_agent = bbr\n"), 1);
+	assert_non_null(strstr(s->report, "there is a 'bbr' already"));
+	assert_int_equal(load(s, &c,
+				 MINIMAL "[tcp]\ncongestion_agent = aimd\n"
+					 "congestion_agent_user = somebody\n"
+					 "congestion_agent_interval_us = 200\n"
+					 "congestion_control = agent\n"),
+		0);
+	assert_string_equal(c.tcp.cc_agent, "aimd");
+	assert_string_equal(c.congestion_agent_user, "somebody");
+	assert_int_equal(c.tcp.cc_agent_interval_us, 200);
+	assert_int_equal(c.tcp.cc, TCP_CC_AGENT);
 }
 
 static void test_config_given_bad_values_refuses_each(void **state)
