@@ -234,17 +234,19 @@ struct tx_block {
 	struct tx_slab *slab;
 	uint8_t *mem;
 	proto_ref ref;
-	uint64_t start_pos;
+	uint32_t start_low; /* the low half of its position */
 	uint32_t cap, used;
 	uint8_t sub; /* which of the slab */
 };
 
-/* What the engine has told. Written under ev_lock by whoever drains; atomics are read without. */
+/* What the engine has told. Written under ev_lock by whoever drains; atomics are read without.
+ * Positions are low halves: no buffer has 2^31 bytes. */
 struct sock_event {
-	_Atomic uint64_t acked_pos;
-	_Atomic uint64_t received_pos;
-	proto_ref chunk;	/* with which the reader began or begins; NONE: it holds none */
-	_Atomic uint32_t flags; /* enum proto_flow_flag */
+	_Atomic uint32_t acked_low;    /* at or below snd_pos */
+	_Atomic uint32_t received_low; /* at or past rcv_pos */
+	_Atomic proto_ref chunk;       /* in which the reader stands (`holds_chunk`: then the
+					* reader changes it) or with which it begins; NONE: neither */
+	_Atomic uint32_t flags;	       /* enum proto_flow_flag */
 	_Atomic uint32_t sndbuf_bytes;
 	uint32_t gen;		/* of the handle; 0: none */
 	_Atomic uint16_t error; /* not yet reported to the program */
@@ -256,15 +258,16 @@ static inline bool event_any_room(const struct sock_event *ev)
 	return atomic_load_explicit(&ev->flags, memory_order_relaxed) & PROTO_FLOW_ANY_ROOM;
 }
 
-/* The answer to the one request of a socket that can be outstanding. ev_lock. To CONNECT it brings
- * ev.gen and, unless bound, the local name too, which nobody else writes meanwhile. */
-struct sock_request {
-	uint32_t id;	/* 0: none */
-	int32_t result; /* of CONNECT: the index of the handle, or -errno */
-	_Atomic bool done;
-	bool connect; /* it is a CONNECT, and nobody need wait for the answer */
-	bool bound;   /* ... and has its local name already */
-	bool info;    /* INFO parts go to rare->info */
+/* The one request of a socket that can be outstanding. The answer to CONNECT brings ev.gen and,
+ * unless bound, the local name too, which nobody else writes meanwhile. */
+enum sock_request {
+	REQUEST_NONE,
+	REQUEST_PLAIN,
+	REQUEST_INFO,	       /* parts go to rare->info */
+	REQUEST_ACCEPT,	       /* KIND_PENDING */
+	REQUEST_CONNECT,       /* nobody need wait for the answer */
+	REQUEST_CONNECT_BOUND, /* ... and it has its local name already */
+	REQUEST_DONE,	       /* answered; of a listener: an ACCEPT, or none is due */
 };
 
 struct listener {
@@ -300,13 +303,12 @@ struct sock_rare {
 
 #define SOCK_IDX_NONE UINT32_MAX
 
-/* Small, since a process may have a million. What is not said to be another's is guarded by `lock`,
- * what is atomic by nothing. */
+/* Small, since a process may have a million, and what a message touches in two lines: the rest is
+ * in struct sock_cold. What is not said to be another's is guarded by `lock`, what is atomic by
+ * nothing. */
 struct sock {
 	struct lock lock;
 	struct lock ev_lock;
-	struct lock request_lock; /* one request at a time */
-	uint32_t idx;
 	_Atomic uint8_t kind;  /* enum sock_kind */
 	_Atomic uint8_t state; /* enum sock_state */
 	_Atomic uint8_t shut;  /* SHUT_* */
@@ -315,23 +317,20 @@ struct sock {
 	_Atomic bool pool_wait;
 	uint8_t ctx, engine;
 	struct proto_handle handle; /* gen 0: none */
-	bool is_epoll;		    /* for life: until it is free again */
 	bool is_listener;	    /* has `listener`; both locks to change, either to read */
+	_Atomic uint8_t request;    /* enum sock_request; ev_lock to change */
+	bool is_epoll : 1;	    /* for life: until it is free again */
+	bool holds_chunk : 1;	    /* the reader stands in ev.chunk */
 	bool nonblock : 1, cloexec : 1;
 	bool answering : 1; /* CONNECT was pushed; its answer has not been taken (sock_settle()) */
 	bool bound : 1, reuseaddr : 1, reuseport : 1, keepalive : 1, nodelay : 1, cork : 1;
 	bool broadcast : 1, oobinline : 1; /* given back; urgent data is in line whatever it says */
 	bool ip6 : 1, v6only : 1;	   /* AF_INET6; IPV6_V6ONLY */
-	uint32_t users;			   /* calls that sleep with `lock` dropped */
 	union {
 		_Atomic uint32_t tx_blocks;  /* of a connection */
 		_Atomic uint32_t acceptable; /* of a listener: connections to be had */
 		uint32_t pending_told; /* KIND_PENDING: its `told` when ACCEPT was pushed; ev_lock
 					* of the listener */
-	};
-	union {
-		uint32_t pending_of; /* KIND_PENDING: the listener */
-		uint32_t pool_next;  /* KIND_TCP that waits for transmit memory; pool_lock */
 	};
 
 	/* sending */
@@ -344,34 +343,45 @@ struct sock {
 
 	/* receiving */
 	_Atomic uint64_t rcv_pos;
-	uint64_t consumed_pos;	       /* as told to the engine */
-	uint32_t quiet_bytes;	       /* of them, told since it was last rung for */
+	uint32_t consumed_low; /* as told to the engine, the low half: at or below rcv_pos */
+	uint32_t quiet_bytes;  /* of them, told since it was last rung for */
 	_Atomic uint32_t window_bytes; /* what the engine has told (proto_flow) */
-	const struct proto_chunk *chunk;
+	uint16_t session_generation;
+	uint16_t request_seq; /* ev_lock */
 
 	struct sock_event ev;
-	struct sock_request req;
+	struct wait_list waiters; /* ev_lock */
+	struct sock_items items;  /* ev_lock */
+	struct sock_rare *rare;	  /* sock_rare(), sock_rare_make() */
+};
+static_assert(sizeof(struct sock) == 2 * SHM_CACHE_LINE, "byte budget, docs/architecture.md");
+
+/* What no message touches; the same guards. */
+struct sock_cold {
+	struct lock request_lock; /* one request at a time */
+	int32_t result; /* of a request; of CONNECT: the index of the handle, or -errno. ev_lock */
+	uint32_t users; /* calls that sleep with `lock` dropped */
+	union {
+		uint32_t pending_of; /* KIND_PENDING: the listener */
+		uint32_t pool_next;  /* KIND_TCP that waits for transmit memory; pool_lock */
+	};
 	union {
 		uint32_t next;	    /* KIND_FREE, table_lock; in a listener's queue, its ev_lock */
 		uint32_t pool_prev; /* as pool_next */
 	};
-	struct wait_list waiters; /* ev_lock */
-	struct sock_items items;  /* ev_lock */
-	struct sock_rare *rare;	  /* sock_rare(), sock_rare_make() */
+	uint16_t lport, rport;
 	union {
 		uint8_t addr4[2][4];	  /* not ip6; enum sock_end */
 		struct sock_names *names; /* ip6: made with the socket */
 	};
-	uint16_t lport, rport;
-	uint16_t session_generation;
-	uint16_t request_seq;
 };
-static_assert(sizeof(struct sock) == 192, "docs/performance.md counts them");
+static_assert(sizeof(struct sock_cold) == 32, "byte budget, docs/architecture.md");
 
-/* All sockets, which never move. */
+/* All sockets, which never move: two arrays, by the same index. */
 struct sock_table {
 	_Atomic(struct sock *) base;
-	_Atomic uint32_t used; /* entries ever used */
+	struct sock_cold *cold; /* set before `base` */
+	_Atomic uint32_t used;	/* entries ever used */
 };
 extern struct sock_table sock_table;
 static inline struct sock *sock_at(uint32_t idx) /* NULL: never used */
@@ -381,6 +391,36 @@ static inline struct sock *sock_at(uint32_t idx) /* NULL: never used */
 	if (idx >= atomic_load_explicit(&sock_table.used, memory_order_acquire))
 		return NULL;
 	return &base[idx];
+}
+
+/* Of one that is in the table. */
+static inline uint32_t sock_idx(const struct sock *s)
+{
+	return (uint32_t)(s - atomic_load_explicit(&sock_table.base, memory_order_relaxed));
+}
+static inline struct sock_cold *sock_cold(const struct sock *s)
+{
+	return &sock_table.cold[sock_idx(s)];
+}
+
+/* Sent, and not acknowledged as far as the engine has told. */
+static inline uint32_t sock_unacked(const struct sock *s)
+{
+	uint32_t snd_low = (uint32_t)atomic_load_explicit(&s->snd_pos, memory_order_relaxed);
+
+	/* sequentially consistent: room is looked for after `nospace` is set, see event.c */
+	return snd_low - atomic_load(&s->ev.acked_low);
+}
+/* Received, and not read. */
+static inline uint32_t sock_unread(const struct sock *s)
+{
+	/* pairs with the release in take_received() */
+	return atomic_load_explicit(&s->ev.received_low, memory_order_acquire) -
+	       (uint32_t)atomic_load_explicit(&s->rcv_pos, memory_order_relaxed);
+}
+static inline bool sock_answered(const struct sock *s)
+{
+	return atomic_load(&s->request) == REQUEST_DONE;
 }
 
 static inline struct listener *sock_listener(const struct sock *s)
@@ -468,7 +508,9 @@ void sock_settle(struct sock *s);
 /* Locks s->request_lock, with s->lock dropped meanwhile: no request of another thread is under way.
  */
 void sock_request_begin(struct sock *s);
-uint32_t sock_request_id(struct sock *s);			      /* a new one */
+/* Begins one, ev_lock held: its id. */
+uint32_t sock_request_new(struct sock *s, enum sock_request what);
+bool sock_request_is(const struct sock *s, uint32_t id); /* ev_lock: it waits for that answer */
 int sock_request(struct sock *s, struct proto_slot *slot, bool info); /* sock.c */
 uint64_t sock_deadline(const struct sock *s, int flags, const struct timeval *timeo);
 

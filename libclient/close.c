@@ -33,7 +33,7 @@ int mtcp_socket(int domain, int type, int protocol)
 	}
 	s->ctx = (uint8_t)(ses.contexts ? w->ctx % ses.contexts : 0);
 	s->kind = KIND_TCP;
-	return (int)s->idx;
+	return (int)sock_idx(s);
 }
 
 /* -- shutdown ------------------------------------------------------------------------------ */

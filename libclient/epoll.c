@@ -61,7 +61,7 @@ int mtcp_epoll_create1(int flags)
 	s->is_epoll = true;
 	s->epoll = ep;
 	s->kind = KIND_EPOLL;
-	return (int)s->idx;
+	return (int)sock_idx(s);
 }
 
 /* Keeps the instance from being freed until epoll_put(). 0, -EBADF, -EINVAL (a socket). */
@@ -74,7 +74,7 @@ static int ep_get(int epd, struct sock **out)
 		return -EBADF;
 	lock_take(&s->lock);
 	if (s->kind == KIND_EPOLL)
-		s->users++;
+		sock_cold(s)->users++;
 	else
 		err = s->kind == KIND_TCP ? -EINVAL : -EBADF;
 	lock_drop(&s->lock);
@@ -87,7 +87,7 @@ static void ep_settle(struct sock *s)
 {
 	struct epoll *ep = s->epoll;
 
-	if (s->kind == KIND_EPOLL || s->users) {
+	if (s->kind == KIND_EPOLL || sock_cold(s)->users) {
 		lock_drop(&s->lock);
 		return;
 	}
@@ -98,7 +98,7 @@ static void ep_settle(struct sock *s)
 void epoll_put(struct sock *s)
 {
 	lock_take(&s->lock);
-	s->users--;
+	sock_cold(s)->users--;
 	ep_settle(s);
 }
 

@@ -19,17 +19,25 @@ static void stale(struct ctx *c)
 
 /* -- connections --------------------------------------------------------------------------- */
 
+/* Of two low halves of positions. */
+static bool is_past(uint32_t a_low, uint32_t b_low)
+{
+	return (int32_t)(a_low - b_low) > 0;
+}
+
 static uint32_t take_received(struct sock *s, const struct proto_flow *f)
 {
 	struct sock_event *ev = &s->ev;
 
-	if (f->received_pos <= atomic_load_explicit(&ev->received_pos, memory_order_relaxed))
+	uint32_t low = atomic_load_explicit(&ev->received_low, memory_order_relaxed);
+
+	if (!is_past((uint32_t)f->received_pos, low))
 		return 0;
-	if (ev->chunk == PROTO_REF_NONE)
-		ev->chunk = f->chunk;
+	if (atomic_load_explicit(&ev->chunk, memory_order_relaxed) == PROTO_REF_NONE)
+		atomic_store_explicit(&ev->chunk, f->chunk, memory_order_relaxed);
 	atomic_store_explicit(&s->window_bytes, f->window_bytes, memory_order_relaxed);
 	/* pairs with the acquire in rx.c: chunks are linked before this is told */
-	atomic_store_explicit(&ev->received_pos, f->received_pos, memory_order_release);
+	atomic_store_explicit(&ev->received_low, (uint32_t)f->received_pos, memory_order_release);
 	return POLLIN | POLLRDNORM;
 }
 
@@ -65,13 +73,15 @@ static uint32_t take_acked(struct sock *s, const struct proto_flow *f, uint32_t 
 {
 	struct sock_event *ev = &s->ev;
 	bool any_room = f->flags & PROTO_FLOW_ANY_ROOM;
-	bool more = f->acked_pos > atomic_load_explicit(&ev->acked_pos, memory_order_relaxed);
+	uint32_t low = (uint32_t)f->acked_pos;
+	bool more = is_past(low, atomic_load_explicit(&ev->acked_low, memory_order_relaxed)) &&
+		    !(f->flags & PROTO_FLOW_GONE);
 	uint32_t bits = 0;
 
 	if (more) {
-		atomic_store(&ev->acked_pos, f->acked_pos);
+		atomic_store(&ev->acked_low, low);
 		*todo |= TODO_REAP;
-		if (f->acked_pos >= atomic_load_explicit(&s->snd_pos, memory_order_relaxed))
+		if ((uint32_t)atomic_load_explicit(&s->snd_pos, memory_order_relaxed) == low)
 			bits = WAKE_ACKED;
 	}
 	if (any_room != event_any_room(ev))
@@ -167,7 +177,7 @@ static void settle(struct sock *l, const struct sock *s, uint32_t pending)
 	x->engine[s->engine].outstanding--;
 	if (pending || x->engine[s->engine].told == s->pending_told)
 		x->engine[s->engine].pending = pending;
-	atomic_store(&l->req.done, true);
+	atomic_store(&l->request, REQUEST_DONE);
 }
 
 /* Whether id is the ACCEPT that s waits for; then s is the caller's, and nobody else's yet. */
@@ -178,9 +188,9 @@ static bool claim_pending(struct sock *s, uint32_t id)
 	if (!s || s->kind != KIND_PENDING)
 		return false;
 	lock_take(&s->ev_lock);
-	ours = s->req.id == id;
+	ours = sock_request_is(s, id);
 	if (ours)
-		s->req.id = 0;
+		atomic_store(&s->request, REQUEST_NONE);
 	lock_drop(&s->ev_lock);
 	return ours;
 }
@@ -196,14 +206,14 @@ static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accept
 	s->handle = m->handle;
 	sock_name_set(s, SOCK_LOCAL, m->laddr);
 	sock_name_set(s, SOCK_PEER, m->raddr);
-	s->lport = m->lport;
-	s->rport = m->rport;
+	sock_cold(s)->lport = m->lport;
+	sock_cold(s)->rport = m->rport;
 	lock_take(&s->ev_lock);
 	s->ev.gen = m->handle.gen;
 	atomic_store(&s->ev.flags, PROTO_FLOW_ESTABLISHED);
 	lock_drop(&s->ev_lock);
 
-	l = sock_at(s->pending_of);
+	l = sock_at(sock_cold(s)->pending_of);
 	lock_take(&l->ev_lock);
 	settle(l, s, m->pending);
 	atomic_store(&s->tx_blocks, 0); /* was pending_told */
@@ -217,13 +227,13 @@ static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accept
 /* The engine had nothing; or has, but does not give it: then they wait on, as in Linux. */
 static void apply_refused(struct sock *s, int32_t result)
 {
-	struct sock *l = sock_at(s->pending_of);
+	struct sock *l = sock_at(sock_cold(s)->pending_of);
 
 	s->kind = KIND_ZOMBIE;
 	lock_take(&l->ev_lock);
 	settle(l, s, result == -EAGAIN ? 0 : l->listener->engine[s->engine].pending);
 	if (result != -EAGAIN)
-		l->req.result = result;
+		sock_cold(l)->result = result;
 	count_acceptable(l);
 	sock_wake(l, WAKE_RESULT);
 	lock_drop(&l->ev_lock);
@@ -233,15 +243,15 @@ static void apply_refused(struct sock *s, int32_t result)
 
 /* -- answers ------------------------------------------------------------------------------- */
 
-static void take_connected(struct sock *s, const struct proto_result *m)
+static void take_connected(struct sock *s, const struct proto_result *m, bool bound)
 {
 	if (m->result < 0)
 		return;
-	s->req.result = (int32_t)m->handle.idx;
+	sock_cold(s)->result = (int32_t)m->handle.idx;
 	s->ev.gen = m->handle.gen;
-	if (!s->req.bound)
+	if (!bound)
 		sock_name_set(s, SOCK_LOCAL, m->laddr);
-	s->lport = m->lport;
+	sock_cold(s)->lport = m->lport;
 }
 
 static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *m)
@@ -258,14 +268,15 @@ static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *
 		return;
 	}
 	lock_take(&s->ev_lock);
-	if (s->req.id == id) {
-		s->req.id = 0;
-		s->req.result = m->result;
-		if (s->req.connect) {
-			take_connected(s, m);
+	if (sock_request_is(s, id)) {
+		uint8_t request = atomic_load(&s->request);
+
+		sock_cold(s)->result = m->result;
+		if (request == REQUEST_CONNECT || request == REQUEST_CONNECT_BOUND) {
+			take_connected(s, m, request == REQUEST_CONNECT_BOUND);
 			todo = TODO_ANSWER;
 		}
-		atomic_store(&s->req.done, true);
+		atomic_store(&s->request, REQUEST_DONE);
 		sock_wake(s, WAKE_RESULT);
 	}
 	lock_drop(&s->ev_lock);
@@ -283,8 +294,8 @@ static void apply_info(struct ctx *c, uint32_t id, const struct proto_info_part 
 		return;
 	}
 	lock_take(&s->ev_lock);
-	if (s->req.id == id && s->req.info && m->offset < sizeof(s->rare->info) &&
-		m->len_bytes <= sizeof(m->bytes)) {
+	if (sock_request_is(s, id) && atomic_load(&s->request) == REQUEST_INFO &&
+		m->offset < sizeof(s->rare->info) && m->len_bytes <= sizeof(m->bytes)) {
 		room = sizeof(s->rare->info) - m->offset;
 		memcpy((uint8_t *)&s->rare->info + m->offset, m->bytes,
 			m->len_bytes < room ? m->len_bytes : room);

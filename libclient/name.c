@@ -21,7 +21,7 @@ static int bind_locked(struct sock *s, const uint8_t addr[16], uint16_t port)
 	if (err)
 		return err;
 	sock_name_set(s, SOCK_LOCAL, addr);
-	s->lport = m.port;
+	sock_cold(s)->lport = m.port;
 	s->bound = true;
 	return 0;
 }
@@ -29,7 +29,7 @@ static int bind_locked(struct sock *s, const uint8_t addr[16], uint16_t port)
 /* Gives the name back; the daemon keeps it busy while a connection has it. */
 void name_unbind(struct sock *s)
 {
-	struct proto_msg_name m = {.port = s->lport};
+	struct proto_msg_name m = {.port = sock_cold(s)->lport};
 
 	if (!s->bound)
 		return;
@@ -57,8 +57,8 @@ int mtcp_bind(int sd, const struct sockaddr *sa, socklen_t len)
 int listener_open(struct sock *s, int backlog)
 {
 	struct proto_msg_name m = {
-		.port = s->lport,
-		.cookie = s->idx,
+		.port = sock_cold(s)->lport,
+		.cookie = sock_idx(s),
 		.backlog = backlog < 0 ? SOMAXCONN : (uint32_t)backlog,
 		.context = s->ctx,
 		.flags = s->reuseaddr ? PROTO_NAME_REUSEADDR : 0,
@@ -107,12 +107,12 @@ void listener_push(struct sock *l, struct sock *s)
 {
 	struct listener *x = l->listener;
 
-	s->next = SOCK_IDX_NONE;
+	sock_cold(s)->next = SOCK_IDX_NONE;
 	if (x->last == SOCK_IDX_NONE)
-		x->first = s->idx;
+		x->first = sock_idx(s);
 	else
-		sock_at(x->last)->next = s->idx;
-	x->last = s->idx;
+		sock_table.cold[x->last].next = sock_idx(s);
+	x->last = sock_idx(s);
 	x->queued++;
 }
 
@@ -124,7 +124,7 @@ struct sock *listener_pop(struct sock *l)
 	if (x->first == SOCK_IDX_NONE)
 		return NULL;
 	s = sock_at(x->first);
-	x->first = s->next;
+	x->first = sock_cold(s)->next;
 	if (x->first == SOCK_IDX_NONE)
 		x->last = SOCK_IDX_NONE;
 	x->queued--;
@@ -171,7 +171,7 @@ bool listener_drop(struct sock *s)
 /* Stops listening and resets what was not accepted. May be called again for what comes late. */
 void listener_close(struct sock *s)
 {
-	struct proto_msg_name m = {.port = s->lport, .listener = s->listener->handle};
+	struct proto_msg_name m = {.port = sock_cold(s)->lport, .listener = s->listener->handle};
 	struct sock *c;
 
 	if (m.listener.gen) {

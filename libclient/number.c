@@ -84,7 +84,7 @@ static int bent(enum sock_number n, int value)
 /* Until the engine says how far it has come: all that was written may have been sent. */
 static void expect_lowat(struct sock *s, uint32_t lowat_bytes)
 {
-	uint64_t used = atomic_load(&s->snd_pos) - atomic_load(&s->ev.acked_pos);
+	uint64_t used = sock_unacked(s);
 
 	lock_take(&s->ev_lock);
 	if (used + lowat_bytes < atomic_load(&s->ev.sndbuf_bytes))

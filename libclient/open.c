@@ -38,11 +38,11 @@ static void connect_slot(struct proto_slot *slot, const struct sock *s, const ui
 	*slot = (struct proto_slot){.head = proto_head_make(PROTO_OP_CONNECT, 0)};
 	if (s->bound) {
 		sock_name(s, SOCK_LOCAL, m->laddr);
-		m->lport = s->lport;
+		m->lport = sock_cold(s)->lport;
 	}
 	memcpy(m->raddr, addr, 16);
 	m->rport = port;
-	m->cookie = s->idx;
+	m->cookie = sock_idx(s);
 	m->options = (s->nodelay ? PROTO_OPTION_NODELAY : 0) |
 		     (s->keepalive ? PROTO_OPTION_KEEPALIVE : 0) |
 		     (fast ? PROTO_OPTION_FASTOPEN : 0) |
@@ -56,21 +56,19 @@ static void connect_slot(struct proto_slot *slot, const struct sock *s, const ui
 static int connect_push(struct sock *s, const uint8_t addr[16], uint16_t port, bool fast)
 {
 	struct proto_slot slot;
+	uint32_t id;
 	int err;
 
 	connect_slot(&slot, s, addr, port, fast);
 	lock_take(&s->ev_lock);
-	s->req.id = sock_request_id(s);
-	s->req.connect = true;
-	s->req.bound = s->bound;
-	atomic_store(&s->req.done, false);
-	slot.head = proto_head_make(PROTO_OP_CONNECT, s->req.id);
+	id = sock_request_new(s, s->bound ? REQUEST_CONNECT_BOUND : REQUEST_CONNECT);
+	slot.head = proto_head_make(PROTO_OP_CONNECT, id);
 	lock_drop(&s->ev_lock);
 	s->answering = true;
 	err = ctx_push(s->ctx, s->engine, &slot);
 	if (!err)
 		return 0;
-	s->answering = s->req.connect = false;
+	s->answering = false;
 	atomic_store(&s->state, STATE_NEW);
 	return err;
 }
@@ -92,15 +90,15 @@ static int connect_start(struct sock *s, const uint8_t addr[16], uint16_t port, 
 	if (!err) {
 		sock_reset_flow(s);
 		/* A bound port belongs to the engine of its number, see PROTO_OP_CONNECT. */
-		s->engine = (uint8_t)(s->bound ? s->lport % ses.engines : next_engine());
+		s->engine = (uint8_t)(s->bound ? sock_cold(s)->lport % ses.engines : next_engine());
 		sock_name_set(s, SOCK_PEER, addr);
-		s->rport = port;
+		sock_cold(s)->rport = port;
 		atomic_store(&s->ev.error, 0);
 		atomic_store(&s->shut, 0);
 		atomic_store(&s->state, STATE_CONNECTING);
 		err = connect_push(s, addr, port, fast);
 	}
-	lock_drop(&s->request_lock);
+	lock_drop(&sock_cold(s)->request_lock);
 	return err;
 }
 
@@ -118,15 +116,18 @@ static void connect_refused(struct sock *s, int error)
  * handle; now it can. */
 void connect_answered(struct sock *s)
 {
-	if (!s->answering || !atomic_load(&s->req.done))
+	int32_t result;
+
+	if (!s->answering || !sock_answered(s))
 		return;
-	s->answering = s->req.connect = false;
-	if (s->req.result < 0) {
-		connect_refused(s, -s->req.result);
+	s->answering = false;
+	result = sock_cold(s)->result;
+	if (result < 0) {
+		connect_refused(s, -result);
 		return;
 	}
 	lock_take(&s->ev_lock);
-	s->handle = (struct proto_handle){(uint32_t)s->req.result, s->ev.gen};
+	s->handle = (struct proto_handle){(uint32_t)result, s->ev.gen};
 	lock_drop(&s->ev_lock);
 	number_push_all(s);
 	if (s->kind == KIND_ZOMBIE && sock_push_close(s, true))
@@ -308,9 +309,9 @@ static int make_pending(
 		sock_free(s);
 		return err;
 	}
-	s->pending_of = l->idx;
+	sock_cold(s)->pending_of = sock_idx(l);
 	lock_take(&s->ev_lock); /* pairs with claim_pending(): what it reads is above */
-	*id = s->req.id = sock_request_id(s);
+	*id = sock_request_new(s, REQUEST_ACCEPT);
 	s->kind = KIND_PENDING;
 	lock_drop(&s->ev_lock);
 	*out = s;
@@ -352,7 +353,7 @@ static int ask_one(struct sock *l, uint32_t ctx)
 	lock_drop(&l->ev_lock);
 	slot.head = proto_head_make(PROTO_OP_ACCEPT, id);
 	slot.body.accept.listener = x->handle;
-	slot.body.accept.cookie = s->idx;
+	slot.body.accept.cookie = sock_idx(s);
 	err = ctx_push(ctx, engine, &slot);
 	if (err)
 		ask_undo(l, s);
@@ -371,9 +372,9 @@ static struct sock *take_queued(struct sock *l)
 	return s;
 }
 
-/* Sleeps until an answer has come; other threads may have taken what it brought. `done` is false
- * only while answers are due, so that nobody sleeps for one that somebody else has seen. The
- * listener's lock is dropped meanwhile. */
+/* Sleeps until an answer has come; other threads may have taken what it brought. It is not
+ * REQUEST_DONE only while answers are due, so that nobody sleeps for one that somebody else has
+ * seen. The listener's lock is dropped meanwhile. */
 static int await_answer(struct sock *l)
 {
 	bool none, any;
@@ -381,7 +382,7 @@ static int await_answer(struct sock *l)
 	lock_take(&l->ev_lock);
 	none = !l->listener->outstanding;
 	any = l->listener->queued;
-	atomic_store(&l->req.done, none || any);
+	atomic_store(&l->request, none || any ? REQUEST_DONE : REQUEST_NONE);
 	lock_drop(&l->ev_lock);
 	if (any)
 		return 0;
@@ -398,8 +399,8 @@ static int refusal(struct sock *l)
 	if (l->state != STATE_LISTEN)
 		return -EINVAL;
 	lock_take(&l->ev_lock);
-	err = l->req.result;
-	l->req.result = 0;
+	err = sock_cold(l)->result;
+	sock_cold(l)->result = 0;
 	lock_drop(&l->ev_lock);
 	return err == -EBADF ? -EINVAL : err;
 }
@@ -502,7 +503,7 @@ int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 	if (err)
 		return ret_errno(err);
 	lock_take(&s->lock);
-	s->pending_of = SOCK_IDX_NONE;
+	sock_cold(s)->pending_of = SOCK_IDX_NONE;
 	s->nonblock = flags & SOCK_NONBLOCK;
 	s->cloexec = flags & SOCK_CLOEXEC;
 	atomic_store(&s->state, STATE_CONNECTED);
@@ -510,8 +511,8 @@ int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 	push_options(s);
 	sock_name(s, SOCK_PEER, peer);
 	if (sa && len)
-		addr_to_sockaddr(s->ip6, peer, s->rport, sa, len);
-	err = (int)s->idx;
+		addr_to_sockaddr(s->ip6, peer, sock_cold(s)->rport, sa, len);
+	err = (int)sock_idx(s);
 	sock_put(s);
 	return err;
 }

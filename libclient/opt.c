@@ -27,7 +27,7 @@ void opt_push(struct sock *s, enum proto_option option, uint64_t value)
 
 	if (!s->handle.gen)
 		return;
-	slot.head = proto_head_make(PROTO_OP_SETOPT, sock_request_id(s));
+	slot.head = proto_head_make(PROTO_OP_SETOPT, 0); /* which is nobody's request */
 	slot.body.setopt.handle = s->handle;
 	slot.body.setopt.option = option;
 	slot.body.setopt.value = value;
@@ -453,7 +453,7 @@ int mtcp_getsockname(int sd, struct sockaddr *sa, socklen_t *len)
 	if (err)
 		return ret_errno(err);
 	sock_name(s, SOCK_LOCAL, addr);
-	addr_to_sockaddr(s->ip6, addr, s->lport, sa, len);
+	addr_to_sockaddr(s->ip6, addr, sock_cold(s)->lport, sa, len);
 	sock_put(s);
 	return 0;
 }
@@ -471,7 +471,7 @@ int mtcp_getpeername(int sd, struct sockaddr *sa, socklen_t *len)
 		atomic_load(&s->ev.flags) & PROTO_FLOW_CLOSED)
 		err = -ENOTCONN;
 	else
-		addr_to_sockaddr(s->ip6, addr, s->rport, sa, len);
+		addr_to_sockaddr(s->ip6, addr, sock_cold(s)->rport, sa, len);
 	sock_put(s);
 	return ret_errno(err);
 }
@@ -527,13 +527,13 @@ static int ioctl_locked(struct sock *s, unsigned long request, int *arg)
 		if (s->state == STATE_LISTEN)
 			return -EINVAL;
 		ctx_drain(&ses.ctx[s->ctx], false);
-		*arg = clamp_int(atomic_load(&s->ev.received_pos) - atomic_load(&s->rcv_pos));
+		*arg = clamp_int(sock_unread(s));
 		return 0;
 	case TIOCOUTQ:
 		if (s->state == STATE_LISTEN)
 			return -EINVAL;
 		ctx_drain(&ses.ctx[s->ctx], false);
-		*arg = clamp_int(atomic_load(&s->snd_pos) - atomic_load(&s->ev.acked_pos));
+		*arg = clamp_int(sock_unacked(s));
 		return 0;
 	case FIONBIO:
 		s->nonblock = *arg;

@@ -72,7 +72,7 @@ static void join(struct member *m, const struct pollfd *p, struct waiter *w)
 	if (s->kind == KIND_TCP || s->kind == KIND_EPOLL) {
 		m->s = s;
 		m->ep = s->kind == KIND_EPOLL ? s->epoll : NULL;
-		s->users++;
+		sock_cold(s)->users++;
 	}
 	lock_drop(&s->lock);
 	if (m->ep) {
@@ -99,7 +99,7 @@ static void leave(struct member *m)
 	lock_take(&s->ev_lock);
 	LIST_REMOVE(&m->e, link);
 	lock_drop(&s->ev_lock);
-	s->users--;
+	sock_cold(s)->users--;
 	sock_put(s);
 }
 

@@ -179,7 +179,7 @@ static void block_give(struct tx_block *b)
 
 static uint8_t class_for(struct sock *s, size_t want_bytes)
 {
-	uint64_t flight = atomic_load(&s->snd_pos) - atomic_load(&s->ev.acked_pos);
+	uint32_t flight = sock_unacked(s);
 
 	if (want_bytes <= class_bytes[0] && flight < class_bytes[1])
 		return 0;
@@ -253,14 +253,16 @@ struct tx_block *pool_alloc(struct sock *s, size_t want_bytes)
 /* Marks s as not writable until a block is freed. Its lock is held. */
 void pool_wait(struct sock *s)
 {
+	struct sock_cold *cold = sock_cold(s);
+
 	lock_take(&pool_lock);
 	if (!atomic_load(&s->pool_wait)) {
 		atomic_store(&s->pool_wait, true);
-		s->pool_prev = SOCK_IDX_NONE;
-		s->pool_next = starved;
+		cold->pool_prev = SOCK_IDX_NONE;
+		cold->pool_next = starved;
 		if (starved != SOCK_IDX_NONE)
-			sock_at(starved)->pool_prev = s->idx;
-		starved = s->idx;
+			sock_table.cold[starved].pool_prev = sock_idx(s);
+		starved = sock_idx(s);
 		atomic_fetch_add(&starved_count, 1);
 	}
 	lock_drop(&pool_lock);
@@ -269,12 +271,14 @@ void pool_wait(struct sock *s)
 /* pool_lock held. */
 static void starved_remove(struct sock *s)
 {
-	if (s->pool_prev != SOCK_IDX_NONE)
-		sock_at(s->pool_prev)->pool_next = s->pool_next;
+	const struct sock_cold *cold = sock_cold(s);
+
+	if (cold->pool_prev != SOCK_IDX_NONE)
+		sock_table.cold[cold->pool_prev].pool_next = cold->pool_next;
 	else
-		starved = s->pool_next;
-	if (s->pool_next != SOCK_IDX_NONE)
-		sock_at(s->pool_next)->pool_prev = s->pool_prev;
+		starved = cold->pool_next;
+	if (cold->pool_next != SOCK_IDX_NONE)
+		sock_table.cold[cold->pool_next].pool_prev = cold->pool_prev;
 	atomic_store(&s->pool_wait, false);
 	atomic_fetch_sub(&starved_count, 1);
 }

@@ -28,6 +28,7 @@
 
 struct cursor {
 	const struct proto_chunk *chunk;
+	proto_ref ref; /* of it */
 	uint64_t pos;
 	uint64_t received; /* the snapshot that this call works on */
 };
@@ -40,11 +41,17 @@ static const struct proto_chunk *chunk_at(proto_ref ref)
 
 /* The chunk to begin with: ours, or the one that the first event after the last drop named. The
  * drainer wrote that before it told of the bytes, and does not write it again until we drop it. */
-static const struct proto_chunk *first_chunk(struct sock *s)
+static bool first_chunk(const struct sock *s, struct cursor *c)
 {
-	if (!s->chunk)
-		s->chunk = chunk_at(s->ev.chunk);
-	return s->chunk;
+	c->ref = atomic_load_explicit(&s->ev.chunk, memory_order_relaxed);
+	c->chunk = chunk_at(c->ref);
+	return c->chunk;
+}
+
+static void stay_in(struct sock *s, const struct cursor *c)
+{
+	atomic_store_explicit(&s->ev.chunk, c->ref, memory_order_relaxed);
+	s->holds_chunk = true;
 }
 
 /* Moves past chunks that end at the cursor, if there is a byte behind them. False: nonsense. */
@@ -66,6 +73,7 @@ static bool cursor_settle(struct cursor *c, uint64_t *end)
 		if (c->pos < *end || c->pos == c->received)
 			return true;
 		c->chunk = next;
+		c->ref = ref;
 	}
 }
 
@@ -125,11 +133,17 @@ static size_t copy_out(struct cursor *c, struct sink *to)
 
 /* The socket that this thread has read last, if the engine is still to be told of it. The thread
  * has nothing else on its mind: what it cannot tell any more, another call on the socket does. */
-static __thread uint32_t late __attribute__((tls_model("initial-exec"))) = SOCK_IDX_NONE;
+static __thread struct sock *late __attribute__((tls_model("initial-exec")));
 
 static uint64_t quarter(const struct sock *s)
 {
 	return atomic_load_explicit(&s->window_bytes, memory_order_relaxed) / 4;
+}
+
+/* How much of what ends at pos the engine has not been told of. */
+static uint32_t untold(const struct sock *s, uint64_t pos)
+{
+	return (uint32_t)pos - s->consumed_low;
 }
 
 /* What does not open the window by much, together with what was told quietly before, is told
@@ -137,7 +151,7 @@ static uint64_t quarter(const struct sock *s)
  * nearly shut brings none, so not more than a part of what it was promised may stay unseen. */
 static bool is_quiet(const struct sock *s, uint64_t pos)
 {
-	return s->quiet_bytes + (pos - s->consumed_pos) < quarter(s);
+	return s->quiet_bytes + untold(s, pos) < quarter(s);
 }
 
 static int tell(struct sock *s, uint64_t pos)
@@ -145,10 +159,10 @@ static int tell(struct sock *s, uint64_t pos)
 	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_CONSUMED, 0)};
 	bool quiet = is_quiet(s, pos);
 
-	if (pos == s->consumed_pos || !s->handle.gen)
+	if (!untold(s, pos) || !s->handle.gen)
 		return 0;
-	s->quiet_bytes = quiet ? s->quiet_bytes + (uint32_t)(pos - s->consumed_pos) : 0;
-	s->consumed_pos = pos;
+	s->quiet_bytes = quiet ? s->quiet_bytes + untold(s, pos) : 0;
+	s->consumed_low = (uint32_t)pos;
 	slot.body.consumed.handle = s->handle;
 	slot.body.consumed.pos = pos;
 	return quiet ? ctx_push_quiet(s->ctx, s->engine, &slot)
@@ -160,7 +174,7 @@ static int tell_all(struct sock *s, uint64_t pos)
 {
 	if (!s->nonblock || !is_quiet(s, pos))
 		return tell(s, pos);
-	late = s->idx;
+	late = s;
 	return 0;
 }
 
@@ -168,32 +182,31 @@ uint64_t rx_to_tell(struct sock *s)
 {
 	uint64_t pos = atomic_load_explicit(&s->rcv_pos, memory_order_relaxed);
 
-	if (s->chunk || pos == s->consumed_pos)
+	if (s->holds_chunk || !untold(s, pos))
 		return 0;
-	s->consumed_pos = pos;
+	s->consumed_low = (uint32_t)pos;
 	s->quiet_bytes = 0;
-	if (late == s->idx)
-		late = SOCK_IDX_NONE;
+	if (late == s)
+		late = NULL;
 	return pos;
 }
 
 void rx_tell_late(void)
 {
-	struct sock *s;
+	struct sock *s = late;
 
-	if (late == SOCK_IDX_NONE)
+	if (!s)
 		return;
-	s = sock_at(late);
-	late = SOCK_IDX_NONE;
+	late = NULL;
 	lock_take(&s->lock);
-	if (s->kind == KIND_TCP && !s->chunk && !sock_dead(s))
+	if (s->kind == KIND_TCP && !s->holds_chunk && !sock_dead(s))
 		tell(s, atomic_load_explicit(&s->rcv_pos, memory_order_relaxed));
 	sock_put(s);
 }
 
 void rx_fork_child(void)
 {
-	late = SOCK_IDX_NONE;
+	late = NULL;
 }
 
 /* Lets go of the chunk if everything told of was read. */
@@ -202,12 +215,12 @@ static bool drop_chunk(struct sock *s, uint64_t pos)
 	bool all;
 
 	lock_take(&s->ev_lock);
-	all = atomic_load_explicit(&s->ev.received_pos, memory_order_relaxed) == pos;
+	all = atomic_load_explicit(&s->ev.received_low, memory_order_relaxed) == (uint32_t)pos;
 	if (all)
-		s->ev.chunk = PROTO_REF_NONE;
+		atomic_store_explicit(&s->ev.chunk, PROTO_REF_NONE, memory_order_relaxed);
 	lock_drop(&s->ev_lock);
 	if (all)
-		s->chunk = NULL;
+		s->holds_chunk = false;
 	return all;
 }
 
@@ -216,15 +229,15 @@ static int consumed(struct sock *s, struct cursor *c)
 	uint64_t end;
 
 	atomic_store_explicit(&s->rcv_pos, c->pos, memory_order_release);
-	s->chunk = c->chunk;
 	if (c->pos == c->received && drop_chunk(s, c->pos))
 		return tell_all(s, c->pos);
-	if (c->pos - s->consumed_pos < quarter(s))
+	stay_in(s, c);
+	if (untold(s, c->pos) < quarter(s))
 		return 0;
-	c->received = atomic_load_explicit(&s->ev.received_pos, memory_order_acquire);
+	c->received = c->pos + sock_unread(s);
 	if (!cursor_settle(c, &end))
 		return -ENETDOWN;
-	s->chunk = c->chunk;
+	stay_in(s, c);
 	return tell(s, c->pos);
 }
 
@@ -235,25 +248,17 @@ int rx_flush(struct sock *s)
 
 /* -- one read ------------------------------------------------------------------------------ */
 
-static size_t available(struct sock *s)
-{
-	/* pairs with the release in take_received() */
-	return (size_t)(atomic_load_explicit(&s->ev.received_pos, memory_order_acquire) -
-			atomic_load(&s->rcv_pos));
-}
-
 static ssize_t take(struct sock *s, struct sink *to, int flags)
 {
 	struct cursor c = {.pos = atomic_load(&s->rcv_pos)};
 	size_t n;
 	int err;
 
-	c.received = atomic_load_explicit(&s->ev.received_pos, memory_order_acquire);
+	c.received = c.pos + sock_unread(s);
 	/* After GONE nothing is lent any more. */
-	if (c.pos >= c.received || !s->handle.gen || !to->left)
+	if (c.pos == c.received || !s->handle.gen || !to->left)
 		return 0;
-	c.chunk = first_chunk(s);
-	n = c.chunk ? copy_out(&c, to) : 0;
+	n = first_chunk(s, &c) ? copy_out(&c, to) : 0;
 	if (!n) {
 		session_lost(); /* told of bytes that are not there */
 		return -ENETDOWN;
@@ -296,7 +301,7 @@ static ssize_t recv_locked(struct sock *s, struct sink *to, int flags)
 	int err = 0;
 
 	for (;;) {
-		if (!available(s))
+		if (!sock_unread(s))
 			ctx_drain(&ses.ctx[s->ctx], false);
 		n = take(s, to, flags);
 		if (n > 0)
@@ -305,7 +310,7 @@ static ssize_t recv_locked(struct sock *s, struct sink *to, int flags)
 			err = n < 0 ? (int)n : 0;
 			break;
 		}
-		if (available(s) && s->handle.gen)
+		if (sock_unread(s) && s->handle.gen)
 			continue; /* more came */
 		err = done && atomic_load(&s->ev.error) ? 0 : nothing(s);
 		if (err != -EAGAIN || !deadline)
@@ -330,7 +335,7 @@ static ssize_t recv_sink(int sd, struct sink *to, int flags)
 		return ret_errno(-EAGAIN);
 	if (flags & MSG_OOB)
 		return ret_errno(-EINVAL);
-	if (late != (uint32_t)sd)
+	if (late && sock_idx(late) != (uint32_t)sd)
 		rx_tell_late();
 	err = sock_get(sd, &s);
 	if (err)

@@ -38,19 +38,34 @@ void sock_fetch(uint32_t idx)
 		__builtin_prefetch((const uint8_t *)s + i);
 }
 
-/* Address space only; pages come with use. table_lock held. */
+/* Address space only; pages come with use. `at` NULL: anywhere, else in place of what is there. */
+static void *table_map(void *at, size_t bytes)
+{
+	return mmap(at, bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
+}
+
+/* table_lock held. */
 static int table_reserve(void)
 {
-	void *t;
+	void *t, *cold;
 
 	if (sock_table.base)
 		return 0;
-	t = mmap(NULL, SOCKS_MAX * sizeof(struct sock), PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (t == MAP_FAILED)
-		return -ENOMEM;
+	t = table_map(NULL, SOCKS_MAX * sizeof(struct sock));
+	cold = table_map(NULL, SOCKS_MAX * sizeof(struct sock_cold));
+	if (t == MAP_FAILED || cold == MAP_FAILED)
+		goto out_unmap;
+	sock_table.cold = cold;
 	atomic_store(&sock_table.base, t);
 	return 0;
+
+out_unmap:
+	if (t != MAP_FAILED)
+		munmap(t, SOCKS_MAX * sizeof(struct sock));
+	if (cold != MAP_FAILED)
+		munmap(cold, SOCKS_MAX * sizeof(struct sock_cold));
+	return -ENOMEM;
 }
 
 /* From so many sockets on a huge page is filled before it is wasted, and each plain one would be
@@ -72,7 +87,7 @@ static struct sock *table_take(void)
 
 	if (free_first != SOCK_IDX_NONE) {
 		s = &sock_table.base[free_first];
-		free_first = s->next;
+		free_first = sock_cold(s)->next;
 		if (free_first == SOCK_IDX_NONE)
 			free_last = SOCK_IDX_NONE;
 		return s;
@@ -83,7 +98,6 @@ static struct sock *table_take(void)
 	if (idx == HUGE_FROM)
 		table_huge();
 	s = &sock_table.base[idx];
-	s->idx = idx;
 	atomic_store(&sock_table.used, idx + 1);
 	return s;
 }
@@ -93,20 +107,20 @@ void sock_reset_flow(struct sock *s)
 	uint32_t set = sock_rare(s)->sndbuf_bytes;
 
 	lock_take(&s->ev_lock);
-	atomic_store(&s->ev.acked_pos, 0);
-	atomic_store(&s->ev.received_pos, 0);
+	atomic_store(&s->ev.acked_low, 0);
+	atomic_store(&s->ev.received_low, 0);
 	atomic_store(&s->ev.flags, 0);
 	atomic_store(&s->ev.sndbuf_bytes, set ? set : ses.info.sndbuf_bytes);
 	s->ev.gen = 0;
 	s->ev.error_seen = 0;
-	s->ev.chunk = PROTO_REF_NONE;
+	atomic_store(&s->ev.chunk, PROTO_REF_NONE);
 	lock_drop(&s->ev_lock);
 	s->handle = (struct proto_handle){0, 0};
 	atomic_store(&s->snd_pos, 0);
 	atomic_store(&s->rcv_pos, 0);
-	s->consumed_pos = 0;
+	s->consumed_low = 0;
 	s->quiet_bytes = 0;
-	s->chunk = NULL;
+	s->holds_chunk = false;
 	atomic_store(&s->nospace, false);
 }
 
@@ -114,10 +128,11 @@ void sock_reset_flow(struct sock *s)
  * that comes too late, and request_seq goes on so that they do not take it for a new one. */
 static void sock_init(struct sock *s)
 {
+	struct sock_cold *cold = sock_cold(s);
+
 	s->nonblock = s->cloexec = s->answering = s->is_epoll = false;
 	s->bound = s->reuseaddr = s->reuseport = s->keepalive = s->nodelay = s->cork = false;
 	s->ip6 = s->v6only = false;
-	s->users = 0;
 	s->session_generation = ses.generation;
 	s->ctx = s->engine = 0;
 	atomic_store(&s->todo, 0);
@@ -126,14 +141,12 @@ static void sock_init(struct sock *s)
 	atomic_store(&s->pool_wait, false);
 	s->tx_last = NULL;
 	atomic_store(&s->tx_blocks, 0);
-	memset(&s->req, 0, sizeof(s->req));
+	atomic_store(&s->request, REQUEST_NONE);
 	LIST_INIT(&s->waiters);
 	LIST_INIT(&s->items);
-	s->next = s->pending_of = SOCK_IDX_NONE;
 	s->is_listener = false;
 	s->rare = NULL;
-	s->names = NULL;
-	s->lport = s->rport = 0;
+	*cold = (struct sock_cold){.pending_of = SOCK_IDX_NONE, .next = SOCK_IDX_NONE};
 	atomic_store(&s->ev.error, 0);
 	sock_reset_flow(s);
 }
@@ -149,27 +162,31 @@ struct sock_rare *sock_rare_make(struct sock *s)
 
 int sock_names_make(struct sock *s)
 {
-	if (s->ip6)
-		s->names = calloc(1, sizeof(*s->names));
-	return s->ip6 && !s->names ? -ENOMEM : 0;
+	struct sock_names *names;
+
+	if (!s->ip6)
+		return 0;
+	names = calloc(1, sizeof(*names));
+	sock_cold(s)->names = names;
+	return names ? 0 : -ENOMEM;
 }
 
 void sock_name(const struct sock *s, enum sock_end end, uint8_t addr[16])
 {
 	if (s->ip6) {
-		memcpy(addr, s->names->addr[end], 16);
+		memcpy(addr, sock_cold(s)->names->addr[end], 16);
 		return;
 	}
 	addr_any(false, addr);
-	memcpy(addr + 12, s->addr4[end], 4);
+	memcpy(addr + 12, sock_cold(s)->addr4[end], 4);
 }
 
 void sock_name_set(struct sock *s, enum sock_end end, const uint8_t addr[16])
 {
 	if (s->ip6)
-		memcpy(s->names->addr[end], addr, 16);
+		memcpy(sock_cold(s)->names->addr[end], addr, 16);
 	else
-		memcpy(s->addr4[end], addr + 12, 4);
+		memcpy(sock_cold(s)->addr4[end], addr + 12, 4);
 }
 
 int sock_alloc(enum sock_kind kind, struct sock **out)
@@ -194,6 +211,7 @@ int sock_alloc(enum sock_kind kind, struct sock **out)
 
 void sock_free(struct sock *s)
 {
+	struct sock_cold *cold = sock_cold(s);
 	bool counted = !s->is_epoll;
 
 	lock_take(&s->ev_lock);
@@ -204,19 +222,19 @@ void sock_free(struct sock *s)
 	number_free(s);
 	free(s->rare);
 	if (s->ip6)
-		free(s->names);
+		free(cold->names);
 	s->rare = NULL;
 	s->ip6 = false;
 	s->kind = KIND_FREE;
 	lock_drop(&s->lock);
 
 	pthread_mutex_lock(&table_lock);
-	s->next = SOCK_IDX_NONE;
+	cold->next = SOCK_IDX_NONE;
 	if (free_last != SOCK_IDX_NONE)
-		sock_table.base[free_last].next = s->idx;
+		sock_table.cold[free_last].next = sock_idx(s);
 	else
-		free_first = s->idx;
-	free_last = s->idx;
+		free_first = sock_idx(s);
+	free_last = sock_idx(s);
 	taken -= counted;
 	pthread_mutex_unlock(&table_lock);
 }
@@ -228,7 +246,7 @@ uint32_t sock_count(void)
 
 	for (uint32_t i = 0; (s = sock_at(i)); i++) {
 		lock_take(&s->lock);
-		n += s->kind == KIND_TCP || s->users;
+		n += s->kind == KIND_TCP || sock_cold(s)->users;
 		lock_drop(&s->lock);
 	}
 	return n;
@@ -236,12 +254,12 @@ uint32_t sock_count(void)
 
 void sock_fork_child(void)
 {
-	struct sock *t = sock_table.base;
+	void *t = sock_table.base, *cold = sock_table.cold;
 
 	pthread_mutex_init(&table_lock, NULL);
 	/* Fresh zeroes in place; what entries pointed to is leaked. */
-	if (t && mmap(t, SOCKS_MAX * sizeof(*t), PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != t)
+	if (t && (table_map(t, SOCKS_MAX * sizeof(struct sock)) != t ||
+			 table_map(cold, SOCKS_MAX * sizeof(struct sock_cold)) != cold))
 		abort();
 	atomic_store(&sock_table.used, 0);
 	free_first = free_last = SOCK_IDX_NONE;
@@ -305,7 +323,7 @@ int sock_get(int sd, struct sock **out)
 /* A zombie that nobody needs any more: no handle, no sleeper, no answer due. */
 static bool can_free(const struct sock *s)
 {
-	return s->kind == KIND_ZOMBIE && !s->users && !s->handle.gen && !s->answering &&
+	return s->kind == KIND_ZOMBIE && !sock_cold(s)->users && !s->handle.gen && !s->answering &&
 	       !(sock_listener(s) && s->listener->outstanding);
 }
 
@@ -334,7 +352,7 @@ static bool run_todo(struct sock *s, uint32_t todo)
 	if (todo & TODO_GONE) {
 		if (atomic_load(&s->ev.flags) & PROTO_FLOW_GONE && s->handle.gen) {
 			s->handle.gen = 0;
-			s->chunk = NULL; /* whatever was lent is the daemon's again */
+			s->holds_chunk = false; /* whatever was lent is the daemon's again */
 			tx_drop(s);
 		}
 		if (s->kind == KIND_ZOMBIE && sock_listener(s))
@@ -392,8 +410,7 @@ bool sock_connecting(struct sock *s)
 bool sock_writable(struct sock *s)
 {
 	uint64_t buf = atomic_load_explicit(&s->ev.sndbuf_bytes, memory_order_relaxed);
-	uint64_t used = atomic_load_explicit(&s->snd_pos, memory_order_relaxed) -
-			atomic_load(&s->ev.acked_pos);
+	uint64_t used = sock_unacked(s);
 
 	return !atomic_load_explicit(&s->pool_wait, memory_order_relaxed) &&
 	       atomic_load_explicit(&s->tx_blocks, memory_order_relaxed) < TX_BLOCKS_MAX &&
@@ -410,10 +427,8 @@ static uint32_t poll_writable(struct sock *s)
 
 static uint32_t poll_readable(struct sock *s)
 {
-	return atomic_load_explicit(&s->ev.received_pos, memory_order_acquire) >
-			       atomic_load_explicit(&s->rcv_pos, memory_order_relaxed)
-		       ? POLLIN | POLLRDNORM
-		       : 0;
+	/* negative: somebody reads, and the two were not looked at in one moment */
+	return (int32_t)sock_unread(s) > 0 ? POLLIN | POLLRDNORM : 0;
 }
 
 /* Nearly every look at nearly every socket: a connection with nothing out of the ordinary. */
@@ -520,10 +535,10 @@ static bool wait_over(struct sock *s, uint32_t bits)
 	if (sock_dead(s))
 		return !(atomic_load(&s->shut) & SHUT_TOLD_DOWN);
 	if (bits & WAKE_RESULT)
-		return atomic_load(&s->req.done);
+		return sock_answered(s);
 	if (bits & WAKE_GONE && atomic_load(&s->ev.flags) & PROTO_FLOW_GONE)
 		return true;
-	if (bits & WAKE_ACKED && atomic_load(&s->ev.acked_pos) >= atomic_load(&s->snd_pos))
+	if (bits & WAKE_ACKED && !sock_unacked(s))
 		return true;
 	return bits & 0xffff && sock_poll(s, bits) & (bits | WAKE_ALWAYS);
 }
@@ -555,7 +570,7 @@ static int wait_on(struct sock *s, uint32_t bits, uint64_t deadline_ns)
 
 	if (!e.w)
 		return -ENOMEM;
-	s->users++;
+	sock_cold(s)->users++;
 	lock_take(&s->ev_lock);
 	LIST_INSERT_HEAD(&s->waiters, &e, link);
 	lock_drop(&s->ev_lock);
@@ -567,7 +582,7 @@ static int wait_on(struct sock *s, uint32_t bits, uint64_t deadline_ns)
 	lock_take(&s->ev_lock);
 	LIST_REMOVE(&e, link);
 	lock_drop(&s->ev_lock);
-	s->users--;
+	sock_cold(s)->users--;
 	return rc;
 }
 
@@ -595,17 +610,26 @@ uint64_t sock_deadline(const struct sock *s, int flags, const struct timeval *ti
 /* -- requests ------------------------------------------------------------------------------ */
 
 /* The index below, a number that tells it from the previous one above; never 0. */
-uint32_t sock_request_id(struct sock *s)
+uint32_t sock_request_new(struct sock *s, enum sock_request what)
 {
 	s->request_seq = (uint16_t)(s->request_seq % REQUEST_SEQ_MAX + 1);
-	return (uint32_t)s->request_seq * SOCKS_MAX + s->idx;
+	atomic_store(&s->request, what);
+	return (uint32_t)s->request_seq * SOCKS_MAX + sock_idx(s);
+}
+
+bool sock_request_is(const struct sock *s, uint32_t id)
+{
+	uint8_t request = atomic_load_explicit(&s->request, memory_order_relaxed);
+
+	return request != REQUEST_NONE && request != REQUEST_DONE &&
+	       id / SOCKS_MAX == s->request_seq;
 }
 
 /* The engine answers at once, so this is short; not interruptible, as sock_request(). */
 void sock_settle(struct sock *s)
 {
 	while (s->answering && !sock_dead(s)) {
-		if (!atomic_load(&s->req.done) && wait_on(s, WAKE_RESULT, MTCPI_FOREVER) == -ENOMEM)
+		if (!sock_answered(s) && wait_on(s, WAKE_RESULT, MTCPI_FOREVER) == -ENOMEM)
 			return;
 		connect_answered(s);
 	}
@@ -614,16 +638,18 @@ void sock_settle(struct sock *s)
 /* One request at a time: a thread that finds one under way waits for its end. */
 void sock_request_begin(struct sock *s)
 {
-	s->users++;
+	struct sock_cold *cold = sock_cold(s);
+
+	cold->users++;
 	lock_drop(&s->lock);
-	lock_take(&s->request_lock);
+	lock_take(&cold->request_lock);
 	lock_take(&s->lock);
-	s->users--;
+	cold->users--;
 }
 
-/* Pushes the request in *slot (its id is filled in) and waits for the answer, in s->req; the
- * socket's lock is dropped meanwhile, and the socket may be a zombie after. Short, and not
- * interruptible: engines answer at once. The result, or -ENETDOWN. */
+/* Pushes the request in *slot (its id is filled in) and waits for the answer; the socket's lock is
+ * dropped meanwhile, and the socket may be a zombie after. Short, and not interruptible: engines
+ * answer at once. The result, or -ENETDOWN. */
 int sock_request(struct sock *s, struct proto_slot *slot, bool info)
 {
 	uint32_t id;
@@ -632,9 +658,7 @@ int sock_request(struct sock *s, struct proto_slot *slot, bool info)
 	sock_request_begin(s);
 	sock_settle(s); /* another thread may have begun to connect anew */
 	lock_take(&s->ev_lock);
-	id = s->req.id = sock_request_id(s);
-	s->req.info = info;
-	atomic_store(&s->req.done, false);
+	id = sock_request_new(s, info ? REQUEST_INFO : REQUEST_PLAIN);
 	lock_drop(&s->ev_lock);
 	slot->head = proto_head_make(proto_head_op(slot->head), id);
 	err = ctx_push(s->ctx, s->engine, slot);
@@ -642,10 +666,9 @@ int sock_request(struct sock *s, struct proto_slot *slot, bool info)
 		err = wait_on(s, WAKE_RESULT, MTCPI_FOREVER);
 	lock_take(&s->ev_lock);
 	if (!err)
-		err = atomic_load(&s->req.done) ? s->req.result : -ENETDOWN;
-	s->req.id = 0;
-	s->req.info = false;
+		err = sock_answered(s) ? sock_cold(s)->result : -ENETDOWN;
+	atomic_store(&s->request, REQUEST_DONE); /* whatever: a late answer is nobody's */
 	lock_drop(&s->ev_lock);
-	lock_drop(&s->request_lock);
+	lock_drop(&sock_cold(s)->request_lock);
 	return err;
 }

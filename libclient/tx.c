@@ -40,12 +40,12 @@ static void free_first(struct sock *s)
  * rest holds none. */
 void tx_reap(struct sock *s)
 {
-	uint64_t acked = atomic_load(&s->ev.acked_pos);
+	uint32_t acked_low = atomic_load(&s->ev.acked_low);
 
 	while (s->tx_last) {
 		const struct tx_block *b = s->tx_last->next;
 
-		if (b->start_pos + b->used > acked)
+		if ((int32_t)(b->start_low + b->used - acked_low) > 0)
 			return;
 		free_first(s);
 	}
@@ -73,7 +73,7 @@ static struct tx_block *open_block(struct sock *s, size_t want_bytes)
 		pool_wait(s);
 		return NULL;
 	}
-	b->start_pos = atomic_load(&s->snd_pos);
+	b->start_low = (uint32_t)atomic_load(&s->snd_pos);
 	b->next = s->tx_last ? s->tx_last->next : b;
 	if (s->tx_last)
 		s->tx_last->next = b;
@@ -111,10 +111,10 @@ static void source_copy(struct source *src, uint8_t *to, size_t n)
 
 static size_t room(struct sock *s)
 {
-	uint64_t used = atomic_load(&s->snd_pos) - atomic_load(&s->ev.acked_pos);
-	uint64_t buf = atomic_load(&s->ev.sndbuf_bytes);
+	uint32_t used = sock_unacked(s);
+	uint32_t buf = atomic_load(&s->ev.sndbuf_bytes);
 
-	return used < buf ? (size_t)(buf - used) : 0;
+	return used < buf ? buf - used : 0;
 }
 
 /* Sends one contiguous piece. Its length; 0: no room; -ENETDOWN. */
