@@ -16,6 +16,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <net/bytes.h>
 #include <net/checksum.h>
 #include <rte_byteorder.h>
 #include <rte_cycles.h>
@@ -40,28 +41,6 @@ struct tx_cursor {
 	uint32_t summed_bytes;
 	bool want_sum;
 };
-
-static void put16(uint8_t *at, uint16_t value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-	put16(at, (uint16_t)(value >> 16));
-	put16(at + 2, (uint16_t)value);
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-	return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	return (uint32_t)get16(at) << 16 | get16(at + 2);
-}
 
 /* By the version field of the IP header that the engine has built. */
 static bool is_ip6(const struct nic_tx_frame *f)
@@ -143,8 +122,8 @@ static uint8_t *put_headers(const struct nic_port *port, struct rte_mbuf *m,
 		return data;
 	}
 	memcpy(data, headers, MAC_BYTES);
-	put16(data + MAC_BYTES, TYPE_VLAN);
-	put16(data + MAC_BYTES + 2, port->vlan_id);
+	net_put16(data + MAC_BYTES, TYPE_VLAN);
+	net_put16(data + MAC_BYTES + 2, port->vlan_id);
 	memcpy(data + MAC_BYTES + tag, headers + MAC_BYTES, f->headers_len - MAC_BYTES);
 	return data + tag;
 }
@@ -287,12 +266,12 @@ static void adjust_headers(
 
 	memcpy(headers, f->headers, f->headers_len);
 	if (is_ip6(f)) {
-		put16(ip + 4, (uint16_t)(f->headers_len - f->l3_offset - IP6_HEADER + len));
+		net_put16(ip + 4, (uint16_t)(f->headers_len - f->l3_offset - IP6_HEADER + len));
 	} else {
-		put16(ip + 2, (uint16_t)(f->headers_len - f->l3_offset + len));
-		put16(ip + 4, (uint16_t)(get16(ip + 4) + number));
+		net_put16(ip + 2, (uint16_t)(f->headers_len - f->l3_offset + len));
+		net_put16(ip + 4, (uint16_t)(net_get16(ip + 4) + number));
 	}
-	put32(tcp + 4, get32(tcp + 4) + off);
+	net_put32(tcp + 4, net_get32(tcp + 4) + off);
 	if (off > 0)
 		tcp[13] &= (uint8_t)~TCP_FLAG_CWR;
 	if (off + len < f->payload_len)

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_packet.h>
+#include <net/bytes.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
@@ -52,32 +53,10 @@ uint32_t raw_random(void)
 
 /* -- fields ---------------------------------------------------------------------------------- */
 
-static void put16(uint8_t *p, unsigned int v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v & 0xffff);
-}
-
-static uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
 static uint32_t sum_add(uint32_t sum, const uint8_t *p, size_t len)
 {
 	for (size_t i = 0; i + 1 < len; i += 2)
-		sum += get16(p + i);
+		sum += net_get16(p + i);
 	return len % 2 ? sum + ((uint32_t)p[len - 1] << 8) : sum;
 }
 
@@ -94,7 +73,7 @@ static void put_eth(const struct raw_host *h, const uint8_t dst[6], uint16_t typ
 {
 	memcpy(frame, dst, 6);
 	memcpy(frame + 6, h->mac, 6);
-	put16(frame + 12, type);
+	net_put16(frame + 12, type);
 }
 
 static void put_ip(
@@ -102,19 +81,19 @@ static void put_ip(
 {
 	memset(ip, 0, RAW_IP_HLEN);
 	ip[0] = 0x45;
-	put16(ip + 2, s->ip_total ? s->ip_total : (unsigned int)(RAW_IP_HLEN + l4_len));
+	net_put16(ip + 2, s->ip_total ? s->ip_total : (unsigned int)(RAW_IP_HLEN + l4_len));
 	ip[8] = 64;
 	ip[9] = IPPROTO_TCP;
-	put32(ip + 12, s->src_ip ? s->src_ip : h->ip);
-	put32(ip + 16, s->dst_ip ? s->dst_ip : h->peer_ip);
-	put16(ip + 10, sum_fold(sum_add(0, ip, RAW_IP_HLEN)));
+	net_put32(ip + 12, s->src_ip ? s->src_ip : h->ip);
+	net_put32(ip + 16, s->dst_ip ? s->dst_ip : h->peer_ip);
+	net_put16(ip + 10, sum_fold(sum_add(0, ip, RAW_IP_HLEN)));
 }
 
 /* The sum covers what a receiver that believes the IP header takes for the segment, as far as
  * there are bytes, so that only the lie itself can be the reason to drop it. */
 static void put_tcp_sum(const uint8_t *ip, uint8_t *tcp, size_t there)
 {
-	size_t len = get16(ip + 2) > RAW_IP_HLEN ? get16(ip + 2) - (size_t)RAW_IP_HLEN : 0;
+	size_t len = net_get16(ip + 2) > RAW_IP_HLEN ? net_get16(ip + 2) - (size_t)RAW_IP_HLEN : 0;
 	uint32_t sum = sum_add(IPPROTO_TCP, ip + 12, 8);
 	size_t at = len < 18 ? 4 : 16; /* the field, or where a shorter segment hides it */
 
@@ -123,8 +102,8 @@ static void put_tcp_sum(const uint8_t *ip, uint8_t *tcp, size_t there)
 	if (len < at + 2)
 		return;
 	sum += (uint32_t)len;
-	put16(tcp + at, 0);
-	put16(tcp + at, sum_fold(sum_add(sum, tcp, len)));
+	net_put16(tcp + at, 0);
+	net_put16(tcp + at, sum_fold(sum_add(sum, tcp, len)));
 }
 
 size_t raw_tcp_frame(const struct raw_host *h, const struct raw_segment *s, uint8_t *frame)
@@ -136,13 +115,13 @@ size_t raw_tcp_frame(const struct raw_host *h, const struct raw_segment *s, uint
 	put_eth(h, h->peer_mac, ETHERTYPE_IP, frame);
 	put_ip(h, s, l4_len, ip);
 	memset(tcp, 0, RAW_TCP_HLEN + options);
-	put16(tcp, s->sport);
-	put16(tcp + 2, s->dport);
-	put32(tcp + 4, s->seq);
-	put32(tcp + 8, s->ack);
+	net_put16(tcp, s->sport);
+	net_put16(tcp + 2, s->dport);
+	net_put32(tcp + 4, s->seq);
+	net_put32(tcp + 8, s->ack);
 	tcp[12] = (uint8_t)((s->data_offset ? s->data_offset : 5 + options / 4) << 4);
 	tcp[13] = s->flags;
-	put16(tcp + 14, s->wnd);
+	net_put16(tcp + 14, s->wnd);
 	if (s->options_len)
 		memcpy(tcp + RAW_TCP_HLEN, s->options, s->options_len);
 	if (s->payload_len)
@@ -161,11 +140,11 @@ size_t raw_arp_frame(const struct raw_host *h, uint16_t op, uint32_t ip, const u
 	put_eth(h, op == 1 ? broadcast : h->peer_mac, ETHERTYPE_ARP, frame);
 	memcpy(frame + 6, mac, 6);
 	memcpy(arp, head, sizeof(head));
-	put16(arp + 6, op);
+	net_put16(arp + 6, op);
 	memcpy(arp + 8, mac, 6);
-	put32(arp + 14, ip);
+	net_put32(arp + 14, ip);
 	memcpy(arp + 18, op == 1 ? (const uint8_t[6]){0} : h->peer_mac, 6);
-	put32(arp + 24, target_ip);
+	net_put32(arp + 24, target_ip);
 	return RAW_ETH_HLEN + ARP_LEN;
 }
 
@@ -246,15 +225,15 @@ static size_t receive(const struct raw_host *h, uint64_t deadline_us, uint8_t *b
 
 static bool is_arp(const uint8_t *f, size_t len, uint16_t op)
 {
-	return len >= RAW_ETH_HLEN + ARP_LEN && get16(f + 12) == ETHERTYPE_ARP &&
-	       get16(f + RAW_ETH_HLEN + 6) == op;
+	return len >= RAW_ETH_HLEN + ARP_LEN && net_get16(f + 12) == ETHERTYPE_ARP &&
+	       net_get16(f + RAW_ETH_HLEN + 6) == op;
 }
 
 static void answer_arp(const struct raw_host *h, const uint8_t *f, size_t len)
 {
 	uint8_t out[64];
 
-	if (is_arp(f, len, 1) && get32(f + RAW_ETH_HLEN + 24) == h->ip)
+	if (is_arp(f, len, 1) && net_get32(f + RAW_ETH_HLEN + 24) == h->ip)
 		raw_send(h, out, raw_arp_frame(h, 2, h->ip, h->mac, h->peer_ip, out));
 }
 
@@ -268,7 +247,7 @@ static uint16_t find_mss(const uint8_t *opt, size_t len)
 		if (len - at < 2 || opt[at + 1] < 2 || opt[at + 1] > len - at)
 			return 0;
 		if (opt[at] == 2 && opt[at + 1] == 4)
-			return get16(opt + at + 2);
+			return net_get16(opt + at + 2);
 		at += opt[at + 1];
 	}
 	return 0;
@@ -281,19 +260,19 @@ static bool parse(const struct raw_host *h, const uint8_t *f, size_t len, uint16
 	const uint8_t *ip = f + RAW_ETH_HLEN, *tcp = ip + RAW_IP_HLEN;
 	size_t hlen, total;
 
-	if (len < RAW_ETH_HLEN + RAW_IP_HLEN + RAW_TCP_HLEN || get16(f + 12) != ETHERTYPE_IP ||
-		ip[0] != 0x45 || ip[9] != IPPROTO_TCP || get32(ip + 16) != h->ip)
+	if (len < RAW_ETH_HLEN + RAW_IP_HLEN + RAW_TCP_HLEN || net_get16(f + 12) != ETHERTYPE_IP ||
+		ip[0] != 0x45 || ip[9] != IPPROTO_TCP || net_get32(ip + 16) != h->ip)
 		return false;
-	total = get16(ip + 2);
+	total = net_get16(ip + 2);
 	hlen = (size_t)(tcp[12] >> 4) * 4;
 	if (total > len - RAW_ETH_HLEN || hlen < RAW_TCP_HLEN || RAW_IP_HLEN + hlen > total ||
-		get16(tcp) != dport || get16(tcp + 2) != sport)
+		net_get16(tcp) != dport || net_get16(tcp + 2) != sport)
 		return false;
 	*out = (struct raw_arrival){
-		.seq = get32(tcp + 4),
-		.ack = get32(tcp + 8),
+		.seq = net_get32(tcp + 4),
+		.ack = net_get32(tcp + 8),
 		.flags = tcp[13],
-		.wnd = get16(tcp + 14),
+		.wnd = net_get16(tcp + 14),
 		.mss = find_mss(tcp + RAW_TCP_HLEN, hlen - RAW_TCP_HLEN),
 		.payload = tcp + hlen,
 		.payload_len = (unsigned int)(total - RAW_IP_HLEN - hlen),
@@ -329,7 +308,7 @@ static void resolve_peer(struct raw_host *h)
 
 		raw_send(h, frame, raw_arp_frame(h, 1, h->ip, h->mac, h->peer_ip, frame));
 		while ((n = receive(h, deadline_us, buf, sizeof(buf)))) {
-			if (!is_arp(buf, n, 2) || get32(buf + RAW_ETH_HLEN + 14) != h->peer_ip)
+			if (!is_arp(buf, n, 2) || net_get32(buf + RAW_ETH_HLEN + 14) != h->peer_ip)
 				continue;
 			memcpy(h->peer_mac, buf + RAW_ETH_HLEN + 8, 6);
 			return;
@@ -346,7 +325,7 @@ void raw_open(struct raw_host *h, const char *ifname, uint32_t ip, uint32_t peer
 
 	*h = (struct raw_host){.ip = ip, .peer_ip = peer_ip};
 	memcpy(h->mac, (const uint8_t[2]){0x02, 0x66}, 2);
-	put32(h->mac + 2, ip);
+	net_put32(h->mac + 2, ip);
 	h->ifindex = (int)if_nametoindex(ifname);
 	if (!h->ifindex)
 		raw_die(ifname);

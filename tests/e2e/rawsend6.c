@@ -12,6 +12,7 @@
  */
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
+#include <net/bytes.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <stdint.h>
@@ -48,12 +49,6 @@ static void die(const char *what)
 	exit(2);
 }
 
-static void put16(uint8_t *p, unsigned int v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
 /* Ethernet and IPv6 headers for `len` bytes; returns where these go. */
 static uint8_t *begin(
 	struct run *r, const uint8_t src[16], const uint8_t dst[16], uint8_t next, size_t len)
@@ -67,9 +62,9 @@ static uint8_t *begin(
 		memcpy(f + 2, dst + 12, 4);
 	}
 	memcpy(f + 6, our_mac, 6);
-	put16(f + 12, 0x86dd);
+	net_put16(f + 12, 0x86dd);
 	ip[0] = 0x60;
-	put16(ip + 4, (unsigned int)len);
+	net_put16(ip + 4, (unsigned int)len);
 	ip[6] = next;
 	ip[7] = 64;
 	memcpy(ip + 8, src, 16);
@@ -94,8 +89,8 @@ static void send_ext(struct run *r, uint8_t next, const uint8_t *ext, size_t ext
 
 	memcpy(at, ext, ext_len);
 	at += ext_len;
-	put16(at, 4000);
-	put16(at + 2, 80);
+	net_put16(at, 4000);
+	net_put16(at + 2, 80);
 	at[12] = 0x50;
 	at[13] = 2;
 	send_frame(r, ext_len + 20);
@@ -158,14 +153,14 @@ static void finish_icmp(struct run *r, size_t len)
 	uint8_t *msg = r->frame + ETH_HLEN + IP6_HLEN;
 	uint32_t sum = (uint32_t)len + PROTO_ICMP6;
 
-	put16(msg + 2, 0);
+	net_put16(msg + 2, 0);
 	for (size_t i = 8; i < IP6_HLEN; i += 2)
 		sum += (uint32_t)ip[i] << 8 | ip[i + 1];
 	for (size_t i = 0; i < len; i += 2)
 		sum += (uint32_t)msg[i] << 8 | msg[i + 1];
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
-	put16(msg + 2, ~sum & 0xffff);
+	net_put16(msg + 2, ~sum & 0xffff);
 }
 
 static void send_nd(struct run *r, uint8_t hop_limit, size_t len)
@@ -219,13 +214,13 @@ static void put_router_advert(struct run *r)
 
 	msg[0] = 134;
 	msg[4] = 64;
-	put16(msg + 6, 1800);
+	net_put16(msg + 6, 1800);
 	msg[16] = 3;
 	msg[17] = 4;
 	msg[18] = 64;
 	msg[19] = 0xc0;
-	put16(msg + 22, 7200);
-	put16(msg + 26, 3600);
+	net_put16(msg + 22, 7200);
+	net_put16(msg + 26, 3600);
 	memcpy(msg + 32, prefix, 16);
 	msg[48] = 1;
 	msg[49] = 1;

@@ -1,5 +1,6 @@
 #include "sim_frame.h"
 
+#include <net/bytes.h>
 #include <net/checksum.h>
 #include <net/ip4.h>
 #include <net/packet.h>
@@ -10,28 +11,6 @@
 enum {
 	TCP_HLEN = 20,
 };
-
-static void put16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, (uint16_t)(v >> 16));
-	put16(p + 2, (uint16_t)v);
-}
-
-static uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
 
 uint32_t sim_frame_tcp(uint8_t frame[SIM_FRAME_MAX], int side, const struct sim_tcp *t)
 {
@@ -52,14 +31,14 @@ uint32_t sim_frame_tcp(uint8_t frame[SIM_FRAME_MAX], int side, const struct sim_
 	memset(frame, 0, NET_ETH_MIN_LEN);
 	net_eth_build(frame, &to, &from, NET_ETHERTYPE_IP4);
 	net_ip4_build(frame + NET_ETH_HLEN, &ip);
-	put16(tcp, t->sport);
-	put16(tcp + 2, t->dport);
-	put32(tcp + 4, t->seq);
-	put32(tcp + 8, t->ack);
+	net_put16(tcp, t->sport);
+	net_put16(tcp + 2, t->dport);
+	net_put32(tcp + 4, t->seq);
+	net_put32(tcp + 8, t->ack);
 	tcp[12] = (uint8_t)(hlen / 4 << 4);
 	tcp[13] = t->flags;
-	put16(tcp + 14, t->wnd);
-	put32(tcp + 16, 0);
+	net_put16(tcp + 14, t->wnd);
+	net_put32(tcp + 16, 0);
 	if (t->opt_len)
 		memcpy(tcp + TCP_HLEN, t->opt, t->opt_len);
 	if (t->len)
@@ -78,20 +57,21 @@ bool sim_frame_read(struct sim_tcp *t, const uint8_t *frame, uint32_t len)
 	uint32_t hlen;
 
 	if (len < NET_ETH_HLEN + NET_IP4_HLEN + TCP_HLEN ||
-		get16(frame + 12) != NET_ETHERTYPE_IP4 || ip[0] != 0x45 || ip[9] != NET_PROTO_TCP)
+		net_get16(frame + 12) != NET_ETHERTYPE_IP4 || ip[0] != 0x45 ||
+		ip[9] != NET_PROTO_TCP)
 		return false;
 	hlen = (uint32_t)(tcp[12] >> 4) * 4;
-	if (get16(ip + 2) < NET_IP4_HLEN + hlen)
+	if (net_get16(ip + 2) < NET_IP4_HLEN + hlen)
 		return false;
 	*t = (struct sim_tcp){
-		.sport = get16(tcp),
-		.dport = get16(tcp + 2),
-		.seq = get32(tcp + 4),
-		.ack = get32(tcp + 8),
+		.sport = net_get16(tcp),
+		.dport = net_get16(tcp + 2),
+		.seq = net_get32(tcp + 4),
+		.ack = net_get32(tcp + 8),
 		.flags = tcp[13],
-		.wnd = get16(tcp + 14),
+		.wnd = net_get16(tcp + 14),
 		.payload = tcp + hlen,
-		.len = get16(ip + 2) - NET_IP4_HLEN - hlen,
+		.len = net_get16(ip + 2) - NET_IP4_HLEN - hlen,
 	};
 	memcpy(&t->src_be, ip + 12, 4);
 	memcpy(&t->dst_be, ip + 16, 4);

@@ -1,5 +1,6 @@
 #include "sim_nic.h"
 
+#include <net/bytes.h>
 #include <net/checksum.h>
 #include <net/ip6.h>
 #include <net/packet.h>
@@ -92,12 +93,6 @@ void nic_rx_release(
 /* -- transmission -------------------------------------------------------------------------------
  */
 
-static void put16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
 static bool is_ip6(const uint8_t *ip)
 {
 	return ip[0] >> 4 == 6;
@@ -141,13 +136,13 @@ static void adjust_piece(struct nic_port *p, const struct nic_tx_frame *f, uint3
 	uint32_t seq = (uint32_t)tcp[4] << 24 | tcp[5] << 16 | tcp[6] << 8 | tcp[7];
 
 	seq += off;
-	put16(tcp + 4, (uint16_t)(seq >> 16));
-	put16(tcp + 6, (uint16_t)seq);
+	net_put16(tcp + 4, (uint16_t)(seq >> 16));
+	net_put16(tcp + 6, (uint16_t)seq);
 	if (is_ip6(ip)) {
-		put16(ip + 4, (uint16_t)(f->headers_len - f->l3_offset - NET_IP6_HLEN + len));
+		net_put16(ip + 4, (uint16_t)(f->headers_len - f->l3_offset - NET_IP6_HLEN + len));
 	} else {
-		put16(ip + 2, (uint16_t)(f->headers_len - f->l3_offset + len));
-		put16(ip + 4, (uint16_t)((ip[4] << 8 | ip[5]) + number));
+		net_put16(ip + 2, (uint16_t)(f->headers_len - f->l3_offset + len));
+		net_put16(ip + 4, (uint16_t)((ip[4] << 8 | ip[5]) + number));
 	}
 	if (off + len < f->payload_len)
 		tcp[TCP_FLAGS_AT] &= (uint8_t)~FIN_OR_PSH;

@@ -3,6 +3,7 @@
 #include "sim_fail.h"
 #include "sim_pcapng.h"
 
+#include <net/bytes.h>
 #include <tcp/options.h>
 #include <tcp/seq.h>
 #include <tcp/tcp.h>
@@ -33,16 +34,6 @@ struct view {
 	uint8_t sack_count;
 	const uint8_t *sack; /* blocks of eight bytes */
 };
-
-static uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
 
 /* -- files ---------------------------------------------------------------------------------------
  */
@@ -102,9 +93,9 @@ static void read_options(struct view *v, const uint8_t *opt, const uint8_t *end)
 	const uint8_t *mss = find_option(opt, end, 2), *ts = find_option(opt, end, 8);
 
 	v->opt_len = (uint32_t)(end - opt);
-	v->mss = mss && mss[1] == 4 ? get16(mss + 2) : 0;
+	v->mss = mss && mss[1] == 4 ? net_get16(mss + 2) : 0;
 	v->has_ts = ts && ts[1] == 10;
-	v->ts = v->has_ts ? get32(ts + 2) : 0;
+	v->ts = v->has_ts ? net_get32(ts + 2) : 0;
 	v->wscale = wscale && wscale[1] == 3 ? (int8_t)wscale[2] : -1;
 	v->sack_count = sack ? (uint8_t)((sack[1] - 2) / 8) : 0;
 	v->sack = sack ? sack + 2 : NULL;
@@ -119,17 +110,17 @@ static const uint8_t *find_segment(
 
 	if (len < ETH_HLEN + IP4_HLEN + TCP_HLEN)
 		return NULL;
-	v->ip6 = get16(frame + 12) == 0x86dd;
+	v->ip6 = net_get16(frame + 12) == 0x86dd;
 	if (v->ip6) {
 		hlen = IP6_HLEN;
-		total = IP6_HLEN + get16(ip + 4);
+		total = IP6_HLEN + net_get16(ip + 4);
 		v->ecn = ip[1] >> 4 & 3;
 	} else {
 		hlen = (uint32_t)(ip[0] & 15) * 4;
-		total = get16(ip + 2);
+		total = net_get16(ip + 2);
 		v->ecn = ip[1] & 3;
 	}
-	if ((!v->ip6 && get16(frame + 12) != 0x0800) || ip[v->ip6 ? 6 : 9] != IP_TCP ||
+	if ((!v->ip6 && net_get16(frame + 12) != 0x0800) || ip[v->ip6 ? 6 : 9] != IP_TCP ||
 		total > len - ETH_HLEN || hlen + TCP_HLEN > total)
 		return NULL;
 	*segment_len = total - hlen;
@@ -148,12 +139,12 @@ static bool read_tcp(struct view *v, const uint8_t *frame, uint32_t len)
 	hlen = (uint32_t)(tcp[12] >> 4) * 4;
 	if (hlen < TCP_HLEN || hlen > segment_len)
 		return false;
-	v->sport = get16(tcp);
-	v->dport = get16(tcp + 2);
-	v->seq = get32(tcp + 4);
-	v->ack = get32(tcp + 8);
+	v->sport = net_get16(tcp);
+	v->dport = net_get16(tcp + 2);
+	v->seq = net_get32(tcp + 4);
+	v->ack = net_get32(tcp + 8);
 	v->flags = tcp[13];
-	v->wnd = get16(tcp + 14);
+	v->wnd = net_get16(tcp + 14);
 	v->len = segment_len - hlen;
 	read_options(v, tcp + TCP_HLEN, tcp + hlen);
 	return true;
@@ -311,8 +302,8 @@ static void judge_sack(
 		v->dport, ack);
 	sim_ranges_drop_below(&other->sacked, ack);
 	for (uint32_t i = 0; i < v->sack_count; i++) {
-		uint32_t start = get32(v->sack + 8 * i) - other->isn;
-		uint32_t end = get32(v->sack + 8 * i + 4) - other->isn;
+		uint32_t start = net_get32(v->sack + 8 * i) - other->isn;
+		uint32_t end = net_get32(v->sack + 8 * i + 4) - other->isn;
 
 		w->sack_blocks++;
 		SIM_INVARIANT("sack-arrived",

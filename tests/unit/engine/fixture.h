@@ -68,6 +68,39 @@ static inline struct engine *engine_of(int side)
 	return f.w.host[side].engine;
 }
 
+/* Engine 0 of host 0 and, after fixture_setup_two(), a neighbour on the same port. */
+static struct engine *engines[2];
+static unsigned int wakes[2];
+
+static inline void fixture_wake(void *arg, uint16_t engine)
+{
+	(void)arg;
+	wakes[engine]++;
+}
+
+static inline int fixture_setup_two(void **state)
+{
+	struct engine_config cfg;
+
+	fixture_setup(state);
+	memset(wakes, 0, sizeof(wakes));
+	engines[0] = engine_of(0);
+	engines[0]->cfg.count = 2;
+	engines[0]->cfg.peers = engines;
+	engines[0]->cfg.wake = fixture_wake;
+	cfg = engines[0]->cfg;
+	cfg.id = 1;
+	assert_int_equal(engine_create(&engines[1], &cfg, f.w.now_us), 0);
+	return 0;
+}
+
+static inline int fixture_teardown_two(void **state)
+{
+	engines[0]->cfg.count = 1;
+	engine_destroy(engines[1]); /* with whatever is still in its inbox */
+	return fixture_teardown(state);
+}
+
 static inline void run_ms(uint64_t ms)
 {
 	sim_world_run(&f.w, ms * 1000);

@@ -12,38 +12,12 @@ enum {
 	PER_TURN = 64,
 };
 
-static struct engine *engines[2];
-static unsigned int wakes[2];
-
-static void wake(void *arg, uint16_t engine)
-{
-	(void)arg;
-	wakes[engine]++;
-}
-
-/* Engine 0 of the world's host 0 gets a neighbour on the same port. */
 static int setup(void **state)
 {
-	struct engine_config cfg;
-
-	fixture_setup(state);
+	fixture_setup_two(state);
 	assert_works(f.here); /* also: each knows the other's MAC */
 	memset(wakes, 0, sizeof(wakes));
-	engines[0] = engine_of(0);
-	engines[0]->cfg.count = 2;
-	engines[0]->cfg.peers = engines;
-	engines[0]->cfg.wake = wake;
-	cfg = engines[0]->cfg;
-	cfg.id = 1;
-	assert_int_equal(engine_create(&engines[1], &cfg, f.w.now_us), 0);
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	engines[0]->cfg.count = 1;
-	engine_destroy(engines[1]); /* with whatever is still in its inbox */
-	return fixture_teardown(state);
 }
 
 /* A segment of nobody's connection, as engine 0 receives it from the port. */
@@ -165,7 +139,7 @@ static void test_connect_given_port_of_another_engine_refuses(void **state)
 	assert_int_equal(sk->key.lport % 2, 0);
 }
 
-#define H(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define H(name) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown_two)
 
 int main(void)
 {

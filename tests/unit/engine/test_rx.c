@@ -1,6 +1,7 @@
 /* Frames in: pings, errors about our segments, and headers that lie. */
 #include "fixture.h"
 
+#include <net/bytes.h>
 #include <net/checksum.h>
 #include <net/ip4.h>
 #include <net/packet.h>
@@ -18,18 +19,6 @@ enum {
 	BURST_PINGS = 5000,
 };
 
-static void put16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v);
-}
-
 /* An ICMP message of `len` bytes that lies at ICMP_AT, from host 1 to host 0: headers and checksum
  * are added, the engine takes it. */
 static void receive_icmp(uint8_t *frame, uint32_t len)
@@ -44,7 +33,7 @@ static void receive_icmp(uint8_t *frame, uint32_t len)
 
 	net_eth_build(frame, &to, &from, NET_ETHERTYPE_IP4);
 	net_ip4_build(frame + NET_ETH_HLEN, &ip);
-	put16(frame + ICMP_AT + 2, 0);
+	net_put16(frame + ICMP_AT + 2, 0);
 	check = net_checksum_fold(net_checksum_add(0, frame + ICMP_AT, len));
 	memcpy(frame + ICMP_AT + 2, &check, sizeof(check));
 	rx_frame(engine_of(0), &in);
@@ -61,11 +50,11 @@ static void receive_error(const struct sim_sock *sk, uint32_t seq, uint8_t code,
 
 	frame[ICMP_AT] = UNREACHABLE;
 	frame[ICMP_AT + 1] = code;
-	put16(frame + ICMP_AT + 6, mtu);
+	net_put16(frame + ICMP_AT + 6, mtu);
 	net_ip4_build(quote, &ip);
-	put16(quote + NET_IP4_HLEN, sk->key.lport);
-	put16(quote + NET_IP4_HLEN + 2, sk->key.rport);
-	put32(quote + NET_IP4_HLEN + 4, seq);
+	net_put16(quote + NET_IP4_HLEN, sk->key.lport);
+	net_put16(quote + NET_IP4_HLEN + 2, sk->key.rport);
+	net_put32(quote + NET_IP4_HLEN + 4, seq);
 	receive_icmp(frame, 8 + NET_IP4_HLEN + 8);
 }
 

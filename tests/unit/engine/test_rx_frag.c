@@ -13,37 +13,6 @@ enum {
 	BYTES = 1000,
 };
 
-static struct engine *engines[2];
-
-static void wake(void *arg, uint16_t engine)
-{
-	(void)arg;
-	(void)engine;
-}
-
-/* Engine 0 of the world's host 0 gets a neighbour on the same port, for tests that want one. */
-static int setup_two(void **state)
-{
-	struct engine_config cfg;
-
-	fixture_setup(state);
-	engines[0] = engine_of(0);
-	engines[0]->cfg.count = 2;
-	engines[0]->cfg.peers = engines;
-	engines[0]->cfg.wake = wake;
-	cfg = engines[0]->cfg;
-	cfg.id = 1;
-	assert_int_equal(engine_create(&engines[1], &cfg, f.w.now_us), 0);
-	return 0;
-}
-
-static int teardown_two(void **state)
-{
-	engines[0]->cfg.count = 1;
-	engine_destroy(engines[1]);
-	return fixture_teardown(state);
-}
-
 static struct tcp_conn *conn_of(const struct sim_sock *sk)
 {
 	return conn_at(engine_of(0), sock_at(engine_of(0), sk->handle.idx)->conn);
@@ -225,7 +194,7 @@ static void test_fragments_given_unknown_flow_are_answered_once(void **state)
 		engines[0]->counters.tx_segments + engines[1]->counters.tx_segments, before + 1);
 }
 
-#define T2(name) cmocka_unit_test_setup_teardown(name, setup_two, teardown_two)
+#define T2(name) cmocka_unit_test_setup_teardown(name, fixture_setup_two, fixture_teardown_two)
 
 int main(void)
 {

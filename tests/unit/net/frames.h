@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include <net/bytes.h>
 #include <net/packet.h>
 #include <net/route.h>
 
@@ -52,26 +53,20 @@ static inline uint16_t naive_checksum(uint32_t sum, const uint8_t *p, size_t len
 	return (uint16_t)~sum;
 }
 
-static inline void put16(uint8_t *p, unsigned int v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
 /* An Ethernet header; returns its length. */
 static inline size_t put_eth(uint8_t *f, const struct net_mac *dst, unsigned int ethertype)
 {
 	memcpy(f, dst->b, 6);
 	memcpy(f + 6, peer_mac.b, 6);
-	put16(f + 12, ethertype);
+	net_put16(f + 12, ethertype);
 	return 14;
 }
 
 /* Sets the header checksum after a test changed a field. */
 static inline void fix_ip4(uint8_t *ip)
 {
-	put16(ip + 10, 0);
-	put16(ip + 10, naive_checksum(0, ip, (size_t)(ip[0] & 15) * 4));
+	net_put16(ip + 10, 0);
+	net_put16(ip + 10, naive_checksum(0, ip, (size_t)(ip[0] & 15) * 4));
 }
 
 /* Ethernet and IPv4 headers for `len` bytes of `proto` that the caller writes behind them;
@@ -83,7 +78,7 @@ static inline size_t put_ip4(uint8_t *f, uint8_t proto, size_t len)
 
 	memset(ip, 0, 20);
 	ip[0] = 0x45;
-	put16(ip + 2, (unsigned int)(20 + len));
+	net_put16(ip + 2, (unsigned int)(20 + len));
 	ip[8] = 64;
 	ip[9] = proto;
 	memcpy(ip + 12, addrs, 8);
@@ -122,7 +117,7 @@ static inline size_t put_ip6(uint8_t *f, const struct net_addr *src, const struc
 	ip = f + put_eth(f, &mac, 0x86dd);
 	memset(ip, 0, 8);
 	ip[0] = 0x60;
-	put16(ip + 4, (unsigned int)len);
+	net_put16(ip + 4, (unsigned int)len);
 	ip[6] = next;
 	ip[7] = 64;
 	memcpy(ip + 8, src->b, 16);
@@ -144,8 +139,8 @@ static inline uint16_t naive_checksum6(
 /* Sets the checksum of an ICMPv6 message right behind the IPv6 header. */
 static inline void fix_icmp6(uint8_t *f, size_t len)
 {
-	put16(f + 56, 0);
-	put16(f + 56, naive_checksum6(f + 14, 58, f + 54, len));
+	net_put16(f + 56, 0);
+	net_put16(f + 56, naive_checksum6(f + 14, 58, f + 54, len));
 }
 
 /* An ARP packet to the given Ethernet destination; returns the frame's length. */
@@ -156,7 +151,7 @@ static inline size_t put_arp(uint8_t *f, const struct net_mac *dst, unsigned int
 	uint8_t *a = f + put_eth(f, dst, 0x0806);
 
 	memcpy(a, head, sizeof(head));
-	put16(a + 6, op);
+	net_put16(a + 6, op);
 	memcpy(a + 8, mac->b, 6);
 	memcpy(a + 14, &sender_be, 4);
 	memset(a + 18, 0, 6);

@@ -62,8 +62,8 @@ static enum net_drop receive4(uint32_t off, uint32_t len, bool more)
 	enum net_drop why;
 
 	ip[1] = f.tos;
-	put16(ip + 4, f.id);
-	put16(ip + 6, (more ? 0x2000u : 0) | off / 8);
+	net_put16(ip + 4, f.id);
+	net_put16(ip + 6, (more ? 0x2000u : 0) | off / 8);
 	ip[15] = f.source;
 	fix_ip4(ip);
 	memcpy(frame + at, f.payload + off % (MAX - len + 1), len);
@@ -92,9 +92,9 @@ static enum net_drop receive6(uint32_t off, uint32_t len, bool more)
 	frame[NET_ETH_HLEN + 1] = (uint8_t)(f.tos << 4);
 	frame[at] = f.proto;
 	frame[at + 1] = 0;
-	put16(frame + at + 2, off | more);
-	put16(frame + at + 4, f.id >> 16);
-	put16(frame + at + 6, f.id);
+	net_put16(frame + at + 2, off | more);
+	net_put16(frame + at + 4, f.id >> 16);
+	net_put16(frame + at + 6, f.id);
 	memcpy(frame + at + 8, f.payload + off, len);
 	copy = exact(frame, at + 8 + len);
 	free(frame);

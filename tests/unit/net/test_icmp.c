@@ -32,8 +32,8 @@ static enum net_drop parse(size_t len, struct net_icmp *icmp)
 
 	put_ip4(frame, 1, len);
 	if (len >= 4) {
-		put16(msg + 2, 0);
-		put16(msg + 2, naive_checksum(0, msg, len));
+		net_put16(msg + 2, 0);
+		net_put16(msg + 2, naive_checksum(0, msg, len));
 	}
 	free(copy);
 	copy = exact(frame, L4 + len);
@@ -158,8 +158,8 @@ static enum net_drop parse_too_big(unsigned int total, unsigned int mtu, struct 
 {
 	size_t len = put_error(3, 4);
 
-	put16(msg + 8 + 2, total);
-	put16(msg + 6, mtu);
+	net_put16(msg + 8 + 2, total);
+	net_put16(msg + 6, mtu);
 	return parse(len, icmp);
 }
 
@@ -259,9 +259,9 @@ static void test_icmp_quote_total_below_header_dropped(void **state)
 	size_t len = put_error(3, 1);
 
 	(void)state;
-	put16(msg + 10, 27);
+	net_put16(msg + 10, 27);
 	assert_int_equal(parse(len, &icmp), NET_DROP_icmp_quote_bad);
-	put16(msg + 10, 28);
+	net_put16(msg + 10, 28);
 	assert_int_equal(parse(len, &icmp), NET_DROP_NONE);
 }
 

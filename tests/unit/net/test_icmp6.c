@@ -23,7 +23,7 @@ static enum net_drop parse(void)
 {
 	size_t len = 54 + msg_len;
 
-	put16(frame + 18, (unsigned int)msg_len);
+	net_put16(frame + 18, (unsigned int)msg_len);
 	fix_icmp6(frame, msg_len);
 	assert_int_equal(
 		net_packet_parse(&p, frame, len, &our_link, NET_RX_L4_CSUM_OK), NET_DROP_NONE);
@@ -41,17 +41,17 @@ static void put_error(unsigned int type, unsigned int code, uint32_t word)
 	memset(msg, 0, 200);
 	msg[0] = (uint8_t)type;
 	msg[1] = (uint8_t)code;
-	put16(msg + 4, word >> 16);
-	put16(msg + 6, word & 0xffff);
+	net_put16(msg + 4, word >> 16);
+	net_put16(msg + 6, word & 0xffff);
 	q[0] = 0x60;
-	put16(q + 4, 1400 - 40);
+	net_put16(q + 4, 1400 - 40);
 	q[6] = 6;
 	memcpy(q + 8, our_ip6.b, 16);
 	memcpy(q + 24, peer_ip6.b, 16);
-	put16(q + 40, 80);
-	put16(q + 42, 4000);
-	put16(q + 44, 0x0102);
-	put16(q + 46, 0x0304);
+	net_put16(q + 40, 80);
+	net_put16(q + 42, 4000);
+	net_put16(q + 44, 0x0102);
+	net_put16(q + 46, 0x0304);
 	msg_len = 8 + 40 + 8;
 }
 
@@ -131,7 +131,7 @@ static void test_icmp6_quote_of_strangers_dropped(void **state)
 	q[0] = 0x40;
 	assert_int_equal(parse(), NET_DROP_icmp6_quote_bad);
 	put_error(1, 0, 0);
-	put16(q + 4, 7);
+	net_put16(q + 4, 7);
 	assert_int_equal(parse(), NET_DROP_icmp6_quote_bad);
 	put_error(1, 0, 0);
 	q[23] = 9;

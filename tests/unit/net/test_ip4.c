@@ -93,7 +93,7 @@ static void test_ip4_every_lying_total_length_is_bounded(void **state)
 		if (total > 300 && total % 97)
 			continue;
 		put_ip4(frame, 6, 24);
-		put16(ip_hdr + 2, total);
+		net_put16(ip_hdr + 2, total);
 		why = parse_fixed(58);
 		assert_int_equal(
 			why, total < 20 || total > 44 ? NET_DROP_ip4_bad_length : NET_DROP_NONE);
@@ -120,11 +120,11 @@ static void test_ip4_fragments_dropped(void **state)
 {
 	(void)state;
 	put_ip4(frame, 6, 24);
-	put16(ip_hdr + 6, 0x2000); /* MF */
+	net_put16(ip_hdr + 6, 0x2000); /* MF */
 	assert_int_equal(parse_fixed(58), NET_DROP_ip4_fragment);
-	put16(ip_hdr + 6, 0x0001); /* offset */
+	net_put16(ip_hdr + 6, 0x0001); /* offset */
 	assert_int_equal(parse_fixed(58), NET_DROP_ip4_fragment);
-	put16(ip_hdr + 6, 0x4000); /* DF */
+	net_put16(ip_hdr + 6, 0x4000); /* DF */
 	assert_int_equal(parse_fixed(58), NET_DROP_NONE);
 }
 
@@ -299,8 +299,8 @@ static void test_ip4_tcp_check_finds_each_flipped_bit(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(seg); i++)
 		seg[i] = (uint8_t)(i * 37 + 5);
-	put16(seg + 16, 0);
-	put16(seg + 16, naive_checksum(sum, seg, sizeof(seg)));
+	net_put16(seg + 16, 0);
+	net_put16(seg + 16, naive_checksum(sum, seg, sizeof(seg)));
 	assert_int_equal(net_ip4_tcp_check(&ip), NET_DROP_NONE);
 	for (unsigned int bit = 0; bit < sizeof(seg) * 8; bit++) {
 		seg[bit / 8] ^= (uint8_t)(1 << bit % 8);

@@ -98,7 +98,7 @@ static void test_ip6_every_lying_payload_length_is_bounded(void **state)
 	(void)state;
 	make_plain();
 	for (unsigned int len = 1; len <= 0xffff; len++) {
-		put16(frame + 18, len);
+		net_put16(frame + 18, len);
 		assert_int_equal(parse(), len <= 20 ? NET_DROP_NONE : NET_DROP_ip6_bad_length);
 		if (len <= 20)
 			assert_int_equal(ip.l4_len_bytes, len);
@@ -113,10 +113,10 @@ static void test_ip6_jumbograms_dropped(void **state)
 	(void)state;
 	make(0, jumbo, 8);
 	assert_int_equal(parse(), NET_DROP_ip6_jumbogram);
-	put16(frame + 18, 0);
+	net_put16(frame + 18, 0);
 	assert_int_equal(parse(), NET_DROP_ip6_jumbogram);
 	make_plain();
-	put16(frame + 18, 0);
+	net_put16(frame + 18, 0);
 	assert_int_equal(parse(), NET_DROP_ip6_bad_length);
 }
 
@@ -220,10 +220,10 @@ static void test_ip6_chain_cut_at_every_length_is_bounded(void **state)
 	(void)state;
 	make(0, chain, sizeof(chain));
 	for (unsigned int len = 1; len < sizeof(chain); len++) {
-		put16(frame + 18, len);
+		net_put16(frame + 18, len);
 		assert_int_equal(parse_len(54 + len), NET_DROP_ip6_bad_ext);
 	}
-	put16(frame + 18, sizeof(chain));
+	net_put16(frame + 18, sizeof(chain));
 	assert_int_equal(parse_len(54 + sizeof(chain)), NET_DROP_NONE);
 	assert_int_equal(ip.l4_len_bytes, 0);
 }
@@ -356,8 +356,8 @@ static void test_ip6_tcp_check_finds_each_flipped_bit(void **state)
 	make_plain();
 	for (size_t i = 0; i < 20; i++)
 		frame[54 + i] = (uint8_t)(i * 37);
-	put16(frame + 54 + 16, 0);
-	put16(frame + 54 + 16, naive_checksum6(frame + 14, 6, frame + 54, 20));
+	net_put16(frame + 54 + 16, 0);
+	net_put16(frame + 54 + 16, naive_checksum6(frame + 14, 6, frame + 54, 20));
 	assert_int_equal(parse(), NET_DROP_NONE);
 	assert_int_equal(net_ip6_tcp_check(&ip), NET_DROP_NONE);
 	for (size_t bit = 0; bit < 20 * 8; bit++) {
@@ -427,7 +427,7 @@ static void test_ip6_random_bytes_stay_inside(void **state)
 		for (size_t k = 54; k < 54 + len; k++)
 			frame[k] = (uint8_t)(next_random(&x) % 4 ? next_random(&x) % 64
 								 : next_random(&x));
-		put16(frame + 18, (unsigned int)(next_random(&x) % (len + 8)));
+		net_put16(frame + 18, (unsigned int)(next_random(&x) % (len + 8)));
 		parse_len(54 + len);
 	}
 }

@@ -57,7 +57,7 @@ static uint8_t *put_router_advert(void)
 	uint8_t *msg = begin(&peer_ll6, &net_addr6_all_nodes, 134, 16);
 
 	msg[4] = 64;
-	put16(msg + 6, 1800);
+	net_put16(msg + 6, 1800);
 	return msg;
 }
 
@@ -69,7 +69,7 @@ static enum net_drop parse(void)
 	uint8_t *copy;
 	enum net_drop why;
 
-	put16(frame + 18, (unsigned int)msg_len);
+	net_put16(frame + 18, (unsigned int)msg_len);
 	fix_icmp6(frame, msg_len);
 	copy = exact(frame, 54 + msg_len);
 	assert_int_equal(net_packet_parse(&p, copy, 54 + msg_len, &our_link, 0), NET_DROP_NONE);
@@ -123,9 +123,9 @@ static void test_nd_behind_fragment_header_dropped(void **state)
 	memset(frame + 54, 0, 8);
 	frame[54] = 58;
 	frame[20] = 44;
-	put16(frame + 18, 40);
-	put16(frame + 64, 0);
-	put16(frame + 64, naive_checksum6(frame + 14, 58, frame + 62, 32));
+	net_put16(frame + 18, 40);
+	net_put16(frame + 64, 0);
+	net_put16(frame + 64, naive_checksum6(frame + 14, 58, frame + 62, 32));
 	{
 		struct net_packet p;
 		struct net_ip6 ip;
@@ -302,11 +302,11 @@ static void test_nd_router_advert_options_parsed(void **state)
 	msg[18] = 64;
 	msg[19] = 0xc0;
 	memset(msg + 20, 0xff, 4);
-	put16(msg + 26, 600);
+	net_put16(msg + 26, 600);
 	memcpy(msg + 32, our_ip6.b, 8);
 	msg[48] = 5;
 	msg[49] = 1;
-	put16(msg + 54, 1400);
+	net_put16(msg + 54, 1400);
 	msg[56] = 1;
 	msg[57] = 1;
 	memcpy(msg + 58, peer_mac.b, 6);

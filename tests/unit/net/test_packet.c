@@ -89,8 +89,8 @@ static const struct net_iface our_vlan = {.mac = {{2, 0, 0, 0, 0, 1}}, .vlan_id 
 static void put_tag(uint8_t *f, unsigned int type, unsigned int tci, unsigned int ethertype)
 {
 	put_eth(f, &our_mac, type);
-	put16(f + 14, tci);
-	put16(f + 16, ethertype);
+	net_put16(f + 14, tci);
+	net_put16(f + 16, ethertype);
 }
 
 /* Of `len` bytes, as the port hands it over on an interface in a VLAN or in none. */

@@ -7,9 +7,9 @@ static struct net_addr addr6(uint16_t a, uint16_t b, uint16_t last)
 {
 	struct net_addr r = no_ip6;
 
-	put16(r.b, a);
-	put16(r.b + 2, b);
-	put16(r.b + 14, last);
+	net_put16(r.b, a);
+	net_put16(r.b + 2, b);
+	net_put16(r.b + 14, last);
 	return r;
 }
 

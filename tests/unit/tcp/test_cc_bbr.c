@@ -1,9 +1,9 @@
 /* BBR over a modelled path, and pacing. */
 #include "path.h"
+#include "single.h"
 
 #include <tcp/cc_bbr.h>
 
-static struct host h;
 static struct path p;
 
 static int setup(void **state)
@@ -16,13 +16,6 @@ static int setup(void **state)
 	p.rate = 5000000;
 	p.rtt_us = 20000;
 	p.buffer_bytes = 1 << 20;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -82,7 +75,7 @@ static void test_bbr_given_random_loss_keeps_the_rate(void **state)
 	open_with(TCP_CC_BBR);
 	path_run(&p, 20 * SEC_US);
 	bbr_bytes = h.c.snd_una_pos;
-	teardown(NULL);
+	host_teardown(NULL);
 	setup(NULL);
 	p.loss_ppm = 5000;
 	open_with(TCP_CC_NEWRENO);
@@ -280,7 +273,7 @@ static void test_pace_given_retransmission_does_not_hold_it(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
 		T(test_bbr_given_steady_path_finds_rate_and_round_trip),
 		T(test_bbr_given_deep_buffer_does_not_fill_it),
 		T(test_bbr_given_random_loss_keeps_the_rate),

@@ -1,12 +1,11 @@
 /* RFC 9438 and RFC 9406: the window over time, against the formulas in floating point. */
-#include "host.h"
+#include "single.h"
 
 enum {
 	MSS = 1448,
 	RTT_MS = 50,
 };
 
-static struct host h;
 static struct tcp_conn *c = &h.c;
 
 static int setup(void **state)
@@ -18,13 +17,6 @@ static int setup(void **state)
 	c->snd_mss_bytes = MSS;
 	c->srtt_us = RTT_MS * 1000;
 	tcp_cc_start(&h.ctx, c);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -318,7 +310,7 @@ static void test_hystart_given_loss_never_comes_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
 		T(test_cubic_given_loss_follows_the_curve_beyond_w_max),
 		T(test_cubic_given_any_round_trip_grows_alike),
 		T(test_cubic_given_huge_window_does_not_overflow),

@@ -1,5 +1,5 @@
 /* Congestion control by a plug-in: what it sees, and what is taken back of it. */
-#include "host.h"
+#include "single.h"
 
 #include <tcp/mtcp_cc_plugin.h>
 
@@ -7,7 +7,6 @@ enum {
 	MSS = 1460,
 };
 
-static struct host h;
 static struct mtcp_cc_view seen, want; /* as shown; as the plug-in leaves it */
 static uint32_t calls, want_ssthresh;
 static enum mtcp_cc_why seen_why;
@@ -57,13 +56,6 @@ static int setup(void **state)
 	want = (struct mtcp_cc_view){.cwnd = 20 * MSS, .ssthresh = 1 << 30};
 	calls = 0;
 	host_establish(&h, (struct host_open){.wnd = 60000});
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -132,7 +124,7 @@ static void test_plugin_given_none_loaded_does_not_exist(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
 		T(test_plugin_given_connection_is_asked_and_obeyed),
 		T(test_plugin_given_absurd_values_takes_them_in_bounds),
 		T(test_plugin_given_none_loaded_does_not_exist),

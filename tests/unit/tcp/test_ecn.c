@@ -1,25 +1,16 @@
 /* RFC 3168 and RFC 8257: negotiation, marks, echo, and what a sender does about it. */
-#include "host.h"
+#include "single.h"
 
 enum {
 	MSS = 1460,
 	ECN_SYN = TCP_SYN | TCP_ECE | TCP_CWR,
 };
 
-static struct host h;
-
 static int setup(void **state)
 {
 	(void)state;
 	host_init(&h);
 	h.cfg.ecn = TCP_ECN_ON;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -371,7 +362,7 @@ static void test_dctcp_given_mark_backs_off_by_half_of_alpha(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
 		T(test_ecn_given_mode_asks_or_not),
 		T(test_ecn_given_silence_repeats_syn_without),
 		T(test_ecn_given_answers_agrees_to_ece_alone),

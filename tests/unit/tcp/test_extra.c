@@ -1,11 +1,9 @@
 /* What a connection goes without when there is no memory for struct tcp_extra. */
-#include "host.h"
+#include "single.h"
 
 enum {
 	MSS = 1460,
 };
-
-static struct host h;
 
 static int setup(void **state)
 {
@@ -13,13 +11,6 @@ static int setup(void **state)
 	host_init(&h);
 	h.cfg.cc = TCP_CC_CUBIC;
 	host_establish(&h, (struct host_open){.wnd = 60000, .sack = true});
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -137,22 +128,25 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
-			test_extra_given_requests_and_responses_is_not_needed, setup, teardown),
+			test_extra_given_requests_and_responses_is_not_needed, setup,
+			host_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_extra_given_first_use_begins_as_none, setup, teardown),
+			test_extra_given_first_use_begins_as_none, setup, host_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_extra_given_no_memory_cubic_is_newreno, setup, teardown),
+			test_extra_given_no_memory_cubic_is_newreno, setup, host_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_extra_given_no_memory_loss_is_repaired_all_the_same, setup, teardown),
+			test_extra_given_no_memory_loss_is_repaired_all_the_same, setup,
+			host_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_extra_given_no_memory_data_out_of_order_is_refused, setup, teardown),
+			test_extra_given_no_memory_data_out_of_order_is_refused, setup,
+			host_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_extra_given_no_memory_options_are_refused, setup, teardown),
+			test_extra_given_no_memory_options_are_refused, setup, host_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_extra_given_no_memory_algorithms_that_need_it_are_cubic, setup,
-			teardown),
+			host_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_extra_given_no_memory_each_mark_is_answered, setup, teardown),
+			test_extra_given_no_memory_each_mark_is_answered, setup, host_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

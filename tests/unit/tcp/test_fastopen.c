@@ -1,9 +1,8 @@
 /* TCP fast open: RFC 7413. */
-#include "host.h"
+#include "single.h"
 
 #include <tcp/fastopen.h>
 
-static struct host h;
 static struct tcp_fastopen_cache cache;
 
 static int setup(void **state)
@@ -14,13 +13,6 @@ static int setup(void **state)
 	h.cfg.fastopen = TCP_FASTOPEN_CLIENT | TCP_FASTOPEN_SERVER;
 	h.ctx.fastopen = &cache;
 	memcpy(h.ctx.fastopen_key, "fast open key fa", 16);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -444,7 +436,7 @@ static void test_fastopen_cache_bounded_and_evicts_the_oldest(void **state)
 	assert_int_equal(known, TCP_FASTOPEN_BUCKETS * TCP_FASTOPEN_WAYS);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
 
 int main(void)
 {

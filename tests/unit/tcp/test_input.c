@@ -1,7 +1,5 @@
 /* RFC 9293 section 3.10.7.4, step by step, with RFC 5961 and RFC 7323. */
-#include "host.h"
-
-static struct host h;
+#include "single.h"
 
 static int setup(void **state)
 {
@@ -17,13 +15,6 @@ static int setup_ts(void **state)
 	host_init(&h);
 	h.ts_val = 1000;
 	host_establish(&h, (struct host_open){.wnd = 20000, .ts = true});
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -446,7 +437,7 @@ static void test_input_given_noise_survives(void **state)
 		uint32_t near = h.c.irs + 1 + (uint32_t)h.c.rcv_nxt_pos;
 
 		if (h.c.state == TCP_CLOSED || i % 400 == 0) {
-			teardown(NULL);
+			host_teardown(NULL);
 			setup(NULL);
 			h.refuse_percent = i % 3 * 10;
 		}
@@ -559,8 +550,8 @@ static void test_input_given_expected_segments_equals_the_long_way(void **state)
 			(struct host_open){.wnd = 60000, .sack = seed & 1, .ts = seed & 2}, seed);
 }
 
-#define T(name)	   cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define T_TS(name) cmocka_unit_test_setup_teardown(name, setup_ts, teardown)
+#define T(name)	   cmocka_unit_test_setup_teardown(name, setup, host_teardown)
+#define T_TS(name) cmocka_unit_test_setup_teardown(name, setup_ts, host_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

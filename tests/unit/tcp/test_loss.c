@@ -1,28 +1,11 @@
 /* RFC 5681, RFC 6582, RFC 3042, RFC 6298 section 5: what is done about loss. */
-#include "host.h"
+#include "single.h"
 
 #include <tcp/cc.h>
 
 enum {
 	MSS = 1460,
 };
-
-static struct host h;
-
-static int setup(void **state)
-{
-	(void)state;
-	host_init(&h);
-	host_establish(&h, (struct host_open){.wnd = 60000});
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
-	return 0;
-}
 
 static void ack(uint32_t segments)
 {
@@ -288,7 +271,7 @@ static void test_loss_given_slow_start_doubles_a_window(void **state)
 	assert_int_equal(h.c.cwnd, 20 * MSS);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -1,5 +1,5 @@
 /* RFC 4821, RFC 8899: paths that swallow large packets and say nothing. */
-#include "host.h"
+#include "single.h"
 
 enum {
 	TOP = 1460,
@@ -9,8 +9,6 @@ enum {
 	STREAM = 1 << 20,
 	WND = 30 << 10, /* what one output may send */
 };
-
-static struct host h;
 
 static void establish(uint32_t mode, bool sack)
 {
@@ -46,13 +44,6 @@ static int setup_without_sack(void **state)
 {
 	(void)state;
 	establish(TCP_MTU_BLACK_HOLE, false);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -198,7 +189,7 @@ static void test_mtu_given_black_hole_finds_what_passes(void **state)
 
 	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]); i++) {
 		if (i > 0) {
-			teardown(state);
+			host_teardown(state);
 			setup(state);
 		}
 		begin_stream();
@@ -402,7 +393,7 @@ static void test_mtu_given_message_of_less_than_a_segment_shrinks(void **state)
 	assert_int_equal(h.c.snd_mss_bytes, LEAST);
 }
 
-#define S(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define S(name, setup) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -1,19 +1,10 @@
 /* SYN-SENT and SYN-RECEIVED: RFC 9293 sections 3.10.1, 3.10.7.3 and figures 6 to 8. */
-#include "host.h"
-
-static struct host h;
+#include "single.h"
 
 static int setup(void **state)
 {
 	(void)state;
 	host_init(&h);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -285,7 +276,7 @@ static void test_open_given_cookie_half_does_not_time_the_handshake(void **state
 	assert_int_equal(h.c.rto_us, 1000000);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -1,22 +1,5 @@
 /* What goes out and when: segmentation, Nagle, cork, windows, TSO (RFC 9293 section 3.8.6). */
-#include "host.h"
-
-static struct host h;
-
-static int setup(void **state)
-{
-	(void)state;
-	host_init(&h);
-	host_establish(&h, (struct host_open){.wnd = 60000});
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
-	return 0;
-}
+#include "single.h"
 
 static void test_output_given_data_cuts_at_mss(void **state)
 {
@@ -295,7 +278,7 @@ static void test_output_given_scaled_window_never_retreats_on_the_wire(void **st
 	uint32_t edge;
 
 	(void)state;
-	teardown(NULL);
+	host_teardown(NULL);
 	host_init(&h);
 	h.rcvbuf_bytes = 200000;
 	host_establish(&h, (struct host_open){.wnd = 60000, .wscale = true});
@@ -353,7 +336,7 @@ static void test_output_given_answer_carries_ack(void **state)
 	assert_int_equal(h.c.ack_at, 0);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

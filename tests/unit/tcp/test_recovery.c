@@ -1,12 +1,10 @@
 /* RFC 6675, 8985, 9937, 5682, 4015, 3708: what is done about loss when the peer has SACK. */
-#include "host.h"
+#include "single.h"
 
 enum {
 	MSS = 1460,
 	RTT_US = 20000,
 };
-
-static struct host h;
 
 /* Round trips of 20 ms are known; 60,000 bytes of window, ten segments of cwnd. */
 static void establish(bool ts)
@@ -30,13 +28,6 @@ static int setup_ts(void **state)
 {
 	(void)state;
 	establish(true);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -776,8 +767,8 @@ static void test_undo_given_dsack_restores(void **state)
 	assert_true(h.c.cwnd >= 10 * mss());
 }
 
-#define T(name)	   cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define T_TS(name) cmocka_unit_test_setup_teardown(name, setup_ts, teardown)
+#define T(name)	   cmocka_unit_test_setup_teardown(name, setup, host_teardown)
+#define T_TS(name) cmocka_unit_test_setup_teardown(name, setup_ts, host_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -1,7 +1,5 @@
 /* RFC 6298 section 2, RFC 7323 section 4. */
-#include "host.h"
-
-static struct host h;
+#include "single.h"
 
 static int setup(void **state)
 {
@@ -10,13 +8,6 @@ static int setup(void **state)
 	h.cfg.rto_min_us = 1000;
 	tcp_rtt_init(&h.ctx, &h.c);
 	h.c.snd_mss_bytes = 1000;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -111,7 +102,7 @@ static void test_rtt_given_forged_echo_ignores_it(void **state)
 	assert_int_equal(h.c.snd_una_pos, 100);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

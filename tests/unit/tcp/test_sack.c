@@ -1,24 +1,15 @@
 /* RFC 2018 and RFC 2883, the receiver's side: which blocks an ACK carries. */
-#include "host.h"
+#include "single.h"
 
 enum {
 	MSS = 1460,
 };
-
-static struct host h;
 
 static int setup(void **state)
 {
 	(void)state;
 	host_init(&h);
 	host_establish(&h, (struct host_open){.wnd = 60000, .sack = true});
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
 	return 0;
 }
 
@@ -199,7 +190,7 @@ static void test_sack_given_data_to_send_reports_beside_it(void **state)
 	assert_blocks(&h.out[1], 301, 401, 301, 401, 101, 201);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -1,22 +1,5 @@
 /* Socket options of tcp(7), as far as TCP itself must know them. */
-#include "host.h"
-
-static struct host h;
-
-static int setup(void **state)
-{
-	(void)state;
-	host_init(&h);
-	host_establish(&h, (struct host_open){.wnd = 60000});
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
-	return 0;
-}
+#include "single.h"
 
 static void set(enum tcp_option_name name, uint32_t value)
 {
@@ -208,7 +191,7 @@ static void test_setopt_given_any_option_has_bounds(void **state)
 	}
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

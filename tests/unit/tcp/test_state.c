@@ -1,22 +1,5 @@
 /* The table of legal transitions against RFC 9293 figure 5, and closing in every order. */
-#include "host.h"
-
-static struct host h;
-
-static int setup(void **state)
-{
-	(void)state;
-	host_init(&h);
-	host_establish(&h, (struct host_open){.wnd = 60000});
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
-	return 0;
-}
+#include "single.h"
 
 static void test_state_given_each_pair_allows_figure_5(void **state)
 {
@@ -165,7 +148,7 @@ static void test_state_given_closed_ignores_segments_and_calls(void **state)
 	assert_int_equal(h.c.snd_end_pos, 0);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

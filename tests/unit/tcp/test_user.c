@@ -1,22 +1,5 @@
 /* The user's calls, keepalive, orphans and ICMP. */
-#include "host.h"
-
-static struct host h;
-
-static int setup(void **state)
-{
-	(void)state;
-	host_init(&h);
-	host_establish(&h, (struct host_open){.wnd = 60000});
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	host_fini(&h);
-	return 0;
-}
+#include "single.h"
 
 /* -- abort ------------------------------------------------------------------------------------- */
 
@@ -272,7 +255,7 @@ static void test_user_given_too_big_in_recovery_still_sends(void **state)
 	assert_segment(&h, &h.out[0], TCP_ACK, 1, 1, 960);
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {

@@ -8,6 +8,7 @@
  */
 #include "alone.h"
 
+#include <net/bytes.h>
 #include <net/checksum.h>
 
 #include <arpa/inet.h>
@@ -64,28 +65,6 @@ struct peer {
 	uint32_t stream_conn;
 };
 
-static void put16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, (uint16_t)(v >> 16));
-	put16(p + 2, (uint16_t)v);
-}
-
-static uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
 struct peer *peer_new(const struct alone_config *cfg, struct host *h)
 {
 	struct peer *p = calloc(1, sizeof(*p));
@@ -115,7 +94,7 @@ static size_t put_options(const struct peer *p, const struct conn *c, uint8_t fl
 	if (flags & F_SYN) {
 		*o++ = 2;
 		*o++ = 4;
-		put16(o, (uint16_t)(p->cfg.mtu_bytes - 40));
+		net_put16(o, (uint16_t)(p->cfg.mtu_bytes - 40));
 		o += 2;
 		*o++ = 4;
 		*o++ = 2;
@@ -126,8 +105,8 @@ static size_t put_options(const struct peer *p, const struct conn *c, uint8_t fl
 	if (p->cfg.timestamps) {
 		*o++ = 8;
 		*o++ = 10;
-		put32(o, (uint32_t)(host_now_us(p->host) / 1000) + 1);
-		put32(o + 4, c->ts);
+		net_put32(o, (uint32_t)(host_now_us(p->host) / 1000) + 1);
+		net_put32(o + 4, c->ts);
 		o += 8;
 	}
 	if (flags & F_SYN) {
@@ -150,12 +129,12 @@ static void put_ip(const struct peer *p, uint32_t conn, uint8_t *f, size_t tcp_l
 	memcpy(f + 6, "\x02\0\0\0\0\x02\x08\x00", 8);
 	memset(ip, 0, IP);
 	ip[0] = 0x45;
-	put16(ip + 2, (uint16_t)(IP + tcp_len));
+	net_put16(ip + 2, (uint16_t)(IP + tcp_len));
 	ip[6] = 0x40;
 	ip[8] = 64;
 	ip[9] = 6;
-	put32(ip + 12, (10u << 24 | 1u << 16) + conn / PORTS_PER_HOST);
-	put32(ip + 16, 10u << 24 | 1);
+	net_put32(ip + 12, (10u << 24 | 1u << 16) + conn / PORTS_PER_HOST);
+	net_put32(ip + 16, 10u << 24 | 1);
 	sum = net_checksum_fold(net_checksum_add(0, ip, IP));
 	memcpy(ip + 10, &sum, 2);
 }
@@ -176,14 +155,14 @@ static void send_segment(struct peer *p, uint32_t conn, uint8_t flags, uint32_t 
 	tcp = f + ETH + IP;
 	hlen = TCP + put_options(p, c, flags, tcp + TCP);
 	put_ip(p, conn, f, hlen + len);
-	put16(tcp, (uint16_t)(FIRST_PORT + conn % PORTS_PER_HOST));
-	put16(tcp + 2, ALONE_PORT);
-	put32(tcp + 4, c->snd);
-	put32(tcp + 8, flags & F_ACK ? c->rcv : 0);
+	net_put16(tcp, (uint16_t)(FIRST_PORT + conn % PORTS_PER_HOST));
+	net_put16(tcp + 2, ALONE_PORT);
+	net_put32(tcp + 4, c->snd);
+	net_put32(tcp + 8, flags & F_ACK ? c->rcv : 0);
 	tcp[12] = (uint8_t)(hlen / 4 << 4);
 	tcp[13] = flags;
-	put16(tcp + 14, WINDOW);
-	put32(tcp + 16, 0);
+	net_put16(tcp + 14, WINDOW);
+	net_put32(tcp + 16, 0);
 	memset(tcp + hlen, 'a', len);
 	memcpy(&src, f + ETH + 12, 4);
 	memcpy(&dst, f + ETH + 16, 4);
@@ -243,16 +222,16 @@ static bool parse(const struct peer *p, const uint8_t *f, uint32_t frame_len, st
 	uint32_t host;
 	size_t hlen;
 
-	if (frame_len < ETH + IP + TCP || get16(f + 12) != 0x0800 || ip[9] != 6)
+	if (frame_len < ETH + IP + TCP || net_get16(f + 12) != 0x0800 || ip[9] != 6)
 		return false;
-	host = get32(ip + 16) - (10u << 24 | 1u << 16);
+	host = net_get32(ip + 16) - (10u << 24 | 1u << 16);
 	hlen = (tcp[12] >> 4) * 4u;
-	s->conn = host * PORTS_PER_HOST + get16(tcp + 2) - FIRST_PORT;
-	s->seq = get32(tcp + 4);
-	s->ack = get32(tcp + 8);
+	s->conn = host * PORTS_PER_HOST + net_get16(tcp + 2) - FIRST_PORT;
+	s->seq = net_get32(tcp + 4);
+	s->ack = net_get32(tcp + 8);
 	s->flags = tcp[13];
-	s->window = get16(tcp + 14);
-	s->len = get16(ip + 2) - IP - (uint32_t)hlen;
+	s->window = net_get16(tcp + 14);
+	s->len = net_get16(ip + 2) - IP - (uint32_t)hlen;
 	s->opt = tcp + TCP;
 	s->opt_len = hlen - TCP;
 	return s->conn < p->count;
@@ -266,7 +245,7 @@ static void take_options(struct peer *p, struct conn *c, const struct segment *s
 			continue;
 		}
 		if (s->opt[i] == 8)
-			c->ts = get32(s->opt + i + 2);
+			c->ts = net_get32(s->opt + i + 2);
 		if (s->opt[i] == 3)
 			p->wscale = s->opt[i + 2];
 		if (!s->opt[i + 1])
