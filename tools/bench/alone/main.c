@@ -200,7 +200,7 @@ static void print_stages(void)
 	stages_get(cycles);
 	printf(", \"stages\": {");
 	for (int i = 0; i < STAGE_COUNT; i++)
-		printf("%s\"%s\": %.1f", i ? ", " : "", stage_name[i], cycles[i]);
+		printf("%s\"%s\": %.2f", i ? ", " : "", stage_name[i], cycles[i]);
 	printf("}");
 }
 

@@ -103,13 +103,14 @@ void stages_chunk(bool keep, double units)
 	memset(st.borders, 0, sizeof(st.borders));
 }
 
-/* If no chunk counts, of the others: see meter_summary(). */
+/* If no chunk counts, of the others: see meter_summary(). On a busy machine a stage may come out
+ * below what its borders were calibrated to cost; 0 is only a stage that was never entered. */
 void stages_get(double cycles[STAGE_COUNT])
 {
 	int which = st.units[0] == 0;
 
 	for (int i = 0; i < STAGE_COUNT; i++)
-		cycles[i] = st.sum[which][i] > 0 ? st.sum[which][i] / st.units[which] : 0;
+		cycles[i] = st.units[which] > 0 ? st.sum[which][i] / st.units[which] : 0;
 }
 
 /* -- the borders ------------------------------------------------------------------------------- */
