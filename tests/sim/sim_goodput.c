@@ -11,15 +11,19 @@ enum {
 	TRANSFER_BYTES = 10 << 20,
 	LIMIT_S = 3600,
 	PORT = 5000,
+	BURSTS_US = 100, /* what comes in such a time is found at once */
 };
 
 struct row {
 	const char *name;
 	struct sim_profile profile;
+	uint32_t nap_us;
 };
 
 /* 100 Mbit/s, 20 ms of round trip, a queue of one bandwidth-delay product. */
 #define LINK .delay_us = 10000, .rate_bytes_s = 12500000, .queue_max_bytes = 250000 + 125000
+/* A cable: 1 Gbit/s, 0.2 ms. What a time-out costs is a thousand round trips. */
+#define SHORT .delay_us = 100, .rate_bytes_s = 125000000, .queue_max_bytes = 250000
 
 static const struct row rows[] = {
 	{"no loss", {LINK}},
@@ -30,6 +34,10 @@ static const struct row rows[] = {
 	{"reorder 1%, by up to 5 ms", {LINK, .reorder_ppm = 10000, .reorder_us = 5000}},
 	{"reorder 10%, by up to 20 ms", {LINK, .reorder_ppm = 100000, .reorder_us = 20000}},
 	{"1% lost, 5% duplicated", {LINK, .loss_ppm = 10000, .duplicate_ppm = 50000}},
+	{"0.2 ms, loss 1%", {SHORT, .loss_ppm = 10000}},
+	{"0.2 ms, loss 5%", {SHORT, .loss_ppm = 50000}},
+	{"0.2 ms, loss 1%, in bursts", {SHORT, .loss_ppm = 10000}, BURSTS_US},
+	{"0.2 ms, loss 5%, in bursts", {SHORT, .loss_ppm = 50000}, BURSTS_US},
 };
 
 struct buffers {
@@ -60,7 +68,7 @@ static void configure(struct sim_world_config *cfg, struct sim_client_config *cl
 	client->up_max_bytes = client->down_max_bytes = 64 << 20;
 }
 
-static struct result run_one(const struct sim_profile *profile, uint64_t seed, bool sack,
+static struct result run_one(const struct row *row, uint64_t seed, bool sack,
 	const struct buffers *buffers, uint64_t bytes)
 {
 	static struct sim_world w;
@@ -76,7 +84,7 @@ static struct result run_one(const struct sim_profile *profile, uint64_t seed, b
 	struct result r;
 
 	sim_world_config_default(&cfg, seed);
-	cfg.profile = *profile;
+	cfg.profile = row->profile;
 	cfg.profile.spare_arp = true;
 	configure(&cfg, &client, sack, buffers);
 	for (int i = 0; i < 2; i++) {
@@ -86,6 +94,7 @@ static struct result run_one(const struct sim_profile *profile, uint64_t seed, b
 	}
 	sim_world_init(&w, &cfg);
 	w.check = false;
+	w.nap_us[0] = row->nap_us;
 	sim_app_init(&app, &w, seed);
 	for (int side = 0; side < 2; side++)
 		c[side] = sim_client_new(&w.host[side], &client);
@@ -101,14 +110,14 @@ static struct result run_one(const struct sim_profile *profile, uint64_t seed, b
 	return r;
 }
 
-static struct result run_mean(const struct sim_profile *profile, uint64_t first, uint64_t last,
-	bool sack, const struct buffers *buffers, uint64_t bytes)
+static struct result run_mean(const struct row *row, uint64_t first, uint64_t last, bool sack,
+	const struct buffers *buffers, uint64_t bytes)
 {
 	double n = (double)(last - first + 1);
 	struct result sum = {0};
 
 	for (uint64_t seed = first; seed <= last; seed++) {
-		struct result r = run_one(profile, seed, sack, buffers, bytes);
+		struct result r = run_one(row, seed, sack, buffers, bytes);
 
 		sum.mbit_s += r.mbit_s / n;
 		sum.retransmitted += r.retransmitted / n;
@@ -140,9 +149,9 @@ static void buffers_table(uint64_t first_seed, uint64_t last_seed)
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		printf("%-28s", paths[i].name);
 		for (size_t k = 0; k < sizeof(how) / sizeof(how[0]); k++)
-			printf(" %16.2f", run_mean(&paths[i].profile, first_seed, last_seed, true,
-						  &how[k], 40 << 20)
-						  .mbit_s);
+			printf(" %16.2f",
+				run_mean(&paths[i], first_seed, last_seed, true, &how[k], 40 << 20)
+					.mbit_s);
 		printf("\n");
 	}
 }
@@ -155,8 +164,8 @@ int sim_goodput_table(uint64_t first_seed, uint64_t last_seed)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		printf("%-28s", rows[i].name);
 		for (int sack = 0; sack < 2; sack++) {
-			struct result r = run_mean(&rows[i].profile, first_seed, last_seed, sack,
-				&large, TRANSFER_BYTES);
+			struct result r = run_mean(
+				&rows[i], first_seed, last_seed, sack, &large, TRANSFER_BYTES);
 
 			printf(" %8.2f %7.2f%% %6llu", r.mbit_s, r.retransmitted,
 				(unsigned long long)r.timeouts);

@@ -265,12 +265,16 @@ struct sim_frame *sim_link_receive(struct sim_link *l, int side)
 	return f;
 }
 
+uint64_t sim_link_arrives_us(const struct sim_link *l, int side)
+{
+	const struct sim_way *w = &l->way[!side];
+
+	return w->count ? w->heap[0]->at_us : UINT64_MAX;
+}
+
 uint64_t sim_link_next_us(const struct sim_link *l)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t a = sim_link_arrives_us(l, 0), b = sim_link_arrives_us(l, 1);
 
-	for (int side = 0; side < 2; side++)
-		if (l->way[side].count && l->way[side].heap[0]->at_us < next)
-			next = l->way[side].heap[0]->at_us;
-	return next;
+	return a < b ? a : b;
 }

@@ -86,5 +86,7 @@ void sim_link_send(struct sim_link *l, int side, const uint8_t *frame, uint32_t 
 struct sim_frame *sim_link_receive(struct sim_link *l, int side);
 /* When the next frame arrives anywhere; UINT64_MAX: nothing is under way. */
 uint64_t sim_link_next_us(const struct sim_link *l);
+/* The same of frames to `side`. */
+uint64_t sim_link_arrives_us(const struct sim_link *l, int side);
 
 #endif

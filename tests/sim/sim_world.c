@@ -61,7 +61,8 @@ static unsigned int round_of(struct sim_world *w)
 	for (int side = 0; side < 2; side++) {
 		struct sim_host *h = &w->host[side];
 
-		work += engine_turn(h->engine, w->now_us);
+		if (w->now_us >= w->awake_us[side])
+			work += engine_turn(h->engine, w->now_us);
 		work += sim_host_messages(h);
 		if (w->check)
 			sim_check_turn(h, w->now_us);
@@ -81,7 +82,7 @@ static bool sleep_all(struct sim_world *w)
 	for (int side = 0; side < 2; side++) {
 		struct sim_host *h = &w->host[side];
 
-		if (sim_rng_below(&w->rng, 4))
+		if (sim_rng_below(&w->rng, 4) && w->now_us >= w->awake_us[side])
 			idle &= engine_sleep_prepare(h->engine);
 		for (uint32_t i = 1; i <= h->last_session; i++)
 			if (h->clients[i] && sim_rng_below(&w->rng, 4))
@@ -95,19 +96,31 @@ void sim_world_settle(struct sim_world *w)
 	for (unsigned int n = 0; round_of(w) || !sleep_all(w); n++)
 		SIM_CHECK(n < ROUNDS_MAX, "the clock stands still at %llu us",
 			(unsigned long long)w->now_us);
+	for (int side = 0; side < 2; side++)
+		if (w->now_us >= w->awake_us[side])
+			w->awake_us[side] = w->now_us + w->nap_us[side];
+}
+
+/* When the engine of that side has something to do, and does it. */
+static uint64_t turn_us(const struct sim_world *w, int side)
+{
+	uint64_t next = engine_next_us(w->host[side].engine);
+	uint64_t arrival = sim_link_arrives_us(&w->link, side);
+
+	next = arrival < next ? arrival : next;
+	return next > w->awake_us[side] ? next : w->awake_us[side];
 }
 
 static uint64_t next_us(struct sim_world *w, uint64_t until_us)
 {
 	uint64_t next = until_us;
-	uint64_t candidate[4] = {
-		engine_next_us(w->host[0].engine),
-		engine_next_us(w->host[1].engine),
-		sim_link_next_us(&w->link),
+	uint64_t candidate[3] = {
+		turn_us(w, 0),
+		turn_us(w, 1),
 		w->drive_next_us ? w->drive_next_us(w->drive_arg) : UINT64_MAX,
 	};
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 3; i++)
 		if (candidate[i] < next)
 			next = candidate[i];
 	return next > w->now_us ? next : w->now_us + 1;

@@ -24,6 +24,10 @@ struct sim_world {
 	struct sim_rng rng;
 	uint64_t now_us;
 	uint64_t turns;
+	/* An engine that has been busy elsewhere: after each turn it is away for so long, and
+	 * finds what came meanwhile in one burst. */
+	uint32_t nap_us[2];
+	uint64_t awake_us[2];
 	bool check; /* look into the engines after each turn */
 	/* Optional: does what can be done now, returns how much that was. */
 	unsigned int (*drive)(void *arg);
