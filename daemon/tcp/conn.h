@@ -75,7 +75,7 @@ enum tcp_conn_flag {
 	TCP_F_RECOVER_SET = 1 << 12,  /* recover_seq means something: una has not passed it */
 	TCP_F_PARTIAL_ACK = 1 << 13,  /* the first partial ACK of this recovery has come */
 	TCP_F_RTT_TIMED = 1 << 14,    /* rtt_seq, rtt_sent_us are in use (Karn) */
-	TCP_F_CWND_LIMITED = 1 << 15, /* output stopped at cwnd since the last ACK */
+	TCP_F_CWND_LIMITED = 1 << 15, /* the last output stopped at cwnd */
 	TCP_F_SACK = 1 << 16,	      /* SACK permitted, both ways */
 	TCP_F_REASM = 1 << 17,	      /* there is a reassembly block */
 	TCP_F_DSACK = 1 << 18,	      /* dsack_start_seq, dsack_end_seq are to be reported */

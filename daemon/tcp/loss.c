@@ -91,6 +91,8 @@ static void loss_partial_ack(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t a
 	loss_owe_retransmission(c);
 }
 
+/* Whether cwnd is used shows when something is sent. ACKs of a burst come without output between
+ * them: the first leaves room, and is no reason to take the others for ACKs of an idle window. */
 void tcp_loss_grow(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes,
 	uint64_t flight_bytes, uint64_t now_us)
 {
@@ -99,7 +101,6 @@ void tcp_loss_grow(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes
 			       : flight_bytes + c->snd_mss_bytes > c->cwnd;
 
 	tcp_cc_acked(ctx, c, used || tcp_conn_has(c, TCP_F_CWND_LIMITED), acked_bytes, now_us);
-	c->flags &= ~TCP_F_CWND_LIMITED;
 }
 
 void tcp_loss_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes,

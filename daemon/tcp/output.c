@@ -534,6 +534,8 @@ static void put_stream(struct batch *b)
 		if (len > 0)
 			put_mtu_probe(b, len);
 	}
+	if (b->n < b->max && !lost_goes_first(b->ctx, c) && !tcp_conn_has(c, TCP_F_PACE_HOLD))
+		c->flags &= ~TCP_F_CWND_LIMITED;
 	while (b->n < b->max && !all_sent(c)) {
 		p = plan_next(b->ctx, c);
 		if (p.cwnd_limited)

@@ -327,6 +327,30 @@ static void test_output_given_tiny_app_writes_does_not_grow_cwnd(void **state)
 	assert_int_equal(h.c.cwnd, cwnd);
 }
 
+/* RFC 7661, 2861: a window that is in use grows, whether its ACKs come one by one or, from a busy
+ * port, in a burst that is answered as a whole. */
+static void test_output_given_acks_in_a_burst_grows_cwnd_as_for_each(void **state)
+{
+	enum { ROUNDS = 8, ACKS = 5 };
+	uint32_t cwnd = h.c.cwnd, mss = h.c.snd_mss_bytes, acked = 0;
+
+	(void)state;
+	tcp_cc_switch(&h.ctx, &h.c, TCP_CC_CUBIC);
+	h.c.ssthresh = cwnd;
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		uint32_t flight;
+
+		host_send(&h, 2 * cwnd);
+		host_output(&h);
+		flight = (uint32_t)tcp_conn_flight(&h.c) / mss;
+		h.now_us += 1000;
+		for (uint32_t k = 1; k <= ACKS; k++)
+			host_input(&h, TCP_ACK, 1, 1 + (acked + flight * k / ACKS) * mss, 60000, 0);
+		acked += flight;
+	}
+	assert_in_range(h.c.cwnd, cwnd + (ROUNDS - 2) * mss, cwnd + ROUNDS * mss);
+}
+
 static void test_output_given_answer_carries_ack(void **state)
 {
 	(void)state;
@@ -364,6 +388,7 @@ int main(void)
 		T(test_output_given_scaled_window_never_retreats_on_the_wire),
 		T(test_output_given_idle_restarts_with_initial_window),
 		T(test_output_given_tiny_app_writes_does_not_grow_cwnd),
+		T(test_output_given_acks_in_a_burst_grows_cwnd_as_for_each),
 		T(test_output_given_answer_carries_ack),
 	};
 
