@@ -17,16 +17,27 @@ static int64_t min_i64(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* RecoverFS: what will be delivered during recovery, this ACK's share included. */
+/* SACKed by the ACKs that came in one burst with this one; nothing could be sent for them. */
+static uint32_t burst_before(const struct tcp_round *r, uint64_t sacked_before)
+{
+	const struct tcp_score *s = r->s;
+	uint32_t before = s->burst_us == (uint32_t)r->now_us ? s->burst_bytes - r->delivered : 0;
+
+	return before < sacked_before ? before : (uint32_t)sacked_before;
+}
+
+/* RecoverFS: what will be delivered during recovery, the share of this ACK and of those that are
+ * answered together with it included. */
 void tcp_prr_enter(struct tcp_round *r)
 {
 	struct tcp_conn *c = r->c;
 	uint64_t sacked_before = r->s->sacked_bytes - r->newly_sacked;
 	uint64_t flight = tcp_conn_flight(c) + r->acked;
+	uint32_t burst = burst_before(r, sacked_before);
 
 	assert(sacked_before <= flight);
-	r->s->recover_fs = (uint32_t)max_i64((int64_t)(flight - sacked_before), 1);
-	r->s->prr_delivered = 0;
+	r->s->recover_fs = (uint32_t)max_i64((int64_t)(flight - sacked_before + burst), 1);
+	r->s->prr_delivered = burst;
 	r->s->prr_out = 0;
 }
 

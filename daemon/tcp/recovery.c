@@ -278,12 +278,24 @@ bool tcp_recovery_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_
 
 /* -- an ACK --------------------------------------------------------------------------------- */
 
+/* ACKs that came together are answered together: what they deliver is one delivery to PRR. */
+static void note_burst(struct tcp_round *r, uint32_t len)
+{
+	struct tcp_score *s = r->s;
+
+	if (s->burst_us != (uint32_t)r->now_us)
+		s->burst_bytes = 0;
+	s->burst_us = (uint32_t)r->now_us;
+	s->burst_bytes += len;
+}
+
 /* The piece counts as delivered, unless it was SACKed before. */
 static void piece_delivered(struct tcp_round *r, const struct tcp_piece *p)
 {
 	uint32_t len = (uint32_t)(p->end_pos - p->start_pos);
 
 	r->delivered += len;
+	note_burst(r, len);
 	if (p->flags & TCP_PIECE_LOST)
 		r->s->lost_bytes -= len;
 	if (p->flags == TCP_PIECE_LOST &&
@@ -527,6 +539,7 @@ void tcp_recovery_sent(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos
 {
 	struct tcp_score *s = tcp_conn_score(ctx, c);
 
+	s->burst_bytes = 0;
 	if (tcp_conn_has(c, TCP_F_RECOVERY))
 		s->prr_out += (uint32_t)(end_pos - tcp_score_end(s));
 	if (!tcp_score_append(s, end_pos, (uint32_t)now_us))

@@ -64,6 +64,8 @@ struct tcp_score {
 	uint32_t recover_fs;
 	uint32_t prr_delivered;
 	uint32_t prr_out;
+	uint32_t burst_us;    /* when ... */
+	uint32_t burst_bytes; /* ... so much was delivered before anything could be sent for it */
 
 	/* Undo (RFC 4015, RFC 3708): valid while `undo`. */
 	uint32_t prior_cwnd;
@@ -79,7 +81,7 @@ struct tcp_score {
 
 	struct tcp_record rec[TCP_SCORE_RECORDS];
 };
-static_assert(sizeof(struct tcp_score) == 96 + 16 * TCP_SCORE_RECORDS, "no padding");
+static_assert(sizeof(struct tcp_score) == 104 + 16 * TCP_SCORE_RECORDS, "no padding");
 
 /* The connection's; NULL if it has none. */
 static inline struct tcp_score *tcp_conn_score(const struct tcp_ctx *ctx, const struct tcp_conn *c)

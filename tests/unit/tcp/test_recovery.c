@@ -450,6 +450,24 @@ static void test_prr_given_one_loss_sends_in_proportion(void **state)
 }
 
 /* Section 6: below ssthresh it grows back, at most one segment more for each ACK. */
+/* Three ACKs that come in one burst deliver as much as one that says all of it: something goes
+ * behind the retransmission, so that its loss can be seen. */
+static void test_prr_given_acks_in_a_burst_counts_all_they_deliver(void **state)
+{
+	(void)state;
+	h.c.cwnd = 4 * mss();
+	host_send(&h, 10 * mss());
+	assert_int_equal(host_output(&h), 4);
+	h.now_us += RTT_US;
+	ack(0, 1, 2);
+	ack(0, 1, 3);
+	ack(0, 1, 4);
+	assert_int_equal(h.c.ssthresh, 2 * mss());
+	assert_int_equal(host_output(&h), 2);
+	assert_sent(0, 0, mss());
+	assert_sent(1, 4, mss());
+}
+
 static void test_prr_given_many_losses_grows_like_slow_start(void **state)
 {
 	uint64_t before;
@@ -790,6 +808,7 @@ int main(void)
 		T(test_dsack_given_more_than_retransmissions_believes_none),
 		T(test_recovery_given_reneging_peer_sends_all_again),
 		T(test_prr_given_one_loss_sends_in_proportion),
+		T(test_prr_given_acks_in_a_burst_counts_all_they_deliver),
 		T(test_prr_given_many_losses_grows_like_slow_start),
 		T(test_tlp_given_silence_resends_the_last_segment),
 		T(test_tlp_given_probe_sacked_recovers_without_timeout),
