@@ -4,10 +4,11 @@
  * sequence of operations: raw frames; TCP segments for one of eight flows (four of IPv4 and four of
  * IPv6: two each to the listener, two in answer to active opens), whose numbers lie at or near what
  * the engine expects and whose checksums are right; ARP, neighbour discovery and ICMP; steps of the
- * clock; what the client does; commands of the main thread. After each turn the engine is audited
- * (fuzz_support.h) and the simulator's own invariants are checked. Payload is a function of the
- * sequence number, so what the client reads can be told wrong, and so can what the engine sends. In
- * the end the client dies, time runs, and nothing may be left.
+ * clock; what the client does; commands of the main thread, and of an agent of congestion control.
+ * After each turn the engine is audited (fuzz_support.h) and the simulator's own invariants are
+ * checked. Payload is a function of the sequence number, so what the client reads can be told
+ * wrong, and so can what the engine sends. In the end the client dies, time runs, and nothing may
+ * be left.
  */
 #include "fuzz_support.h"
 
@@ -20,6 +21,7 @@
 #include <net/nd.h>
 #include <net/wire.h>
 #include <sim/sim_check.h>
+#include <tcp/cc.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +64,7 @@ struct world {
 	bool tainted; /* raw frames may have carried any payload */
 	bool no_arp;
 	bool refused;
+	struct mtcp_agent_report report; /* the last that an agent was told */
 };
 
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 1};
@@ -546,6 +549,25 @@ static void op_client(struct world *w, struct fuzz_input *in)
 	}
 }
 
+/* An order for what was reported last, or near it. */
+static void op_order(struct world *w, struct fuzz_input *in)
+{
+	struct engine *e = w->host.engine;
+	struct mtcp_agent_report *r = &w->report;
+	uint32_t epoch = fuzz_u8(in) & 3;
+	struct mtcp_agent_order o = {.type = MTCP_AGENT_ORDER};
+
+	while (engine_agent_reports(e, epoch, r, 1))
+		SIM_CHECK(r->type == MTCP_AGENT_CLOSE || (r->mss_bytes && r->cwnd_bytes),
+			"a report without a window");
+	o.seq = near32(in, r->seq);
+	o.flow = fuzz_u8(in) & 7 ? r->flow : r->flow ^ fuzz_u64(in);
+	o.flags = fuzz_u8(in);
+	o.cwnd_bytes = (uint32_t)fuzz_u16(in) << (fuzz_u8(in) & 31);
+	o.pacing_rate = fuzz_u8(in) & 1 ? fuzz_u64(in) : 0;
+	engine_agent_order(e, epoch, &o);
+}
+
 static void op_main(struct world *w, struct fuzz_input *in)
 {
 	static const enum engine_msg_type lists[3] = {
@@ -560,6 +582,10 @@ static void op_main(struct world *w, struct fuzz_input *in)
 	} else if (what < 8) {
 		w->refused = !w->refused;
 		sim_nic_refuse(w->host.port, w->refused);
+	} else if (what < 12) {
+		engine_agent_set(w->host.engine, fuzz_u8(in) & 3);
+	} else if (what < 64) {
+		op_order(w, in);
 	} else if (what == 0xd0) {
 		sim_host_post(&w->host, sim_host_msg(ENGINE_CMD_DRAIN));
 	} else if (what == 0xd1) {
@@ -639,6 +665,8 @@ static void init(struct world *w)
 	hc.limits.sessions_max = 2;
 	hc.limits.session_conns_max = 16;
 	hc.limits.uid_orphans_max = 2;
+	strcpy(hc.tcp.cc_agent, "fuzz"); /* CUBIC, until one comes */
+	hc.tcp.cc = TCP_CC_AGENT;
 	hc.tcp.fastopen = TCP_FASTOPEN_CLIENT | TCP_FASTOPEN_SERVER;
 	sim_host_init(&w->host, &hc, &w->link, w->now_us);
 	sim_client_config_default(&cc);

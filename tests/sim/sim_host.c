@@ -123,6 +123,7 @@ void sim_host_init(struct sim_host *h, const struct sim_host_config *cfg, struct
 	fill_keys(&ec, cfg->seed);
 	rc = engine_create(&h->engine, &ec, now_us);
 	assert(!rc);
+	sim_agent_init(&h->agent, cfg->agent, cfg->seed);
 }
 
 void sim_host_fini(struct sim_host *h)
@@ -204,5 +205,5 @@ unsigned int sim_host_messages(struct sim_host *h)
 		}
 	}
 	h->notes += n;
-	return n;
+	return n + sim_agent_turn(&h->agent, h->engine);
 }

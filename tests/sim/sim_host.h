@@ -9,6 +9,7 @@
 #ifndef SIM_HOST_H
 #define SIM_HOST_H
 
+#include "sim_agent.h"
 #include "sim_nic.h"
 
 #include <engine/engine.h>
@@ -31,6 +32,7 @@ struct sim_host_config {
 	uint16_t mtu_bytes;
 	struct tcp_config tcp;
 	struct engine_limits limits;
+	enum sim_agent_kind agent; /* takes a tcp.cc_agent */
 	uint64_t seed;
 };
 /* Defaults that a test or a scenario changes. */
@@ -49,6 +51,7 @@ struct sim_host {
 	struct sim_client *clients[SIM_SESSIONS_MAX]; /* by session id, NULL when gone */
 	struct engine_msg *done;		      /* the last command that somebody waits for */
 	uint64_t notes, condemned;		      /* sessions that the engine complained of */
+	struct sim_agent agent;
 };
 
 struct sim_link;

@@ -210,6 +210,23 @@ static void draw_fastopen(struct scenario *s)
 		(uint32_t)sim_rng_below(&rng, 2) * (uint32_t)sim_rng_log(&rng, 1, 16);
 }
 
+/* Likewise. */
+static void draw_agent(struct scenario *s)
+{
+	struct sim_rng rng = {s->seed ^ 0xa6e47};
+
+	for (int side = 0; side < 2; side++) {
+		struct sim_host_config *h = &s->cfg.host[side];
+
+		if (sim_rng_below(&rng, 4))
+			continue;
+		h->agent = (enum sim_agent_kind)sim_rng_range(&rng, 1, SIM_AGENT_KINDS - 1);
+		strcpy(h->tcp.cc_agent, "sim");
+		h->tcp.cc = TCP_CC_AGENT;
+		h->tcp.cc_agent_interval_us = (uint32_t)sim_rng_log(&rng, 100, 100000);
+	}
+}
+
 static void draw(struct scenario *s)
 {
 	static const uint16_t mtus[] = {1500, 1500, 1500, 576, 9000};
@@ -224,6 +241,7 @@ static void draw(struct scenario *s)
 		draw_host(s, &s->cfg.host[side], mtu);
 	draw_clients(s);
 	draw_fastopen(s);
+	draw_agent(s);
 	if (s->cfg.host[0].limits.halves_max == 1 || s->cfg.host[1].limits.halves_max == 1)
 		s->client.down_max_bytes += 32 << 20; /* who waits long to speak loses its cookie */
 	s->size_max = one_in(s, 30) ? 4 << 20 : one_in(s, 6) ? 1 << 19 : 1 << 16;
@@ -541,8 +559,12 @@ static void run_out(struct scenario *s)
 		sim_fail("invariant progress is broken: something is left after %d s of silence",
 			QUIET_S);
 	}
-	for (int side = 0; side < 2; side++)
-		sim_check_clean(&s->world.host[side]);
+	for (int side = 0; side < 2; side++) {
+		struct sim_host *h = &s->world.host[side];
+
+		sim_check_clean(h);
+		sim_agent_check_over(&h->agent, h->engine);
+	}
 }
 
 static void end_sessions(struct scenario *s)
@@ -586,6 +608,15 @@ static void describe(const struct scenario *s)
 			(unsigned long long)n->fastopen_data_refused,
 			(unsigned long long)n->fastopen_syn_lost,
 			(unsigned long long)n->fastopen_accepted);
+		printf("  side %d: agent %d: %llu reports, %llu not taken, %llu orders obeyed, "
+		       "%llu "
+		       "late; done without %llu times\n",
+			side, (int)s->world.host[side].agent.kind,
+			(unsigned long long)n->agent_reports,
+			(unsigned long long)n->agent_reports_dropped,
+			(unsigned long long)n->agent_orders,
+			(unsigned long long)n->agent_orders_late,
+			(unsigned long long)n->agent_fallbacks);
 	}
 }
 
