@@ -37,7 +37,6 @@ void conn_list_push(struct engine *e, struct conn_list *l, struct tcp_conn *c)
 	uint32_t idx = conn_idx(e, c);
 
 	c->due_next = NONE;
-	e->due_prev[idx] = l->tail;
 	if (l->tail == NONE)
 		l->head = idx;
 	else
@@ -52,22 +51,10 @@ struct tcp_conn *conn_list_pop(struct engine *e, struct conn_list *l)
 	if (l->head == NONE)
 		return NULL;
 	c = conn_at(e, l->head);
-	conn_list_remove(e, l, c);
+	l->head = c->due_next;
+	if (l->head == NONE)
+		l->tail = NONE;
 	return c;
-}
-
-void conn_list_remove(struct engine *e, struct conn_list *l, struct tcp_conn *c)
-{
-	uint32_t prev = e->due_prev[conn_idx(e, c)];
-
-	if (prev == NONE)
-		l->head = c->due_next;
-	else
-		conn_at(e, prev)->due_next = c->due_next;
-	if (c->due_next == NONE)
-		l->tail = prev;
-	else
-		e->due_prev[c->due_next] = prev;
 }
 
 /* -- what tcp/ borrows ---------------------------------------------------------------------------
@@ -337,8 +324,8 @@ int engine_create(struct engine **out, const struct engine_config *cfg, uint64_t
 		goto out_destroy;
 	e->session_capacity = lim->sessions_max;
 	e->sessions = calloc(lim->sessions_max, sizeof(*e->sessions));
-	e->due_prev = calloc(lim->conns_max, sizeof(*e->due_prev));
-	if (!e->sessions || !e->due_prev) {
+	e->waiter_prev = calloc(lim->conns_max, sizeof(*e->waiter_prev));
+	if (!e->sessions || !e->waiter_prev) {
 		rc = -ENOMEM;
 		goto out_destroy;
 	}
@@ -372,7 +359,7 @@ void engine_destroy(struct engine *e)
 	frags_fini(e);
 	agent_fini(e);
 	free(e->sessions);
-	free(e->due_prev);
+	free(e->waiter_prev);
 	free(e);
 }
 

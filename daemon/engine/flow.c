@@ -93,14 +93,22 @@ static void unhook(struct engine *e, struct tcp_conn *c)
 	c->due_flags &= (uint16_t)~CONN_IN_TABLE;
 }
 
+/* The due list is linked one way, and the next output comes by what is in it. */
 static void free_conn(struct engine *e, struct tcp_conn *c)
 {
-	if (c->due_flags & CONN_DUE)
-		conn_list_remove(e, &e->due, c);
+	uint32_t next = c->due_next;
+
 	if (c->due_flags & CONN_WAITS_NEIGH)
-		conn_list_remove(e, &e->neigh_waiters, c);
+		engine_neigh_unwait(e, c);
 	engine_extra_free(e, c);
-	shm_arena_free(&e->conns, conn_idx(e, c));
+	if (!(c->due_flags & CONN_DUE)) {
+		shm_arena_free(&e->conns, conn_idx(e, c));
+		return;
+	}
+	memset(c, 0, sizeof(*c));
+	init_engine_fields(c);
+	c->due_flags = CONN_DUE | CONN_RELEASED;
+	c->due_next = next;
 }
 
 /* Frees the connection and tells its sock. */
@@ -750,8 +758,12 @@ static bool is_alive(struct engine *e, tcp_ref ref)
 {
 	const struct shm_arena *arena[] = {&e->conns, &e->halves, &e->tws};
 
-	return shm_arena_is_used(arena[tcp_ref_kind(ref)], tcp_ref_idx(ref)) &&
-	       tcp_space_entry(&e->space, ref)->slot == TCP_SLOT_NONE;
+	uint32_t idx = tcp_ref_idx(ref);
+	bool used = tcp_ref_kind(ref) == TCP_KIND_CONN
+			    ? conn_is_used(e, idx)
+			    : shm_arena_is_used(arena[tcp_ref_kind(ref)], idx);
+
+	return used && tcp_space_entry(&e->space, ref)->slot == TCP_SLOT_NONE;
 }
 
 /* Serves due deadlines, a bounded number; returns how many. */
@@ -850,7 +862,7 @@ void flow_drain(struct engine *e, bool abort)
 	for (uint32_t i = 0; i < e->conns.grown; i++) {
 		struct tcp_conn *c;
 
-		if (!shm_arena_is_used(&e->conns, i))
+		if (!conn_is_used(e, i))
 			continue;
 		c = conn_at(e, i);
 		if (c->state == TCP_CLOSED || c->state == TCP_TIME_WAIT)

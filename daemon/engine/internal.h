@@ -298,6 +298,7 @@ enum conn_flag {		   /* tcp_conn.due_flags */
 	CONN_FRESH = 1 << 4,	/* promoted, not yet in its listener's queue */
 	CONN_LOWAT = 1 << 5,	/* its sock has a TCP_NOTSENT_LOWAT */
 	CONN_FASTOPEN = 1 << 6, /* counts as pending: delivered before its handshake has ended */
+	CONN_RELEASED = 1 << 7, /* nothing but its place in the due list, which frees it there */
 };
 
 /* A user whose doorbells are slow (bell.c). */
@@ -344,9 +345,10 @@ struct engine {
 	uint32_t tune_hand; /* where to look for an idle one next */
 	uint32_t next_gen;
 
-	uint32_t *due_prev; /* of each connection in either list; rebuilt, so not in its arena */
 	struct conn_list due;
 	struct conn_list neigh_waiters;
+	uint32_t *
+		waiter_prev; /* of each connection in neigh_waiters; rebuilt, so not in its arena */
 	uint64_t neigh_generation;
 	struct hop hops[1 << HOPS_LOG2];
 	struct held_reply held[HELD_REPLIES_MAX];
@@ -421,6 +423,13 @@ static inline uint32_t conn_idx(const struct engine *e, const struct tcp_conn *c
 {
 	return (uint32_t)(c - (const struct tcp_conn *)(const void *)e->conns.base);
 }
+/* Whether there is one of that number; any value may be asked. */
+static inline bool conn_is_used(const struct engine *e, uint32_t idx)
+{
+	const struct tcp_conn *all = (const struct tcp_conn *)(const void *)e->conns.base;
+
+	return shm_arena_is_used(&e->conns, idx) && !(all[idx].due_flags & CONN_RELEASED);
+}
 static inline struct sock *sock_at(struct engine *e, uint32_t idx)
 {
 	return (struct sock *)(void *)e->socks.base + idx;
@@ -439,7 +448,6 @@ uint64_t engine_random(struct engine *e);
 void engine_extra_free(struct engine *e, struct tcp_conn *c);
 void conn_list_push(struct engine *e, struct conn_list *l, struct tcp_conn *c);
 struct tcp_conn *conn_list_pop(struct engine *e, struct conn_list *l); /* NULL: empty */
-void conn_list_remove(struct engine *e, struct conn_list *l, struct tcp_conn *c);
 static inline uint32_t engine_gen(struct engine *e)
 {
 	if (++e->next_gen == 0)
@@ -510,6 +518,7 @@ void engine_tx_reply(struct engine *e, const struct tcp_out *out); /* no payload
 unsigned int engine_output(struct engine *e);			   /* the due list */
 void engine_tx_frame(struct engine *e, const uint8_t *frame, size_t len);
 unsigned int engine_segments_per_output(const struct engine *e);
+void engine_neigh_unwait(struct engine *e, struct tcp_conn *c); /* CONN_WAITS_NEIGH */
 void engine_tx_parts(struct engine *e, const uint8_t *head, size_t head_len, const uint8_t *rest,
 	size_t rest_len);
 void engine_neigh_tick(struct engine *e);

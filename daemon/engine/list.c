@@ -109,7 +109,8 @@ void list_flows(struct engine *e, struct engine_msg *m)
 				m->list.cursor = kind << 32 | i;
 				return;
 			}
-			if (shm_arena_is_used(arena[kind], i))
+			if (kind == TCP_KIND_CONN ? conn_is_used(e, i)
+						  : shm_arena_is_used(arena[kind], i))
 				list_entry(e, tcp_ref_make((enum tcp_kind)kind, i),
 					&m->list.flow[m->list.count++]);
 		}

@@ -182,7 +182,6 @@ static void fetch_items(struct engine *e)
 			continue;
 		c[i] = conn_at(e, tcp_ref_idx(ref));
 		fetch_lines(c[i], sizeof(*c[i]));
-		__builtin_prefetch(&e->due_prev[tcp_ref_idx(ref)]);
 	}
 	for (uint32_t i = 0; i < e->rx_count; i++)
 		if (c[i] && conn_sock(e, c[i]))

@@ -328,6 +328,32 @@ unsigned int engine_segments_per_output(const struct engine *e)
 	return (SEGMENTS_PER_OUTPUT + frames - 1) / frames;
 }
 
+static void neigh_wait(struct engine *e, struct tcp_conn *c)
+{
+	struct conn_list *l = &e->neigh_waiters;
+
+	c->due_flags |= CONN_WAITS_NEIGH;
+	e->waiter_prev[conn_idx(e, c)] = l->tail;
+	conn_list_push(e, l, c);
+}
+
+/* From the midst of the list, of which one client may fill a lot. */
+void engine_neigh_unwait(struct engine *e, struct tcp_conn *c)
+{
+	struct conn_list *l = &e->neigh_waiters;
+	uint32_t prev = e->waiter_prev[conn_idx(e, c)];
+
+	c->due_flags &= (uint16_t)~CONN_WAITS_NEIGH;
+	if (prev == NONE)
+		l->head = c->due_next;
+	else
+		conn_at(e, prev)->due_next = c->due_next;
+	if (c->due_next == NONE)
+		l->tail = prev;
+	else
+		e->waiter_prev[c->due_next] = prev;
+}
+
 static void output_conn(struct engine *e, struct tcp_conn *c)
 {
 	struct tcp_out out[SEGMENTS_PER_OUTPUT];
@@ -336,8 +362,7 @@ static void output_conn(struct engine *e, struct tcp_conn *c)
 	unsigned int n;
 
 	if (hop == NET_NEIGH_NEED_RESOLVE && c->state != TCP_CLOSED) {
-		c->due_flags |= CONN_WAITS_NEIGH;
-		conn_list_push(e, &e->neigh_waiters, c);
+		neigh_wait(e, c);
 		flow_output_waits(e, c);
 		return;
 	}
@@ -367,8 +392,9 @@ static void wake_waiters(struct engine *e)
 	e->neigh_generation = generation;
 	if (e->now_us < e->held_until_us)
 		send_held(e);
-	while ((c = conn_list_pop(e, &e->neigh_waiters))) {
-		c->due_flags &= (uint16_t)~CONN_WAITS_NEIGH;
+	while (e->neigh_waiters.head != NONE) {
+		c = conn_at(e, e->neigh_waiters.head);
+		engine_neigh_unwait(e, c);
 		flow_due(e, c);
 	}
 }
@@ -387,7 +413,10 @@ unsigned int engine_output(struct engine *e)
 
 		c->due_flags &= (uint16_t)~CONN_DUE;
 		n++;
-		output_conn(e, c);
+		if (c->due_flags & CONN_RELEASED)
+			shm_arena_free(&e->conns, conn_idx(e, c));
+		else
+			output_conn(e, c);
 		if (stop)
 			break;
 	}

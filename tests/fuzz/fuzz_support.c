@@ -243,8 +243,12 @@ void fuzz_audit(const struct engine *e)
 	uint32_t socks = 0, pending = 0;
 
 	for (uint32_t i = 0; i < e->conns.grown; i++)
-		if (shm_arena_is_used(&e->conns, i))
-			audit_conn(e, i, &t);
+		if (shm_arena_is_used(&e->conns, i)) {
+			if (conn_is_used(e, i))
+				audit_conn(e, i, &t);
+			else
+				t.due++;
+		}
 	for (uint32_t i = 0; i < e->session_capacity; i++)
 		if (e->sessions[i])
 			socks += audit_session(e, e->sessions[i]);

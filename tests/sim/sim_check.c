@@ -159,6 +159,8 @@ void sim_check_turn(const struct sim_host *h, uint64_t now_us)
 		if (!shm_arena_is_used(&e->conns, i))
 			continue;
 		left--;
+		if (c->due_flags & CONN_RELEASED)
+			continue;
 		check_send_order(c, i);
 		check_receive_window(e, c, i);
 		check_pipe(e, c, i);

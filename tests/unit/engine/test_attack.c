@@ -29,7 +29,7 @@ static uint32_t waiters_of(const struct engine *e)
 	for (uint32_t i = e->neigh_waiters.head; i != NONE; n++) {
 		const struct tcp_conn *c = shm_arena_at(&e->conns, i);
 
-		assert_int_equal(e->due_prev[i], last);
+		assert_int_equal(e->waiter_prev[i], last);
 		last = i;
 		i = c->due_next;
 	}
@@ -56,6 +56,42 @@ static void test_waiters_given_close_in_any_order_stay_linked(void **state)
 	run_ms(2);
 	assert_int_equal(waiters_of(engine_of(0)), 0);
 	assert_int_equal(engine_of(0)->neigh_waiters.tail, NONE);
+	assert_int_equal(gauges(0).conns, 0);
+}
+
+/* The due list is linked one way: what is released while it is in it is freed by the next output,
+ * and until then nobody sees it. */
+static void test_due_list_given_released_in_any_order_frees_them_at_output(void **state)
+{
+	static const uint32_t order[] = {39, 0, 20, 19, 21, 1, 38};
+	struct sim_sock *sk[CROWD];
+	struct engine *e = engine_of(0);
+	uint32_t released = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < CROWD; i++)
+		sk[i] = connect_to(nobody_ip());
+	run_ms(5);
+	for (uint32_t i = 0; i < CROWD; i++) { /* as when their neighbour is found */
+		struct tcp_conn *c = conn_at(e, sock_at(e, sk[i]->handle.idx)->conn);
+
+		engine_neigh_unwait(e, c);
+		flow_due(e, c);
+	}
+	for (uint32_t i = 0; i < 7; i++)
+		assert_true(sim_sock_close(sk[order[i]], true));
+	gate_poll(e);
+	for (uint32_t i = 0; i < e->conns.grown; i++)
+		released += shm_arena_is_used(&e->conns, i) && !conn_is_used(e, i);
+	assert_int_equal(released, 7);
+	assert_int_equal(e->conns.used, CROWD);
+	run_ms(2);
+	assert_int_equal(e->conns.used, CROWD - 7);
+	assert_int_equal(waiters_of(e), CROWD - 7);
+	assert_int_equal(e->due.head, NONE);
+	assert_int_equal(e->due.tail, NONE);
+	sim_client_crash(f.here);
+	run_ms(2);
 	assert_int_equal(gauges(0).conns, 0);
 }
 
@@ -157,6 +193,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		A(test_waiters_given_close_in_any_order_stay_linked),
+		A(test_due_list_given_released_in_any_order_frees_them_at_output),
 		A(test_txq_given_session_over_its_share_condemns_it),
 		cmocka_unit_test_setup_teardown(
 			test_poll_given_many_rings_of_a_session_shares_its_turn, setup_rings,
