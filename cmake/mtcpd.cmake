@@ -11,6 +11,16 @@ set(MTCPD_SANITIZE "" CACHE STRING "Sanitizers, as -fsanitize= takes them")
 option(MTCPD_COVERAGE "Count which lines and branches run (tools/coverage)" OFF)
 option(MTCPD_FUZZ "Build libFuzzer targets (needs clang)" OFF)
 
+# What a packet passes through is spread over many files, and optimized across them when a program
+# is linked: that saves a tenth of the instructions. Objects hold the plain form, too, which tests
+# are linked from: in a fraction of the time, and with a border at each file for --wrap.
+set(lto OFF)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_BUILD_TYPE MATCHES "^Rel" AND NOT MTCPD_SANITIZE AND
+	NOT MTCPD_COVERAGE)
+	set(lto ON)
+endif()
+option(MTCPD_LTO "Optimize daemon and client library across files (gcc)" ${lto})
+
 # Compile options that every target of ours shares.
 function(mtcpd_target_options target)
 	target_compile_features(${target} PRIVATE c_std_11)
@@ -28,6 +38,23 @@ function(mtcpd_target_options target)
 		endif()
 		target_link_options(${target} PRIVATE --coverage)
 	endif()
+	if(MTCPD_LTO) # "-fno-lto" cannot be taken back by a later option
+		target_link_options(${target} PRIVATE
+			$<IF:$<BOOL:$<TARGET_PROPERTY:MTCPD_LTO_LINK>>,-flto=auto,-fno-lto>)
+	endif()
+endfunction()
+
+# Of a library or program: it can be optimized across files.
+function(mtcpd_lto_compile target)
+	if(MTCPD_LTO)
+		target_compile_options(${target} PRIVATE -O3 -flto -ffat-lto-objects)
+	endif()
+endfunction()
+
+# Of a program, or a library that is loaded: it is, with all that it is linked from.
+function(mtcpd_lto_link target)
+	mtcpd_lto_compile(${target})
+	set_target_properties(${target} PROPERTIES MTCPD_LTO_LINK ON)
 endfunction()
 
 # mtcpd_folder(NAME DEPS...): a static library from every .c file of the current folder.
@@ -43,5 +70,6 @@ function(mtcpd_folder name)
 		ARCHIVE_OUTPUT_NAME mtcpd_${name})
 	target_include_directories(${name} PUBLIC ${fence})
 	mtcpd_target_options(${name})
+	mtcpd_lto_compile(${name})
 	target_link_libraries(${name} PUBLIC ${ARGN})
 endfunction()

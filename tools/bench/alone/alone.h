@@ -12,7 +12,7 @@
  *
  * What is counted is counted between meter_start() and meter_stop(): TSC cycles; under callgrind
  * instructions, which it collects in between and nowhere else. Stages (stage.c) are cut out by
- * the linker's --wrap around calls from one file to another, in this program only.
+ * the linker's --wrap around calls from one file to another, in bench-engine-stages.
  */
 #ifndef ALONE_H
 #define ALONE_H
@@ -136,6 +136,7 @@ enum stage {
 	STAGE_COUNT
 };
 extern bool stages_on;
+extern const bool stages_compiled; /* in bench-engine-stages only */
 extern const char *const stage_name[STAGE_COUNT];
 void stages_calibrate(void);
 void stages_reset(void);

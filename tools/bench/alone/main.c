@@ -1,7 +1,7 @@
-/* bench-engine: one measurement of one engine, as JSON on standard output.
+/* bench-engine, bench-engine-stages: one measurement of one engine, as JSON on standard output.
  *
- * tools/bench/engine runs it for each workload and number of connections, once without and once
- * with stages and once under callgrind; tools/bench/lines runs it with --cold.
+ * tools/bench/engine runs the first for each workload and number of connections, once alone and
+ * once under callgrind, and the second with --stages; tools/bench/lines runs the first with --cold.
  */
 #include "alone.h"
 
@@ -54,7 +54,8 @@ static void usage(FILE *to)
 		"  --pure-acks             the peer acknowledges responses by frames of their own\n"
 		"  --edge                  EPOLLET\n"
 		"  --no-huge               plain pages even where there are huge ones\n"
-		"  --stages                cycles by stage; the total is higher then\n"
+		"  --stages                bench-engine-stages: cycles by stage; the total is "
+		"higher\n"
 		"  --cold                  under callgrind: each request with an empty cache\n"
 		"  --verbose\n");
 }
@@ -186,6 +187,8 @@ static void complete(struct options *o)
 		c->conns = 1;
 	if (c->work == WORK_RPC && c->conns == 0)
 		alone_fail("requests need a connection");
+	if (o->stages && !stages_compiled)
+		alone_fail("bench-engine-stages has --stages");
 	if (o->cold && c->work != WORK_RPC)
 		alone_fail("--cold is for requests");
 	/* Beside what is measured: warming up, and what is under way at a chunk's end. */
