@@ -4,6 +4,7 @@
  */
 #include <net/checksum.h>
 
+#include <stdbool.h>
 #include <string.h>
 
 static inline uint64_t add64(uint64_t sum, uint64_t v)
@@ -12,46 +13,61 @@ static inline uint64_t add64(uint64_t sum, uint64_t v)
 	return sum + (sum < v);
 }
 
-/* Reads 8 bytes and, if dst is given, copies them: one load feeds both. The same with 4 and 2. */
-static inline uint64_t take8(uint8_t *dst, const uint8_t *src)
+/* Four words, each carry into the next addition: compilers make three instructions of each. */
+static inline uint64_t add_four(uint64_t sum, const uint64_t v[4])
+{
+#if defined(__x86_64__)
+	__asm__("addq %1, %0\n\tadcq %2, %0\n\tadcq %3, %0\n\tadcq %4, %0\n\tadcq $0, %0"
+		: "+r"(sum)
+		: "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3])
+		: "cc");
+	return sum;
+#else
+	return add64(add64(add64(add64(sum, v[0]), v[1]), v[2]), v[3]);
+#endif
+}
+
+/* Reads the 8 bytes at `at` and copies them if asked to: one load feeds both. The same with 4
+ * and 2. */
+static inline uint64_t take8(uint8_t *dst, const uint8_t *src, size_t at, bool copy)
 {
 	uint64_t v;
 
-	memcpy(&v, src, sizeof(v));
-	if (dst)
-		memcpy(dst, &v, sizeof(v));
+	memcpy(&v, src + at, sizeof(v));
+	if (copy)
+		memcpy(dst + at, &v, sizeof(v));
 	return v;
 }
 
-static inline uint64_t take4(uint8_t *dst, const uint8_t *src)
+static inline uint64_t take4(uint8_t *dst, const uint8_t *src, size_t at, bool copy)
 {
 	uint32_t v;
 
-	memcpy(&v, src, sizeof(v));
-	if (dst)
-		memcpy(dst, &v, sizeof(v));
+	memcpy(&v, src + at, sizeof(v));
+	if (copy)
+		memcpy(dst + at, &v, sizeof(v));
 	return v;
 }
 
-static inline uint64_t take2(uint8_t *dst, const uint8_t *src)
+static inline uint64_t take2(uint8_t *dst, const uint8_t *src, size_t at, bool copy)
 {
 	uint16_t v;
 
-	memcpy(&v, src, sizeof(v));
-	if (dst)
-		memcpy(dst, &v, sizeof(v));
+	memcpy(&v, src + at, sizeof(v));
+	if (copy)
+		memcpy(dst + at, &v, sizeof(v));
 	return v;
 }
 
 /* The last byte, padded with zero. */
-static inline uint64_t take1(uint8_t *dst, const uint8_t *src)
+static inline uint64_t take1(uint8_t *dst, const uint8_t *src, size_t at, bool copy)
 {
-	uint8_t tail[2] = {*src, 0};
+	uint8_t tail[2] = {src[at], 0};
 	uint16_t v;
 
 	memcpy(&v, tail, sizeof(v));
-	if (dst)
-		*dst = tail[0];
+	if (copy)
+		dst[at] = tail[0];
 	return v;
 }
 
@@ -62,42 +78,48 @@ static inline uint32_t fold64(uint64_t acc)
 	return (uint32_t)acc;
 }
 
-/* Inlined twice, with and without dst. Two accumulators, so that additions overlap. */
-static inline __attribute__((always_inline)) uint32_t sum_bytes(
-	uint32_t sum, uint8_t *dst, const uint8_t *src, size_t len)
+/* The last 0 to 7 of `len` bytes. Less than 2^33 in all, so that no carry is lost. */
+static inline __attribute__((always_inline)) uint64_t sum_tail(
+	uint8_t *dst, const uint8_t *src, size_t len, bool copy)
 {
-	uint64_t even = sum, odd = 0;
+	uint64_t sum = 0;
+
+	if (len & 4)
+		sum += take4(dst, src, len & ~(size_t)7, copy);
+	if (len & 2)
+		sum += take2(dst, src, len & ~(size_t)3, copy);
+	if (len & 1)
+		sum += take1(dst, src, len - 1, copy);
+	return sum;
+}
+
+/* Inlined twice, with and without a copy. */
+static inline __attribute__((always_inline)) uint32_t sum_bytes(
+	uint64_t sum, uint8_t *dst, const uint8_t *src, size_t len, bool copy)
+{
 	size_t at = 0;
 
-	for (; len - at >= 32; at += 32) {
-		even = add64(even, take8(dst ? dst + at : NULL, src + at));
-		odd = add64(odd, take8(dst ? dst + at + 8 : NULL, src + at + 8));
-		even = add64(even, take8(dst ? dst + at + 16 : NULL, src + at + 16));
-		odd = add64(odd, take8(dst ? dst + at + 24 : NULL, src + at + 24));
+	for (; at + 32 <= len; at += 32) {
+		const uint64_t v[4] = {take8(dst, src, at, copy), take8(dst, src, at + 8, copy),
+			take8(dst, src, at + 16, copy), take8(dst, src, at + 24, copy)};
+
+		sum = add_four(sum, v);
 	}
-	for (; len - at >= 8; at += 8)
-		even = add64(even, take8(dst ? dst + at : NULL, src + at));
-	if (len & 4) {
-		odd = add64(odd, take4(dst ? dst + at : NULL, src + at));
-		at += 4;
-	}
-	if (len & 2) {
-		odd = add64(odd, take2(dst ? dst + at : NULL, src + at));
-		at += 2;
-	}
-	if (len & 1)
-		odd = add64(odd, take1(dst ? dst + at : NULL, src + at));
-	return fold64(add64(even, odd));
+	for (; at + 8 <= len; at += 8)
+		sum = add64(sum, take8(dst, src, at, copy));
+	if (at < len)
+		sum = add64(sum, sum_tail(dst, src, len, copy));
+	return fold64(sum);
 }
 
 uint32_t net_checksum_add(uint32_t sum, const void *data, size_t len_bytes)
 {
-	return sum_bytes(sum, NULL, data, len_bytes);
+	return sum_bytes(sum, NULL, data, len_bytes, false);
 }
 
 uint32_t net_checksum_copy(void *dst, const void *src, size_t len_bytes)
 {
-	return sum_bytes(0, dst, src, len_bytes);
+	return sum_bytes(0, dst, src, len_bytes, true);
 }
 
 uint32_t net_checksum_pseudo6(
