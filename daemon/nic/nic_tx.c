@@ -71,11 +71,33 @@ static void copy_payload(struct tx_cursor *c, uint8_t *to, uint32_t len)
 	}
 }
 
+/* The whole of a piece, which fits: a small message, with nothing to loop for. */
+static void append_piece(struct rte_mbuf *head, struct tx_cursor *c)
+{
+	uint8_t *to = rte_pktmbuf_mtod_offset(head, uint8_t *, head->data_len);
+	uint32_t len = c->piece->len_bytes;
+
+	if (c->want_sum)
+		c->sum = net_checksum_copy(to, c->piece->data, len);
+	else
+		memcpy(to, c->piece->data, len);
+	c->piece++;
+	head->data_len = (uint16_t)(head->data_len + len);
+	head->pkt_len += len;
+}
+
 /* Appends len bytes of payload, in further mbufs where the last one is full. */
 static int append_payload(
 	const struct nic_port *port, struct rte_mbuf *head, struct tx_cursor *c, uint32_t len)
 {
 	struct rte_mbuf *last = head;
+
+	if (len == 0)
+		return 0;
+	if (c->offset == 0 && len == c->piece->len_bytes && len <= rte_pktmbuf_tailroom(head)) {
+		append_piece(head, c);
+		return 0;
+	}
 
 	while (len > 0) {
 		uint32_t part = RTE_MIN(len, (uint32_t)rte_pktmbuf_tailroom(last));
@@ -214,6 +236,8 @@ static bool gather_is_sound(const struct nic_tx_frame *f)
 {
 	uint64_t sum = 0;
 
+	if (f->gather_count == 1)
+		return f->gather[0].len_bytes == f->payload_len;
 	for (uint16_t i = 0; i < f->gather_count; i++)
 		sum += f->gather[i].len_bytes;
 	return sum == f->payload_len;

@@ -4,7 +4,8 @@
  * keepalive probe; what recovery asks to be sent again; data and FIN as the windows allow; a probe
  * of a closed window; and if none of these carried the ACK that is owed, an ACK. What data may go
  * is decided by plan_next() alone, which changes nothing, so that tcp_output_due() can ask the same
- * question.
+ * question. What makes a segment of data is inlined into put_planned(), where nearly all of them
+ * are made, and stays a function for the rare ones.
  *
  *   una              nxt         una + min(cwnd, snd_wnd)       end
  *    |== in flight ===|-- usable ---------|                      |
@@ -113,7 +114,24 @@ static bool lost_goes_first(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 	return tcp_conn_lost(ctx, c) > 0 && !tcp_conn_loss(c, TCP_L_FRTO);
 }
 
-static struct plan plan_next(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+/* A message of one segment that all windows have room for, and no losses: most of plan_any() would
+ * come to nothing. False: look there. */
+static inline bool plan_short(const struct tcp_conn *c, struct plan *p)
+{
+	uint64_t left = c->snd_end_pos - p->pos; /* wraps if the FIN was sent */
+	uint64_t flight = p->pos - tcp_conn_una(c);
+	uint32_t wnd = c->snd_wnd < c->cwnd ? c->snd_wnd : c->cwnd;
+
+	if (left > c->snd_mss_bytes || flight + left > wnd || tcp_conn_loss(c, TCP_L_SCORE) ||
+		tcp_conn_has(c, TCP_F_PACE_HOLD) || !tcp_conn_sends(c))
+		return false;
+	p->len = plan_tail(c, (uint32_t)left);
+	p->fin = tcp_conn_has(c, TCP_F_SHUT) && p->len == left && flight + left < c->snd_wnd;
+	return true;
+}
+
+static __attribute__((noinline)) struct plan plan_any(
+	const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
 	uint64_t una = tcp_conn_una(c), nxt = tcp_conn_snd_nxt(c);
 	uint64_t wnd_end = una + c->snd_wnd;
@@ -138,6 +156,13 @@ static struct plan plan_next(const struct tcp_ctx *ctx, const struct tcp_conn *c
 		p.len = plan_cut(c, usable, wnd_end <= cwnd_end);
 	p.fin = tcp_conn_has(c, TCP_F_SHUT) && p.len == left && nxt + left < wnd_end;
 	return p;
+}
+
+static inline struct plan plan_next(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	struct plan p = {.pos = tcp_conn_snd_nxt(c)};
+
+	return plan_short(c, &p) ? p : plan_any(ctx, c);
 }
 
 /* Nothing of the stream waits to be sent for the first time or again: no need to plan. */
@@ -224,7 +249,8 @@ static void put_options(struct batch *b, struct tcp_out *o, bool syn, uint32_t l
 			tcp_ts_val(b->now_us, c->ts_offset), c->ts_recent, o->opt);
 }
 
-static struct tcp_out *put_segment(struct batch *b, uint32_t seq, uint8_t flags)
+static inline __attribute__((always_inline)) struct tcp_out *put_segment(
+	struct batch *b, uint32_t seq, uint8_t flags)
 {
 	struct tcp_conn *c = b->c;
 	struct tcp_out *o = &b->out[b->n++];
@@ -242,7 +268,8 @@ static struct tcp_out *put_segment(struct batch *b, uint32_t seq, uint8_t flags)
 
 /* Every segment but the first SYN and stray RSTs acknowledges; with that the debt is paid,
  * unless there are SACK blocks to report and `len` bytes of payload leave no room for them. */
-static struct tcp_out *put_acking(struct batch *b, uint32_t seq, uint8_t flags, uint32_t len)
+static inline __attribute__((always_inline)) struct tcp_out *put_acking(
+	struct batch *b, uint32_t seq, uint8_t flags, uint32_t len)
 {
 	struct tcp_conn *c = b->c;
 	bool untold = sack_is_due(c) && sack_room(c, len) == 0;
@@ -263,7 +290,8 @@ static struct tcp_out *put_acking(struct batch *b, uint32_t seq, uint8_t flags, 
 	return o;
 }
 
-static struct tcp_out *put_ack(struct batch *b, uint32_t seq, uint8_t flags)
+static __attribute__((noinline)) struct tcp_out *put_ack(
+	struct batch *b, uint32_t seq, uint8_t flags)
 {
 	return put_acking(b, seq, flags, 0);
 }
@@ -356,8 +384,6 @@ static void count_retransmission(struct batch *b, uint64_t pos, uint32_t len)
 	uint32_t again, segs;
 	struct tcp_extra *x;
 
-	if (pos >= max)
-		return;
 	again = (uint32_t)(min_u64(pos + len, max) - pos);
 	segs = segments_of(c, again);
 	c->flags &= ~TCP_F_RTT_TIMED; /* Karn */
@@ -371,7 +397,8 @@ static void count_retransmission(struct batch *b, uint64_t pos, uint32_t len)
 }
 
 /* A piece of the stream as a segment; the caller moves snd_nxt_pos. */
-static void put_data(struct batch *b, uint64_t pos, uint32_t len, bool fin)
+static inline __attribute__((always_inline)) void put_piece(
+	struct batch *b, uint64_t pos, uint32_t len, bool fin)
 {
 	struct tcp_conn *c = b->c;
 	bool push = len > 0 && pos + len == c->snd_end_pos;
@@ -380,9 +407,12 @@ static void put_data(struct batch *b, uint64_t pos, uint32_t len, bool fin)
 
 	o->pos = pos;
 	o->len = len;
-	c->segs_out += segments_of(c, len) - 1;
-	b->ctx->counters->segs_out += segments_of(c, len) - 1;
-	count_retransmission(b, pos, len + fin);
+	if (len > c->snd_mss_bytes) {
+		c->segs_out += segments_of(c, len) - 1;
+		b->ctx->counters->segs_out += segments_of(c, len) - 1;
+	}
+	if (pos < tcp_conn_snd_max(c))
+		count_retransmission(b, pos, len + fin);
 	if (tcp_conn_has(c, TCP_F_ECN) && len > 0 && pos >= tcp_conn_snd_max(c))
 		tcp_ecn_mark(c, o);
 	if (pos >= tcp_conn_snd_max(c) && !tcp_conn_has(c, TCP_F_RTT_TIMED)) {
@@ -397,6 +427,12 @@ static void put_data(struct batch *b, uint64_t pos, uint32_t len, bool fin)
 	if (pos + len + fin > tcp_conn_snd_max(c))
 		c->snd_max_low = (uint32_t)(pos + len + fin);
 	c->last_tx_ms = tcp_ms(b->now_us);
+}
+
+static __attribute__((noinline)) void put_data(
+	struct batch *b, uint64_t pos, uint32_t len, bool fin)
+{
+	put_piece(b, pos, len, fin);
 }
 
 static void put_retransmission(struct batch *b)
@@ -482,7 +518,7 @@ static void put_planned(struct batch *b, const struct plan *p)
 		note_first_burst(c, timed);
 	else
 		note_second_burst(b);
-	put_data(b, p->pos, p->len, p->fin);
+	put_piece(b, p->pos, p->len, p->fin);
 	c->snd_nxt_low = (uint32_t)(p->pos + p->len + p->fin);
 	if (tcp_conn_loss(c, TCP_L_SCORE))
 		tcp_recovery_sent(b->ctx, c, tcp_conn_snd_nxt(c), b->now_us);
