@@ -208,12 +208,10 @@ static bool acked_is_news(const struct tcp_conn *c, const struct sock *sk)
 	       (uint32_t)c->snd_una_pos - sk->told_acked_low >= sk->sndbuf_bytes / 4;
 }
 
-static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uint32_t events)
+/* What is rarely among the events: the connection comes, or goes. */
+static __attribute__((noinline)) void tell_sock_life(
+	const struct tcp_conn *c, struct sock *sk, uint32_t events)
 {
-	if (events & TCP_EV_ACKED)
-		txq_acked(e, c, sk, c->snd_una_pos);
-	if (events & TCP_EV_ACKED && c->flags & TCP_F_EXTRA)
-		info_limit(e, c);
 	if (events & TCP_EV_ESTABLISHED)
 		sk->flow_flags |= PROTO_FLOW_ESTABLISHED;
 	if (events & TCP_EV_FIN)
@@ -222,11 +220,25 @@ static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uin
 		sk->error = c->error;
 	if (events & (TCP_EV_CLOSED | TCP_EV_ERROR))
 		sk->flow_flags |= PROTO_FLOW_CLOSED;
-	if (events & TCP_EV_ACKED && (tune_acked(e, c, sk) || acked_is_news(c, sk)))
+}
+
+static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uint32_t events)
+{
+	const uint32_t life = TCP_EV_ESTABLISHED | TCP_EV_FIN | TCP_EV_ERROR | TCP_EV_CLOSED;
+	bool news = events & (life | TCP_EV_RECEIVED | TCP_EV_TIME_WAIT);
+
+	if (events & life)
+		tell_sock_life(c, sk, events);
+	if (events & TCP_EV_ACKED) {
+		txq_acked(e, c, sk, c->snd_una_pos);
+		if (c->flags & TCP_F_EXTRA)
+			info_limit(e, c);
+		news |= tune_acked(e, c, sk) || acked_is_news(c, sk);
+	}
+	if (news)
 		sock_mark(e, sk);
-	if (events & (TCP_EV_RECEIVED | TCP_EV_ESTABLISHED | TCP_EV_FIN | TCP_EV_ERROR |
-			     TCP_EV_CLOSED | TCP_EV_TIME_WAIT))
-		sock_mark(e, sk);
+	if (sk->flags & SOCK_ORPHAN && c->txq_head == NONE)
+		session_orphan_done(e, sk);
 }
 
 /* Acts on what tcp/ has decided. The connection may be gone afterwards. */
@@ -236,8 +248,6 @@ void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
 
 	if (sk)
 		tell_sock(e, c, sk, events);
-	if (sk && sk->flags & SOCK_ORPHAN && c->txq_head == NONE)
-		session_orphan_done(e, sk);
 	if (events & TCP_EV_ESTABLISHED && c->due_flags & CONN_FRESH) {
 		c->due_flags &= (uint16_t)~CONN_FRESH;
 		listener_push(e, e->listeners[c->owner], c);

@@ -266,7 +266,7 @@ static bool consume(struct engine *e, struct tcp_conn *c, struct sock *sk, uint6
 	if (pos <= before_pos)
 		return false;
 	sk->consumed_pos = pos;
-	rxq_consumed(e, c, pos);
+	rxq_consumed(e, c, sk, pos);
 	tune_consumed(e, sk, before_pos);
 	return true;
 }

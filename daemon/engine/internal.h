@@ -564,7 +564,7 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 	uint32_t off, uint32_t len, bool in_order);
 uint64_t rxq_limit(void *arg, const struct tcp_conn *c);
 uint32_t rxq_least_window(const struct engine *e);
-void rxq_consumed(struct engine *e, struct tcp_conn *c, uint64_t pos);
+void rxq_consumed(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t pos);
 void rxq_free(struct engine *e, struct tcp_conn *c);
 int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s);	   /* at accept */
 proto_ref rxq_told(struct engine *e, struct tcp_conn *c, struct sock *sk); /* links chunks */
@@ -629,6 +629,15 @@ void session_orphan_done(struct engine *e, struct sock *sk);
 unsigned int session_close_some(struct engine *e);
 void session_orphans_tick(struct engine *e);
 void session_need_up(struct engine *e, struct session *s);
+/* At least so much of what session_spare_bytes() counts is there, by a comparison: mostly enough.
+ */
+static inline uint64_t session_spare_least_bytes(const struct session *s)
+{
+	uint32_t reserve_max = s->chunks.slab_count / 2 + CHUNK_LOW_SLABS;
+	uint32_t free_slabs = s->chunks.free_count;
+
+	return free_slabs > reserve_max ? (uint64_t)(free_slabs - reserve_max) * SLAB_BYTES : 0;
+}
 bool session_chunks_scarce(const struct engine *e, const struct session *s);
 bool session_chunks_few(const struct session *s);
 uint64_t session_spare_bytes(const struct engine *e, const struct session *s);

@@ -23,25 +23,20 @@ static struct rx_chunk *chunk_at(struct engine *e, uint32_t idx)
 	return shm_arena_at(&e->chunks, idx);
 }
 
-/* Whether anybody is there to read: not after the session's death. */
-static bool has_reader(struct engine *e, const struct tcp_conn *c)
+/* Here and below `sk` is the connection's, NULL if it has none. */
+static struct chunk_pool *pool_of(struct engine *e, const struct sock *sk)
 {
-	struct sock *sk = conn_sock(e, c);
-
-	return sk ? !e->sessions[sk->session]->dying : c->due_flags & CONN_PENDING;
-}
-
-static struct chunk_pool *pool_of(struct engine *e, const struct tcp_conn *c)
-{
-	struct sock *sk = conn_sock(e, c);
-
 	return sk ? &e->sessions[sk->session]->chunks : &e->pending_chunks;
 }
 
-static uint64_t consumed_pos(struct engine *e, const struct tcp_conn *c)
+/* Whether anybody is there to read: not after the session's death. */
+static bool has_reader(struct engine *e, const struct tcp_conn *c, const struct sock *sk)
 {
-	struct sock *sk = conn_sock(e, c);
+	return sk ? !e->sessions[sk->session]->dying : c->due_flags & CONN_PENDING;
+}
 
+static uint64_t consumed_pos(const struct sock *sk)
+{
 	return sk ? sk->consumed_pos : 0;
 }
 
@@ -90,21 +85,20 @@ uint32_t rxq_least_window(const struct engine *e)
 /* Whether chunks are scarce: out-of-order data gets nothing, data in order a small chunk as long
  * as the connection holds less than the least window, or if that fulfils what it was promised:
  * its window is then shut, and the peer does not have to find out by retransmitting. */
-static bool scarce(struct engine *e, const struct tcp_conn *c)
+static bool scarce(struct engine *e, const struct sock *sk)
 {
-	struct sock *sk = conn_sock(e, c);
-
 	return sk ? session_chunks_scarce(e, e->sessions[sk->session])
 		  : e->pending_chunks.free_count < e->pending_chunks.slab_count / 2;
 }
 
-static bool may_take(struct engine *e, struct tcp_conn *c, uint64_t pos, bool in_order)
+static bool may_take(struct engine *e, const struct tcp_conn *c, const struct sock *sk,
+	uint64_t pos, bool in_order)
 {
 	if (!in_order) {
 		e->counters.rx_ooo_refused++;
 		return false;
 	}
-	return pos - consumed_pos(e, c) < rxq_least_window(e) ||
+	return pos - consumed_pos(sk) < rxq_least_window(e) ||
 	       tcp_conn_rcv_edge(c) - pos <= CHUNK_SMALL_BYTES;
 }
 
@@ -119,10 +113,9 @@ static void init_chunk(const struct chunk_pool *p, struct rx_chunk *k, uint64_t 
 }
 
 /* A new chunk for bytes at pos, inserted behind chunk `before`. */
-static uint32_t insert_chunk(
-	struct engine *e, struct tcp_conn *c, uint32_t before, uint64_t pos, bool large)
+static uint32_t insert_chunk(struct engine *e, struct tcp_conn *c, struct chunk_pool *p,
+	uint32_t before, uint64_t pos, bool large)
 {
-	struct chunk_pool *p = pool_of(e, c);
 	uint32_t idx = shm_arena_alloc(&e->chunks);
 	struct rx_chunk *k;
 
@@ -157,31 +150,40 @@ static uint64_t share_bytes(const struct engine *e, const struct session *s)
 /* Is the share that large? Without a division, since that is asked for every segment. */
 static bool share_covers(const struct engine *e, const struct session *s, uint64_t bytes)
 {
-	return session_spare_bytes(e, s) * 2 >= bytes * (2 + s->chunks.holders);
+	bytes *= 2 + s->chunks.holders;
+	return session_spare_least_bytes(s) * 2 >= bytes || session_spare_bytes(e, s) * 2 >= bytes;
 }
 
 /* A large chunk is for those who have much queued, and may cost no more than a share. */
-static bool wants_large(struct engine *e, const struct tcp_conn *c, uint64_t end)
+static bool wants_large(struct engine *e, const struct sock *sk, uint64_t end)
 {
-	struct sock *sk = conn_sock(e, c);
-
-	if (end - consumed_pos(e, c) <= CHUNK_SMALL_BYTES * 4)
+	if (end - consumed_pos(sk) <= CHUNK_SMALL_BYTES * 4)
 		return false;
 	return !sk || share_bytes(e, e->sessions[sk->session]) >= SLAB_BYTES;
 }
 
-static uint32_t take_chunk(struct engine *e, struct tcp_conn *c, uint32_t before, uint64_t pos,
-	bool large, bool in_order)
+/* What chunk to take for the byte at pos. */
+struct want {
+	struct sock *sk;
+	uint32_t before;
+	uint64_t pos;
+	bool large;
+	bool in_order;
+};
+
+static uint32_t take_chunk(struct engine *e, struct tcp_conn *c, const struct want *w)
 {
-	if (!scarce(e, c))
-		return insert_chunk(e, c, before, pos, large);
-	return may_take(e, c, pos, in_order) ? insert_chunk(e, c, before, pos, false) : NONE;
+	struct chunk_pool *p = pool_of(e, w->sk);
+
+	if (!scarce(e, w->sk))
+		return insert_chunk(e, c, p, w->before, w->pos, w->large);
+	if (!may_take(e, c, w->sk, w->pos, w->in_order))
+		return NONE;
+	return insert_chunk(e, c, p, w->before, w->pos, false);
 }
 
-static void note_no_memory(struct engine *e, struct tcp_conn *c)
+static void note_no_memory(struct engine *e, const struct sock *sk)
 {
-	struct sock *sk = conn_sock(e, c);
-
 	if (!sk) {
 		e->counters.rx_unaccepted_full++;
 		return;
@@ -195,15 +197,16 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 	uint32_t off, uint32_t len, bool in_order)
 {
 	struct engine *e = arg;
-	struct chunk_pool *p = pool_of(e, c);
-	bool large = wants_large(e, c, pos + len);
+	struct sock *sk = conn_sock(e, c);
+	struct chunk_pool *p = pool_of(e, sk);
+	bool large = wants_large(e, sk, pos + len);
 	uint32_t stored = 0;
 	uint32_t idx = find_before(e, c, pos);
 
-	if (!has_reader(e, c))
+	if (!has_reader(e, c, sk))
 		return 0;
-	if (conn_sock(e, c) && conn_sock(e, c)->tune)
-		tune_received(e, c, conn_sock(e, c), seg);
+	if (sk && sk->tune)
+		tune_received(e, c, sk, seg);
 	while (stored < len) {
 		struct rx_chunk *k = idx == NONE ? NULL : chunk_at(e, idx);
 		uint32_t n = 0;
@@ -211,9 +214,9 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 		if (k && end_pos(k) == pos)
 			n = room_behind(e, k);
 		if (!n) {
-			idx = take_chunk(e, c, idx, pos, large, in_order);
+			idx = take_chunk(e, c, &(struct want){sk, idx, pos, large, in_order});
 			if (idx == NONE) {
-				note_no_memory(e, c);
+				note_no_memory(e, sk);
 				break;
 			}
 			k = chunk_at(e, idx);
@@ -226,8 +229,8 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 		pos += n;
 		stored += n;
 	}
-	if (conn_sock(e, c) && session_chunks_few(e->sessions[conn_sock(e, c)->session]))
-		session_need_up(e, e->sessions[conn_sock(e, c)->session]);
+	if (sk && session_chunks_few(e->sessions[sk->session]))
+		session_need_up(e, e->sessions[sk->session]);
 	return stored;
 }
 
@@ -272,25 +275,24 @@ uint64_t rxq_limit(void *arg, const struct tcp_conn *c)
 
 static void free_head(struct engine *e, struct tcp_conn *c, struct sock *sk)
 {
+	struct chunk_pool *p = pool_of(e, sk);
 	uint32_t idx = c->rxq_head;
 	struct rx_chunk *k = chunk_at(e, idx);
 
 	if (sk && sk->told_chunk == idx)
 		sk->told_chunk = NONE;
-	chunk_pool_give(pool_of(e, c), k);
+	chunk_pool_give(p, k);
 	c->rxq_head = k->next;
 	if (c->rxq_head == NONE) {
 		c->rxq_tail = NONE;
-		pool_of(e, c)->holders--;
+		p->holders--;
 	}
 	shm_arena_free(&e->chunks, idx);
 }
 
 /* The client has taken every byte below pos (checked: not past rcv_nxt_pos). */
-void rxq_consumed(struct engine *e, struct tcp_conn *c, uint64_t pos)
+void rxq_consumed(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t pos)
 {
-	struct sock *sk = conn_sock(e, c);
-
 	while (c->rxq_head != NONE && chunk_at(e, c->rxq_head)->len &&
 		end_pos(chunk_at(e, c->rxq_head)) <= pos)
 		free_head(e, c, sk);
@@ -403,7 +405,7 @@ int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s)
  * that holds no chunk goes on. */
 proto_ref rxq_told(struct engine *e, struct tcp_conn *c, struct sock *sk)
 {
-	const struct chunk_pool *p = pool_of(e, c);
+	const struct chunk_pool *p = pool_of(e, sk);
 	uint32_t i = sk->told_chunk != NONE ? sk->told_chunk : c->rxq_head;
 	uint64_t told_pos = sock_told_pos(sk);
 	proto_ref told = PROTO_REF_NONE;

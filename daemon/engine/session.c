@@ -169,7 +169,7 @@ static uint32_t reserve_slabs(const struct engine *e, const struct session *s)
 
 bool session_chunks_scarce(const struct engine *e, const struct session *s)
 {
-	return s->chunks.free_count < reserve_slabs(e, s);
+	return session_spare_least_bytes(s) == 0 && s->chunks.free_count < reserve_slabs(e, s);
 }
 
 /* Time to ask for more: a quarter is left for what comes until the answer does. */
