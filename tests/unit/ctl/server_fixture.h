@@ -32,6 +32,8 @@
 #include "fake_engine.h"
 
 enum {
+	PATIENCE_US = 300000000, /* with a sanitizer on a busy machine */
+	TURNS_MIN = 20,
 	STRANGER = 65534, /* uid and gid of "nobody", for what an unprivileged client may do */
 };
 
@@ -141,19 +143,29 @@ static void turn(void)
 	server_engines_posted(fx.server);
 }
 
+/* For so long; at least so many turns, however few a busy machine lets us have meanwhile. */
 static void run_us(uint64_t us)
 {
 	uint64_t end_us = loop_now_us() + us;
 
-	do {
+	for (unsigned int turns = 0; turns < TURNS_MIN || loop_now_us() < end_us; turns++)
 		turn();
-	} while (loop_now_us() < end_us);
 }
 
-/* Serves until the child has exited, which only a hang prevents for a minute; its exit code. */
+/* Serves until it is so, which only a mistake prevents for PATIENCE_US. */
+#define run_until(condition)                                                                       \
+	do {                                                                                       \
+		uint64_t end_us_ = loop_now_us() + PATIENCE_US;                                    \
+                                                                                                   \
+		while (!(condition) && loop_now_us() < end_us_)                                    \
+			turn();                                                                    \
+		assert_true(condition);                                                            \
+	} while (0)
+
+/* Serves until the child has exited, which only a hang prevents for PATIENCE_US; its exit code. */
 static inline int run_child(pid_t pid)
 {
-	uint64_t end_us = loop_now_us() + 60000000;
+	uint64_t end_us = loop_now_us() + PATIENCE_US;
 	int status;
 
 	while (waitpid(pid, &status, WNOHANG) == 0) {
@@ -233,10 +245,10 @@ static void client_receive(int fd, struct received *r, int flags)
 	memcpy(r->fds, CMSG_DATA(c), r->nfds * sizeof(int));
 }
 
-/* Sends and serves until the answer (or any message) is here, at most two seconds. */
+/* Sends and serves until the answer (or any message) is here, at most PATIENCE_US. */
 static void client_call(int fd, const union proto_msg *m, size_t len, struct received *r)
 {
-	uint64_t end_us = loop_now_us() + 2000000;
+	uint64_t end_us = loop_now_us() + PATIENCE_US;
 
 	r->len = -EAGAIN;
 	r->nfds = 0;

@@ -18,7 +18,7 @@ static int ctl_connect(void)
 /* Reads the next line, serving meanwhile; NULL at the end of the connection. */
 static json_t *ctl_line(int fd)
 {
-	uint64_t end_us = loop_now_us() + 3000000;
+	uint64_t end_us = loop_now_us() + PATIENCE_US;
 	size_t len = 0;
 	json_t *obj;
 

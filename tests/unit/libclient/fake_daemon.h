@@ -935,10 +935,21 @@ static void fake_kill(struct fake *f)
 		close(f->eventfd[e]);
 }
 
+/* The daemon does nothing until `pause` is taken back. */
+static inline void fake_pause(struct fake *f)
+{
+	f->paused = false;
+	f->pause = true;
+	for (uint32_t e = 0; e < f->engines; e++)
+		shm_doorbell_event_ring(f->eventfd[e]); /* it may sleep */
+	while (!f->paused)
+		usleep(200);
+}
+
 /* Waits until the daemon holds nothing of ours any more: no socket, no chunk. */
 static inline bool fake_is_clean(struct fake *f)
 {
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 60000; i++) {
 		if (!f->socks_used && !f->chunks_used && !f->pieces_used)
 			return true;
 		usleep(1000);

@@ -17,7 +17,7 @@ static void test_accept_given_connections_on_two_engines_expected_each_once(void
 	for (int i = 0; i < 40; i++)
 		c[i] = fake_connected(8080, 0);
 	while (n < 40) {
-		assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+		assert_int_equal(mtcp_poll(&p, 1, 60000), 1);
 		s[n] = mtcp_accept4(l, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK);
 		assert_true(s[n] >= 0 || errno == EAGAIN);
 		n += s[n] >= 0;
@@ -134,10 +134,10 @@ static void test_accept_given_daemon_refuses_expected_emfile_then_recovers(void 
 
 	(void)state;
 	fake->refuse_accept = true;
-	assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+	assert_int_equal(mtcp_poll(&p, 1, 60000), 1);
 	assert_errno(mtcp_accept(l, NULL, NULL), EMFILE);
 	fake->refuse_accept = false;
-	assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+	assert_int_equal(mtcp_poll(&p, 1, 60000), 1);
 	s = mtcp_accept(l, NULL, NULL);
 	assert_true(s >= 0);
 	mtcp_close(s);
@@ -239,7 +239,7 @@ static void test_accept_given_many_waiting_expected_few_sleeps(void **state)
 		assert_true(s[i] >= 0);
 	}
 	mtcp_stats(&after);
-	assert_true(after.sleeps - before.sleeps < N / 8);
+	assert_true(after.sleeps - before.sleeps < N / 4);
 	for (int i = 0; i < N; i++) {
 		mtcp_close(c[i]);
 		mtcp_close(s[i]);
@@ -266,7 +266,7 @@ static void test_accept_given_daemon_gone_expected_one_error_then_silence(void *
 	(void)state;
 	assert_int_equal(mtcp_epoll_ctl(ep, EPOLL_CTL_ADD, l, &ev), 0);
 	pthread_create(&t, NULL, kill_later, NULL);
-	assert_int_equal(mtcp_epoll_wait(ep, &ev, 1, 10000), 1);
+	assert_int_equal(mtcp_epoll_wait(ep, &ev, 1, 60000), 1);
 	pthread_join(t, NULL);
 	assert_int_equal(ev.events, EPOLLIN);
 	assert_errno(mtcp_accept(l, NULL, NULL), ENETDOWN);

@@ -95,7 +95,7 @@ static int set_int(int sd, int level, int name, int value)
 /* What the daemon was told last: a number plus one. */
 static void await_congestion(uint32_t want)
 {
-	for (int i = 0; i < 2000 && fake->congestion != want; i++)
+	for (int i = 0; i < 60000 && fake->congestion != want; i++)
 		usleep(1000);
 	assert_int_equal(fake->congestion, want);
 }
@@ -330,8 +330,7 @@ static void test_segment_given_chunks_in_a_new_one_expected_mapped_when_met(void
 	char buf[20000], got[20000];
 
 	(void)state;
-	fake->pause = true;
-	usleep(50000);
+	fake_pause(fake);
 	fake->up_free_count = 0;
 	fake_add_segment(fake, SHM_UP, 2 << 20);
 	fake_add_units(fake, 1, 0);
@@ -345,17 +344,28 @@ static void test_segment_given_chunks_in_a_new_one_expected_mapped_when_met(void
 	mtcp_close(sd);
 }
 
+/* When a send has waited for room. */
+static void *unpause_when_full(void *arg)
+{
+	struct mtcp_stats stats;
+
+	do {
+		usleep(1000);
+		mtcp_stats(&stats);
+	} while (!stats.ring_full_waits);
+	fake->pause = false;
+	return arg;
+}
+
 static void test_ring_given_full_expected_no_operation_lost(void **state)
 {
 	int sd = fake_connected(FAKE_DISCARD, 0);
 	struct mtcp_stats stats;
 	pthread_t t;
-	extern void *unpause(void *);
 
 	(void)state;
-	fake->pause = true;
-	usleep(50000);
-	pthread_create(&t, NULL, unpause, NULL);
+	fake_pause(fake);
+	pthread_create(&t, NULL, unpause_when_full, NULL);
 	for (int i = 0; i < 2000; i++) /* rings hold 256 */
 		assert_int_equal(mtcp_send(sd, "x", 1, 0), 1);
 	pthread_join(t, NULL);
@@ -364,13 +374,6 @@ static void test_ring_given_full_expected_no_operation_lost(void **state)
 	assert_int_equal(mtcp_shutdown(sd, SHUT_WR), 0); /* asserts the position there */
 	mtcp_close(sd);
 	assert_true(fake_is_clean(fake));
-}
-
-void *unpause(void *arg)
-{
-	usleep(100000);
-	fake->pause = false;
-	return arg;
 }
 
 static void *killer(void *arg)
@@ -394,9 +397,9 @@ static void test_daemon_death_given_sleepers_expected_all_fail_and_can_attach_an
 	assert_errno(mtcp_recv(sd, &c, 1, 0), ENETDOWN);
 	pthread_join(t, NULL);
 	assert_errno(mtcp_send(sd, &c, 1, 0), ENETDOWN);
-	assert_int_equal(mtcp_poll(&p, 1, 1000), 1);
+	assert_int_equal(mtcp_poll(&p, 1, 60000), 1);
 	assert_true(p.revents & POLLERR && p.revents & POLLHUP);
-	assert_int_equal(mtcp_epoll_wait(ep, &ev, 1, 1000), 1);
+	assert_int_equal(mtcp_epoll_wait(ep, &ev, 1, 60000), 1);
 	assert_true(ev.events & EPOLLERR);
 	assert_int_equal(get_int(sd, SOL_SOCKET, SO_ERROR), ENETDOWN);
 	assert_errno(mtcp_socket(AF_INET, SOCK_STREAM, 0), ENETDOWN);

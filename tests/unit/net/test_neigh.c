@@ -584,12 +584,13 @@ static void *reader(void *arg)
 	return NULL;
 }
 
-/* Sets, changes and deletes entries, and lets a flood evict others. */
+/* Sets, changes and deletes entries, and lets a flood evict others. On a busy machine it may be
+ * done before a reader has begun, and goes on. */
 static void *writer(void *arg)
 {
 	uint64_t x = (uintptr_t)arg + 100;
 
-	for (uint64_t i = 0; i < WRITES; i++) {
+	for (uint64_t i = 0; i < WRITES || atomic_load(&found) == 0; i++) {
 		uint32_t n = next_random(&x) % HOSTS + 1;
 		struct net_mac mac = versioned_mac(n, next_random(&x));
 
