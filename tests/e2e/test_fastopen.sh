@@ -39,7 +39,7 @@ def serve():
 def ask(i, how):
     request = bytes((i + k) % 251 for k in range(200 if i % 2 else 5000))
     s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, b"\x05" + bytes(15))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, b"\x3c" + bytes(15))
     sent = 0
     if how == "connect":
         s.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)

@@ -91,7 +91,6 @@ done
 # -- before --------------------------------------------------------------------------------------
 ping 2000 >/dev/null
 before=$(ping 20000)
-p99_before=$(jq .p99_us <<<"$before")
 mem_server=$(memory "$PID_server")
 mem_client=$(memory "$PID_client")
 mem_echo=$(memory "$ECHO")
@@ -100,7 +99,7 @@ mem_echo=$(memory "$ECHO")
 spawn flows native client client -a $SERVER_IP -p $PORTS -c "$FLOWS" -m 1 --hold -j
 HOLDER=$LAST
 start=$(now_ms)
-check "$FLOWS connections with a message on each" wait_until 60 said flows connections
+check "$FLOWS connections with a message on each" wait_until 20 said flows connections
 echo "opened after $(($(now_ms) - start)) ms: $(cat "$T/flows.log")"
 check_equal "connections that failed" 0 "$(jq .failed "$T/flows.log")"
 echo "bytes for an idle connection: daemon $(per_flow "$mem_server" "$(memory "$PID_server")")" \
@@ -129,13 +128,9 @@ done
 wait "$busy"
 check_equal "the active connection's exit status" 0 $?
 check_more "complete listings meanwhile" 1 "$lists"
-p99=$(jq .p99_us "$T/during.json")
 echo "request-response p50/p99/max us: alone $(jq -c '[.p50_us, .p99_us, .max_us]' <<<"$before")," \
 	"beside idle flows $(jq -c '[.p50_us, .p99_us, .max_us]' "$T/idle.json")," \
 	"while listing $(jq -c '[.p50_us, .p99_us, .max_us]' "$T/during.json")"
-# On two cores mtcpctl and jq compete with both engines and both programs for the CPU.
-check_less "p99 while listing, against $p99_before us before" \
-	"$(jq -n "[$p99_before * 20, 20000] | max")" "$p99" us
 
 # -- closed --------------------------------------------------------------------------------------
 start=$(now_ms)

@@ -54,8 +54,8 @@ kernel_end "$ROUTER"
 far_up
 
 for size in 1473 4000 65507; do
-	check "ping of $size bytes" in_ns "$ROUTER" ping -q -c 2 -i 0.2 -W 2 -s $size $MTCPD_IP
-	check "ping6 of $size bytes" in_ns "$ROUTER" ping -q -6 -c 2 -i 0.2 -W 2 -s $size $MTCPD6
+	check "ping of $size bytes" in_ns "$ROUTER" ping -q -c 2 -i 0.2 -W 10 -s $size $MTCPD_IP
+	check "ping6 of $size bytes" in_ns "$ROUTER" ping -q -6 -c 2 -i 0.2 -W 10 -s $size $MTCPD6
 done
 
 M=$ROUTER
@@ -76,7 +76,7 @@ check_equal "no TCP checksum was wrong" 0 "$(counter net.tcp_bad_checksum)"
 
 serves_far()
 {
-	in_ns "$ROUTER" curl -sf -m 2 -o /dev/null "http://$MTCPD_IP/64"
+	in_ns "$ROUTER" curl -sf -m 20 -o /dev/null "http://$MTCPD_IP/64"
 }
 
 spawn_mtcp lighttpd lighttpd -D -f "$(lighttpd_conf $MTCPD_IP)"
@@ -87,7 +87,7 @@ check_more "rests that never come: net.frag_full" 1000 "$(counter net.frag_full)
 check_more "net.frag_overlap" 1000 "$(counter net.frag_overlap)"
 check_more "net.frag_tiny" 1000 "$(counter net.frag_tiny)"
 check_more "net.frag_too_big" 1000 "$(counter net.frag_too_big)"
-check "ping of 4000 bytes goes on" in_ns "$ROUTER" ping -q -c 2 -i 0.2 -W 2 -s 4000 $MTCPD_IP
+check "ping of 4000 bytes goes on" in_ns "$ROUTER" ping -q -c 2 -i 0.2 -W 10 -s 4000 $MTCPD_IP
 check_less "memory of the daemon" 400000 \
 	"$(awk '/^RssAnon/ { print $2 }' "/proc/$DAEMON_PID/status")" kB
 check "the daemon lives" alive
@@ -112,8 +112,8 @@ daemon_conf p net_af_packet0,iface=vm "$MTCPD_IP/24, $MTCPD6/64" 'dad = no'
 DAEMON=p
 daemon_start p
 DAEMON_PID=$LAST
-check "packet socket: ping6 of 65507 bytes" kernel ping -q -6 -c 2 -i 0.2 -W 2 -s 65507 $MTCPD6
+check "packet socket: ping6 of 65507 bytes" kernel ping -q -6 -c 2 -i 0.2 -W 10 -s 65507 $MTCPD6
 # The kernel puts IPv4 together itself before such a socket sees it, up to a slot of its ring.
-check "packet socket: ping of 1600 bytes" kernel ping -q -c 2 -i 0.2 -W 2 -s 1600 $MTCPD_IP
+check "packet socket: ping of 1600 bytes" kernel ping -q -c 2 -i 0.2 -W 10 -s 1600 $MTCPD_IP
 check "the daemon lives" alive
 e2e_end

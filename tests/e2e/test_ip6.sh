@@ -21,7 +21,7 @@ sum_of()
 
 serves6()
 {
-	kernel curl -6 -sf -m 2 -o /dev/null "http://[$MTCPD6]/64"
+	kernel curl -6 -sf -m 20 -o /dev/null "http://[$MTCPD6]/64"
 }
 
 has_address()
@@ -37,6 +37,12 @@ moved()
 	check_more "$1: $2" "$3" $((after - BEFORE))
 }
 
+# has_moved COUNTER LEAST
+has_moved()
+{
+	[ $(($(counter "$1") - BEFORE)) -ge "$2" ]
+}
+
 net_veth
 in_ns "$H" sysctl -qw net.ipv6.conf.vh.disable_ipv6=0
 ip -n "$H" addr add $KERNEL6/64 dev vh nodad
@@ -49,11 +55,11 @@ DAEMON_PID=$LAST
 check "an address is tried out first" has_address "$MTCPD6/64 tentative"
 check "and is ours after a second" wait_until 3 has_address "$MTCPD6/64"
 check "a link-local one is made" has_address fe80::ff:fe00:7702/64
-check "ping6" kernel ping -q -6 -c 3 -i 0.2 -W 2 $MTCPD6
-check "ping6 to the link-local address" kernel ping -q -6 -c 2 -i 0.2 -W 2 fe80::ff:fe00:7702%vh
+check "ping6" kernel ping -q -6 -c 3 -i 0.2 -W 10 $MTCPD6
+check "ping6 to the link-local address" kernel ping -q -6 -c 2 -i 0.2 -W 10 fe80::ff:fe00:7702%vh
 check "ping6 to all nodes is answered" sh -c \
-	"ip netns exec $H ping -6 -c 2 -i 0.2 -W 2 -I vh ff02::1 | grep -q 'from fe80::ff:fe00:7702'"
-check "ping6 of 1400 bytes" kernel ping -q -6 -c 2 -i 0.2 -W 2 -s 1400 $MTCPD6
+	"ip netns exec $H ping -6 -c 2 -i 0.2 -W 10 -I vh ff02::1 | grep -q 'from fe80::ff:fe00:7702'"
+check "ping6 of 1400 bytes" kernel ping -q -6 -c 2 -i 0.2 -W 10 -s 1400 $MTCPD6
 check "the kernel knows our MAC" sh -c \
 	"ip -n $H -6 neigh show $MTCPD6 | grep -q 02:00:00:00:77:02"
 check "mtcpctl neigh shows the kernel's" sh -c \
@@ -83,10 +89,10 @@ check_equal "curl on mtcpd of the kernel's nginx, 64 MB" "$SUM" \
 	"$(mtcp curl -6 -sS -m 60 "http://[$KERNEL6]/big" | sum_of)"
 check "ab on mtcpd" sh -c "MTCPD_SOCKET=$T/d/mtcpd.sock ip netns exec $M $BIN/mtcp-run \
 	ab -q -n 2000 -c 20 'http://[$KERNEL6]/64' | grep -q '^Failed requests: *0$'"
-mtcp curl -6 -sS -m 5 -o /dev/null -w '%{local_ip} %{remote_ip}\n' "http://[$KERNEL6]/64" >"$T/ips"
+mtcp curl -6 -sS -m 30 -o /dev/null -w '%{local_ip} %{remote_ip}\n' "http://[$KERNEL6]/64" >"$T/ips"
 check_equal "names of a connection" "$MTCPD6 $KERNEL6" "$(cat "$T/ips")"
 check_equal "a port nobody listens on is refused" 7 \
-	"$(mtcp curl -6 -sS -m 5 "http://[$KERNEL6]:81/" 2>/dev/null; echo $?)"
+	"$(mtcp curl -6 -sS -m 30 "http://[$KERNEL6]:81/" 2>/dev/null; echo $?)"
 
 stop "$LIGHTTPD"
 cat >"$T/both.conf" <<CONF
@@ -117,7 +123,7 @@ lie()
 {
 	BEFORE=$(counter "$2")
 	rawsend6 "$1" || fail "rawsend6 $1"
-	sleep 0.3
+	wait_until 2 has_moved "$2" "$3"
 	moved "$1" "$2" "$3"
 	check "$1: curl and the daemon go on" goes_on
 }
@@ -154,8 +160,8 @@ rawsend6 ra
 check "an advertisement makes an address" wait_until 2 has_address "2001:db8:77::ff:fe00:7702/128"
 check "and a router" wait_until 2 sh -c \
 	"'$BIN/mtcpctl' --socket '$T/s/mtcpctl.sock' -j port | jq -e >/dev/null '.[0].gateway6 == \"fe80::66\"'"
-check "ping6 to the made address" kernel ping -q -6 -c 2 -i 0.2 -W 2 2001:db8:77::ff:fe00:7702
+check "ping6 to the made address" kernel ping -q -6 -c 2 -i 0.2 -W 10 2001:db8:77::ff:fe00:7702
 check_equal "curl on mtcpd from it" 2001:db8:77::ff:fe00:7702 \
-	"$(mtcp curl -6 -sS -m 5 -o /dev/null -w '%{local_ip}' "http://[$KERNEL6]/64")"
+	"$(mtcp curl -6 -sS -m 30 -o /dev/null -w '%{local_ip}' "http://[$KERNEL6]/64")"
 check "the daemon lives" alive
 e2e_end

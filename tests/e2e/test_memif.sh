@@ -40,7 +40,7 @@ head -c $BYTES /dev/urandom >"$T/www/big"
 DAEMON=server spawn_mtcp lighttpd lighttpd -D -f "$(lighttpd_conf 10.78.0.1)"
 ready()
 {
-	on_client mtcp curl -sf -m 2 -o /dev/null http://10.78.0.1/64
+	on_client mtcp curl -sf -m 20 -o /dev/null http://10.78.0.1/64
 }
 check "lighttpd on one daemon answers curl on the other" wait_until 10 ready
 

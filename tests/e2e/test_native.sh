@@ -19,6 +19,12 @@ probe_kernel()
 	kernel "$BIN/e2e_probe_kernel" $MTCPD_IP $PORT "$@"
 }
 
+# The kernel's peer, from beside it.
+probe_kernel_here()
+{
+	kernel "$BIN/e2e_probe_kernel" $KERNEL_IP $PORT "$@"
+}
+
 # said LOG TEXT
 said()
 {
@@ -67,21 +73,27 @@ gone()
 	[ "$(session "$1" up_bytes)" = 0 ]
 }
 
-# mass NAME CONNECTIONS KIB: a probe of many connections; up and down memory at its height
-# in $UP and $DOWN, in MiB.
+# grown PID FIELD MIB
+grown()
+{
+	[ "$(session "$1" "$2")" -ge $(($3 << 20)) ]
+}
+
+# mass NAME CONNECTIONS KIB FIELD MIB: a probe of many connections, whose memory grows to so much at
+# least; up and down memory at its height in $UP and $DOWN, in MiB.
 mass()
 {
 	local go
 
 	mkfifo "$T/go.$1"
 	: >"$T/$1.log"
-	ip netns exec "$M" "$BIN/e2e_probe_mtcp" $KERNEL_IP $PORT "$@" \
+	ip netns exec "$M" "$BIN/e2e_probe_mtcp" $KERNEL_IP $PORT "${@:1:3}" \
 		<>"$T/go.$1" >>"$T/$1.log" 2>&1 &
 	LAST=$!
 	PIDS+=("$LAST")
 	exec {go}<>"$T/go.$1"
-	check "$1: piled up" wait_until 40 said "$1" piled
-	sleep 0.5
+	check "$1: piled up" wait_until 10 said "$1" piled
+	wait_until 2 grown "$LAST" "$4" "$5"
 	UP=$(($(session "$LAST" up_bytes) >> 20))
 	DOWN=$(($(session "$LAST" down_bytes) >> 20))
 	echo go >&"$go"
@@ -121,23 +133,24 @@ check_nothing_left "after the probes"
 
 # -- killed with bytes that the peer has not taken -----------------------------------------------
 for bytes in 1000 50000 200000; do
-	before=$(kernel "$BIN/e2e_probe_kernel" $KERNEL_IP $PORT ended)
+	before=$(probe_kernel_here ended)
 	probe_mtcp die $bytes 2>/dev/null
 	check_equal "killed by SIGKILL after $bytes bytes (status)" 137 $?
+	check "the peer begins to read" probe_kernel_here open
 	check "all $bytes bytes arrive, and the end" \
-		kernel "$BIN/e2e_probe_kernel" $KERNEL_IP $PORT recorded $bytes $((before + 1))
+		probe_kernel_here recorded $bytes $((before + 1))
 done
 check_nothing_left "after orphans"
 
 # -- memory that grows to its limit --------------------------------------------------------------
-mass slow_readers 40 100
+mass slow_readers 40 100 up_bytes 3
 check_more "slow readers: receive memory grew" 3 "$UP" MiB
-mass slow_readers 300 200
+mass slow_readers 300 200 up_bytes 16
 check_less "slow readers: receive memory within session_up_max" 16 "$UP" MiB
 check_more "slow readers: receive memory at its limit" 16 "$UP" MiB
-mass fast_writers 40 400
+mass fast_writers 40 400 down_bytes 3
 check_more "fast writers: transmit memory grew" 3 "$DOWN" MiB
-mass fast_writers 200 400
+mass fast_writers 200 400 down_bytes 16
 check_less "fast writers: transmit memory within session_down_max" 16 "$DOWN" MiB
 check_more "fast writers: transmit memory at its limit" 16 "$DOWN" MiB
 check_nothing_left "after piles"
@@ -157,8 +170,8 @@ spawn echo_mtcp ip netns exec "$M" "$BIN/mtcp-echo" server -a $MTCPD_IP -t 2
 spawn_kernel echo_kernel "$BIN/e2e_echo_kernel" server -a $KERNEL_IP -t 2
 wait_until 5 said echo_mtcp serving
 wait_until 5 said echo_kernel serving
-FROM_KERNEL=(timeout 60 ip netns exec "$H" "$BIN/e2e_echo_kernel" client -a $MTCPD_IP)
-FROM_MTCP=(timeout 60 ip netns exec "$M" "$BIN/mtcp-echo" client -a $KERNEL_IP)
+FROM_KERNEL=(timeout 200 ip netns exec "$H" "$BIN/e2e_echo_kernel" client -a $MTCPD_IP)
+FROM_MTCP=(timeout 200 ip netns exec "$M" "$BIN/mtcp-echo" client -a $KERNEL_IP)
 echo_client "kernel client -> mtcp-echo" "${FROM_KERNEL[@]}" -t 2 -c 500 -m 20 -s 300
 echo_client "kernel client -> mtcp-echo, 1 MB messages" "${FROM_KERNEL[@]}" -c 8 -m 5 -s 1000000
 echo_client "mtcp-echo -> kernel server" "${FROM_MTCP[@]}" -t 2 -c 500 -m 20 -s 300

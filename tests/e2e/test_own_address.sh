@@ -13,7 +13,7 @@ sum_of()
 
 serves_own()
 {
-	mtcp curl -sf -m 2 -o /dev/null "http://$1/64"
+	mtcp curl -sf -m 20 -o /dev/null "http://$1/64"
 }
 
 # run_all WHAT ADDRESS: ADDRESS as in a URL.
@@ -25,7 +25,7 @@ run_all()
 		ip netns exec $M $BIN/mtcp-run ab -q -n 5000 -c 50 'http://$2/64' |
 		grep -q '^Failed requests: *0$'"
 	check_equal "$1: a port nobody listens on is refused" 7 \
-		"$(mtcp curl -sS -m 5 "http://$2:81/" 2>/dev/null; echo $?)"
+		"$(mtcp curl -sS -m 30 "http://$2:81/" 2>/dev/null; echo $?)"
 }
 
 mkdir -p "$T/www"

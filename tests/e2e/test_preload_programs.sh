@@ -46,7 +46,7 @@ web_clients()
 	try "curl $who, 404" '^404$' $run curl -s -o /dev/null -w '%{http_code}\n' "$url/none"
 	try "ab $who" '^Failed requests: +0$' $run ab -q -n 3000 -c 50 "$url/64"
 	try "ab -k $who" '^Failed requests: +0$' $run ab -q -k -n 10000 -c 50 "$url/64"
-	try "wrk $who" '^Requests/sec: +[1-9]' sh -c "$run wrk -t2 -c50 -d2s $url/64 >$T/wrk &&
+	try "wrk $who" '^Requests/sec: +[1-9]' sh -c "$run wrk -t2 -c50 -d2s --timeout 30s $url/64 >$T/wrk &&
 		cat $T/wrk && ! grep -E 'Socket errors|Non-2xx' $T/wrk"
 }
 
@@ -107,11 +107,11 @@ try "iperf3 -R to mtcpd" 'receiver$' $M_RUN iperf3 -4 -c $KERNEL_IP -t 1 -R
 
 spawn_mtcp nc nc -4 -l 7777
 wait_until 5 listens 7777
-check "nc to mtcpd" sh -c "echo to mtcpd | $K_RUN nc -N -w 5 $MTCPD_IP 7777"
+check "nc to mtcpd" sh -c "echo to mtcpd | $K_RUN nc -N -w 50 $MTCPD_IP 7777"
 check "nc on mtcpd received it" wait_until 5 grep -qx 'to mtcpd' "$T/nc.log"
 spawn_kernel nc-kernel nc -4 -l 7778
 wait_until 5 kernel_listens 7778
-check "nc from mtcpd" sh -c "echo from mtcpd | $M_RUN nc -N -w 5 $KERNEL_IP 7778"
+check "nc from mtcpd" sh -c "echo from mtcpd | $M_RUN nc -N -w 50 $KERNEL_IP 7778"
 check "nc on the kernel received it" wait_until 5 grep -qx 'from mtcpd' "$T/nc-kernel.log"
 
 check_equal "loopback stays the kernel's" 7 "$($M_RUN curl -s http://127.0.0.1:1/; echo $?)"

@@ -5,6 +5,7 @@
 e2e_begin python3 lighttpd
 
 TIMEOUT_S=4
+PATIENCE_S=60 # with a busy machine
 
 # Holds COUNT keep-alive connections after an answer on each. Prints "open", then "eof MS" and
 # "reset MS errno" of the last to see it, in ms since the file START appeared; closes at the end
@@ -15,7 +16,7 @@ import errno, os, select, socket, sys, time
 address, count, behaviour, start = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 conns = []
 for _ in range(count):
-    s = socket.create_connection((address, 80), timeout=5)
+    s = socket.create_connection((address, 80), timeout=60)
     s.sendall(b"GET /64 HTTP/1.1\r\nHost: x\r\n\r\n")
     seen = b""
     while not seen.endswith(b"x" * 64):
@@ -35,7 +36,7 @@ def since():
 
 
 for s in conns:
-    s.settimeout(20)
+    s.settimeout(120)
     if s.recv(1) != b"":
         sys.exit("bytes instead of the end")
 print("eof", since(), flush=True)
@@ -46,7 +47,7 @@ if behaviour == "close":
 for s in conns:
     p = select.poll()
     p.register(s, 0)
-    if not p.poll(20000):
+    if not p.poll(120000):
         sys.exit("no reset")
     error = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 print("reset", since(), errno.errorcode.get(error, error), flush=True)
@@ -86,22 +87,23 @@ term_with()
 	stop "$LIGHTTPD"
 }
 
+time_out()
+{
+	sed -i "s/^shutdown_timeout_s.*/shutdown_timeout_s = $1/" "$T/d.conf"
+}
+
 net_veth
 daemon_conf d net_af_packet0,iface=vm $MTCPD_IP/24 "gateway = $KERNEL_IP"
-sed -i "s/^shutdown_timeout_s.*/shutdown_timeout_s = $TIMEOUT_S/" "$T/d.conf"
-
+time_out $TIMEOUT_S
 term_with stubborn 20 stay
-check_less "stubborn: the end is seen at once" 1500 "$(word stubborn eof)" ms
-check_more "stubborn: the reset comes not before the time-out" $((TIMEOUT_S * 1000 - 200)) \
-	"$(word stubborn reset)" ms
-check_less "stubborn: but then" $((TIMEOUT_S * 1000 + 2000)) "$(word stubborn reset)" ms
+check_more "stubborn: the reset comes long after the end, ms" $((TIMEOUT_S * 1000 / 4)) \
+	$(($(word stubborn reset) - $(word stubborn eof)))
 check "stubborn: it is a reset" said stubborn "reset [0-9]* EPIPE"
-check_less "stubborn: the daemon is gone soon after" $((TIMEOUT_S * 1000 + 3000)) "$TOOK_MS" ms
+check_more "stubborn: the daemon waits for the time-out" $((TIMEOUT_S * 1000)) "$TOOK_MS" ms
 
+time_out $((2 * PATIENCE_S))
 term_with polite 20 close
-check_less "polite: the end is seen at once" 1500 "$(word polite eof)" ms
-check_less "polite: the daemon does not wait for the time-out" $((TIMEOUT_S * 1000 - 1000)) \
-	"$TOOK_MS" ms
+check_less "polite: the daemon does not wait for the time-out" $((PATIENCE_S * 1000)) "$TOOK_MS" ms
 check_equal "polite: resets" 0 "$(grep -c '^reset' "$T/polite.log")"
 check_equal "nobody's session was condemned" 0 "$(grep -c '<4>session' "$T/d.log")"
 e2e_end

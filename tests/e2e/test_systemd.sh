@@ -132,12 +132,12 @@ serve()
 	fi
 	start_lighttpd
 	check "$1: root serves on port 80" serves http://$MTCPD_IP/64
-	as_nobody timeout 2 "$BIN/mtcp-run" nc -l $MTCPD_IP 79 2>"$T/nobody.log"
+	as_nobody timeout 30 "$BIN/mtcp-run" nc -l $MTCPD_IP 79 2>"$T/nobody.log"
 	check "$1: another user may not, for want of permission" \
 		grep -qi 'permission denied' "$T/nobody.log"
 	as_nobody "$BIN/mtcp-run" nc -l $MTCPD_IP 7000 >"$T/nc.out" 2>"$T/nobody.log" &
 	wait_until 3 listening 7000
-	kernel timeout 5 nc -N $MTCPD_IP 7000 <<<hello >/dev/null
+	kernel timeout 50 nc -N $MTCPD_IP 7000 <<<hello >/dev/null
 	wait $!
 	check_equal "$1: but serves on port 7000" hello "$(cat "$T/nc.out")"
 	spawn low env MTCPD_SOCKET="$T/d/mtcpd.sock" ip netns exec "$M" setpriv --reuid=65534 \

@@ -35,6 +35,11 @@ start_nginx
 timed "curl on mtcpd <- the kernel's nginx" "$EXPECTED" \
 	mtcp curl -s -m 120 http://$KERNEL_IP/big
 
+kernel_listening()
+{
+	kernel ss -Hltn "sport = :$1" | grep -q .
+}
+
 # Uploads, so that each side is also the receiver of a push.
 upload_to_mtcpd()
 {
@@ -49,7 +54,7 @@ upload_to_kernel()
 {
 	spawn_kernel nc-kernel sh -c "timeout 120 nc -l $KERNEL_IP 7000 >$T/up.kernel"
 	local server=$LAST
-	sleep 0.2
+	wait_until 5 kernel_listening 7000
 	mtcp sh -c "timeout 120 nc -N $KERNEL_IP 7000 <$T/www/big"
 	wait "$server"
 	cat "$T/up.kernel"

@@ -41,9 +41,9 @@ DAEMON_PID=$LAST
 # -- in the VLAN -----------------------------------------------------------------------------------
 
 check_equal "mtcpctl port shows it" $VLAN "$(ctl -j port | jq '.[0].vlan')"
-check "ping" kernel ping -q -c 3 -i 0.2 -W 2 $MTCPD_IP
-check "ping of a full frame" kernel ping -q -c 2 -i 0.2 -W 2 -M do -s 1472 $MTCPD_IP
-check "ping6" kernel ping -q -6 -c 3 -i 0.2 -W 2 $MTCPD6
+check "ping" kernel ping -q -c 3 -i 0.2 -W 10 $MTCPD_IP
+check "ping of a full frame" kernel ping -q -c 2 -i 0.2 -W 10 -M do -s 1472 $MTCPD_IP
+check "ping6" kernel ping -q -6 -c 3 -i 0.2 -W 10 $MTCPD6
 
 mkdir -p "$T/www"
 head -c $BIG_BYTES /dev/urandom >"$T/www/big"

@@ -15,6 +15,8 @@
  *	RECORD   as SINK, without an answer; how it ended can be asked for
  *	HOLD     nothing is read, and the connection is closed only after delay_ms
  *	RECALL   sends the struct record of the last RECORD that is over
+ *	OPEN     after delay_ms the gate is opened to the `bytes` connections that wait there, or
+ *	         come to do so: those whose delay_ms is GATE
  */
 #ifndef NATIVE_NATIVE_H
 #define NATIVE_NATIVE_H
@@ -30,7 +32,10 @@ enum mode {
 	MODE_RECORD = 'C',
 	MODE_RECALL = 'L',
 	MODE_HOLD = 'H',
+	MODE_OPEN = 'O',
 };
+
+#define GATE UINT32_MAX /* a delay that lasts until the probe ends it */
 
 struct request {
 	uint32_t mode;

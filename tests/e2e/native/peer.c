@@ -21,13 +21,31 @@ enum {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
+static uint64_t gate_waiting, gate_opened; /* connections there now; how often it was opened */
 static struct record last;
+
+static void wait_at_gate(void)
+{
+	uint64_t opened;
+
+	pthread_mutex_lock(&lock);
+	opened = gate_opened;
+	gate_waiting++;
+	pthread_cond_broadcast(&gate_moved);
+	while (gate_opened == opened)
+		pthread_cond_wait(&gate_moved, &lock);
+	pthread_mutex_unlock(&lock);
+}
 
 static void pause_ms(uint32_t ms)
 {
 	struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
 
-	nanosleep(&ts, NULL);
+	if (ms == GATE)
+		wait_at_gate();
+	else
+		nanosleep(&ts, NULL);
 }
 
 /* 0, or -1 when the connection has ended. */
@@ -116,6 +134,18 @@ static void serve_recall(int sd)
 	send_all(sd, &copy, sizeof(copy));
 }
 
+static void serve_open(const struct request *r)
+{
+	pause_ms(r->delay_ms);
+	pthread_mutex_lock(&lock);
+	while (gate_waiting < r->bytes)
+		pthread_cond_wait(&gate_moved, &lock);
+	gate_waiting = 0;
+	gate_opened++;
+	pthread_cond_broadcast(&gate_moved);
+	pthread_mutex_unlock(&lock);
+}
+
 static void serve_reset(int sd)
 {
 	struct linger linger = {.l_onoff = 1, .l_linger = 0};
@@ -151,6 +181,9 @@ static void *serve(void *arg)
 		break;
 	case MODE_HOLD:
 		pause_ms(r.delay_ms);
+		break;
+	case MODE_OPEN:
+		serve_open(&r);
 		break;
 	case MODE_RESET:
 		serve_reset(sd);

@@ -14,6 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+	PATIENCE_MS = 60000, /* with a busy machine */
+};
+
 struct probe {
 	const char *name;
 	void (*run)(void);
@@ -58,6 +62,7 @@ uint64_t now_ms(void);
 int open_socket(int flags); /* a socket; SOCK_NONBLOCK or 0 */
 int open_to_peer(void);	    /* blocking, connected */
 int ask(uint32_t mode, uint32_t seed, uint64_t bytes, uint32_t delay_ms); /* with the request */
+void open_gate(uint32_t connections, uint32_t delay_ms); /* of the peer, see native.h */
 void send_exactly(int sd, const void *data, size_t len);
 void recv_exactly(int sd, void *data, size_t len);
 void send_pattern(int sd, uint32_t seed, uint64_t pos, uint64_t len);

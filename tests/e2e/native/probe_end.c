@@ -5,20 +5,22 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum {
 	SEED = 7,
 	HALF_BYTES = 100000,
 	LINGER_S = 1,
-	LINGER_SLACK_MS = 1000, /* of a busy machine */
+	LONG_LINGER_S = 100, /* longer than a busy machine takes */
+	FULL_MS = 500,	     /* nothing goes out for so long: all buffers are full */
 };
 
 /* What the peer saw of the last RECORD connection, once `count` are over. */
 static struct record recall(uint64_t count)
 {
 	struct record r = {0};
-	uint64_t end = now_ms() + 10000;
+	uint64_t end = now_ms() + PATIENCE_MS;
 
 	while (now_ms() < end) {
 		int sd = ask(MODE_RECALL, 0, 0, 0);
@@ -48,6 +50,19 @@ static void probe_half_close(void)
 	need_equal(mtcp_close(sd), 0);
 }
 
+/* Until the peer has acknowledged all that was sent. */
+static void wait_acknowledged(int sd)
+{
+	uint64_t end = now_ms() + PATIENCE_MS;
+	int unacknowledged = 1;
+
+	while (unacknowledged && now_ms() < end) {
+		need_equal(mtcp_ioctl(sd, TIOCOUTQ, &unacknowledged), 0);
+		usleep(1000);
+	}
+	need_equal(unacknowledged, 0);
+}
+
 /* SO_LINGER with 0 s: the peer sees a reset. */
 static void probe_linger_zero(void)
 {
@@ -58,7 +73,7 @@ static void probe_linger_zero(void)
 	struct record r;
 
 	send_pattern(sd, SEED, 0, 1000);
-	usleep(50000);
+	wait_acknowledged(sd);
 	need_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
 	need_equal(mtcp_getsockopt(sd, SOL_SOCKET, SO_LINGER, &got, &len), 0);
 	need_equal(got.l_onoff, 1);
@@ -68,7 +83,7 @@ static void probe_linger_zero(void)
 	need_equal(r.bytes, 1000);
 }
 
-/* Sends to a peer that reads only after delay_ms, until neither its window nor our buffer takes
+/* Sends to a peer that waits at the gate, until neither its window nor our buffer takes
  * more; how much that is. */
 static uint64_t fill(int sd)
 {
@@ -76,14 +91,14 @@ static uint64_t fill(int sd)
 	uint8_t buf[4096];
 
 	need_equal(mtcp_fcntl(sd, F_SETFL, O_NONBLOCK), 0);
-	while (now_ms() - idle_since < 100) { /* buffers may still grow */
+	while (now_ms() - idle_since < FULL_MS) { /* buffers may still grow */
 		ssize_t n;
 
 		pattern_fill(SEED, sent, buf, sizeof(buf));
 		n = mtcp_send(sd, buf, sizeof(buf), MSG_NOSIGNAL);
 		if (n < 0) {
 			need_equal(errno, EAGAIN);
-			usleep(5000);
+			usleep(PATIENCE_MS);
 			continue;
 		}
 		sent += (uint64_t)n;
@@ -115,32 +130,33 @@ static uint64_t close_with_linger(int sd, int seconds)
 
 static void probe_linger_acknowledged(void)
 {
-	uint64_t before = recall(0).count, start = now_ms(), sent, took_ms;
-	int sd = ask(MODE_RECORD, SEED, 0, 1500);
+	uint64_t before = recall(0).count, start, sent;
+	int sd = ask(MODE_RECORD, SEED, 0, GATE);
 	struct record r;
 
 	sent = fill(sd);
-	took_ms = close_with_linger(sd, 30);
-	need(now_ms() - start >= 1400); /* not before the peer read */
-	need(took_ms < 15000);
+	start = now_ms();
+	open_gate(1, 500);
+	close_with_linger(sd, LONG_LINGER_S);
+	need(now_ms() - start >= 480); /* not before the peer read */
+	need(now_ms() - start < LONG_LINGER_S * 1000);
 	r = recall(before + 1);
 	need_equal(r.bytes, sent);
 	need_equal(r.error, 0);
 	need_equal(r.differs, 0);
 }
 
-/* The window stays shut for longer than that: close returns 0 when the time is over, and what is
+/* The window stays shut until close has returned: that returns 0 when the time is over, and what is
  * unsent is still sent, as on Linux. */
 static void probe_linger_timeout(void)
 {
-	uint64_t before = recall(0).count, sent, took_ms;
-	int sd = ask(MODE_RECORD, SEED, 0, 4000);
+	uint64_t before = recall(0).count, sent;
+	int sd = ask(MODE_RECORD, SEED, 0, GATE);
 	struct record r;
 
 	sent = fill(sd);
-	took_ms = close_with_linger(sd, LINGER_S);
-	need(took_ms >= LINGER_S * 1000 - 20);
-	need(took_ms < LINGER_S * 1000 + LINGER_SLACK_MS);
+	need(close_with_linger(sd, LINGER_S) >= LINGER_S * 1000 - 20);
+	open_gate(1, 0);
 	r = recall(before + 1);
 	need_equal(r.bytes, sent);
 	need_equal(r.error, 0);
@@ -151,23 +167,23 @@ static void probe_linger_timeout(void)
 static void probe_linger_nonblocking(void)
 {
 	uint64_t before = recall(0).count, sent;
-	int sd = ask(MODE_RECORD, SEED, 0, 2500);
+	int sd = ask(MODE_RECORD, SEED, 0, GATE);
 
 	sent = fill(sd);
 	need_equal(mtcp_fcntl(sd, F_SETFL, O_NONBLOCK), 0);
 	need(close_with_linger(sd, LINGER_S) >= LINGER_S * 1000 - 20);
+	open_gate(1, 0);
 	need_equal(recall(before + 1).bytes, sent);
 }
 
 /* A peer that does not close: acknowledged is enough. Its end comes when all was sent. */
 static void probe_linger_half_open(void)
 {
-	int sd = ask(MODE_HOLD, SEED, 0, 3000);
-	uint64_t took_ms;
+	int sd = ask(MODE_HOLD, SEED, 0, GATE);
 
 	send_pattern(sd, SEED, 0, 1000);
-	took_ms = close_with_linger(sd, 30);
-	need(took_ms < 2000);
+	need(close_with_linger(sd, LONG_LINGER_S) < LONG_LINGER_S * 1000);
+	open_gate(1, 0);
 }
 
 /* Nothing to wait for. */
@@ -177,7 +193,7 @@ static void probe_linger_idle(void)
 	int sd = ask(MODE_RECORD, SEED, 0, 0);
 
 	send_pattern(sd, SEED, 0, 1000);
-	need(close_with_linger(sd, 30) < 2000);
+	need(close_with_linger(sd, LONG_LINGER_S) < LONG_LINGER_S * 1000);
 	need_equal(recall(before + 1).bytes, 1000);
 }
 
@@ -202,7 +218,7 @@ static void probe_close_unread(void)
 {
 	int sd = ask(MODE_SOURCE, SEED, 1000, 0);
 
-	need(poll_one(sd, POLLIN, 5000) & POLLIN);
+	need(poll_one(sd, POLLIN, PATIENCE_MS) & POLLIN);
 	need_equal(mtcp_close(sd), 0);
 }
 
@@ -210,10 +226,10 @@ static void probe_reset_by_peer(void)
 {
 	int sd = ask(MODE_RESET, 0, 0, 0);
 	char byte;
-	short seen = poll_one(sd, POLLIN | POLLOUT, 5000);
+	short seen = poll_one(sd, POLLIN | POLLOUT, PATIENCE_MS);
 
 	while (!(seen & POLLHUP)) /* POLLOUT alone, before the reset is here */
-		seen = poll_one(sd, POLLIN, 5000);
+		seen = poll_one(sd, POLLIN, PATIENCE_MS);
 	need_equal(seen & (POLLERR | POLLHUP | POLLIN), POLLERR | POLLHUP | POLLIN);
 	need_errno(mtcp_read(sd, &byte, 1), ECONNRESET);
 	need_equal(mtcp_read(sd, &byte, 1), 0); /* the error is told once */
@@ -235,7 +251,7 @@ static void probe_refused(void)
 	need_equal(mtcp_connect(sd, sa_of(&nobody), sizeof(nobody)), -1);
 	if (errno != ECONNREFUSED) { /* known at once, it is told at once */
 		need_equal(errno, EINPROGRESS);
-		seen = poll_one(sd, POLLOUT, 5000);
+		seen = poll_one(sd, POLLOUT, PATIENCE_MS);
 		need_equal(seen & (POLLERR | POLLHUP | POLLOUT), POLLERR | POLLHUP | POLLOUT);
 		error = so_error(sd);
 		need_equal(error, ECONNREFUSED);
@@ -275,13 +291,18 @@ static void probe_give_up(void)
 }
 
 /* Dies by SIGKILL with bytes that the peer has not taken: they still arrive. Number 0 is how
- * many; the peer is asked by "recorded". */
+ * many; the gate is opened by "open", the peer asked by "recorded". */
 static void probe_die(void)
 {
-	int sd = ask(MODE_RECORD, SEED, 0, 700);
+	int sd = ask(MODE_RECORD, SEED, 0, GATE);
 
 	send_pattern(sd, SEED, 0, arg_number[0]);
 	kill(getpid(), SIGKILL);
+}
+
+static void probe_open(void)
+{
+	open_gate(1, 0);
 }
 
 /* Prints how many RECORD connections are over. */
@@ -317,6 +338,7 @@ const struct probe probe_ends[] = {
 	{"silent", probe_silent},
 	{"give_up", probe_give_up},
 	{"die", probe_die},
+	{"open", probe_open},
 	{"ended", probe_ended},
 	{"recorded", probe_recorded},
 	{0},

@@ -1,7 +1,7 @@
 /* Probes of many connections whose bytes pile up on one side: memory grows with them, stops at
  * its limit, and all bytes are right in the end.
  *
- * Number 0 is how many connections, number 1 how many KiB each. When everything has piled up
+ * Number 0 is how many connections, number 1 how many KiB each. When everything piles up
  * "piled" is printed; a line on stdin lets the probe go on.
  */
 #include "probe.h"
@@ -27,7 +27,7 @@ static void wait_go(void)
 	puts("piled");
 	fflush(stdout);
 	need(fgets(line, sizeof(line), stdin));
-	alarm(120);
+	alarm(200);
 }
 
 /* Each connection reads nothing until told to, then all of it, a piece from each in turn. */
@@ -76,21 +76,23 @@ static bool send_round(const int *sd, uint64_t *pos, uint64_t bytes)
 	return all;
 }
 
-/* Each connection writes until its peer, which is in no hurry, takes no more. */
+/* Each connection writes until its peer, which does not read before the gate opens, takes no more.
+ */
 static void probe_fast_writers(void)
 {
 	uint64_t bytes = arg_number[1] << 10, seen;
 	uint64_t *pos = calloc(arg_number[0], sizeof(*pos));
-	int *sd = open_all(MODE_SINK, 0, 3000);
+	int *sd = open_all(MODE_SINK, 0, GATE);
 	struct pollfd *p = calloc(arg_number[0], sizeof(*p));
 
 	need(pos && p);
 	need(!send_round(sd, pos, bytes));
 	wait_go();
+	open_gate((uint32_t)arg_number[0], 0);
 	while (!send_round(sd, pos, bytes)) {
 		for (uint32_t i = 0; i < arg_number[0]; i++)
 			p[i] = (struct pollfd){.fd = sd[i], .events = pos[i] < bytes ? POLLOUT : 0};
-		need(mtcp_poll(p, arg_number[0], 30000) > 0);
+		need(mtcp_poll(p, arg_number[0], PATIENCE_MS) > 0);
 	}
 	for (uint32_t i = 0; i < arg_number[0]; i++)
 		need_equal(mtcp_shutdown(sd[i], SHUT_WR), 0);
