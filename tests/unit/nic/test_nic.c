@@ -864,6 +864,7 @@ int main(void)
 		.instance = "test_nic",
 		.mbufs = 2048,
 		.mtu_bytes = 1500,
+		.hugepages = EAL_HUGEPAGES_NO, /* other tests drain the pool */
 		.log = on_log};
 	char dir[128];
 	bool huge;

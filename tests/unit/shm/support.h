@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@
 
 enum {
 	TEST_CLIENT_UID = 65534,
+	CHILD_HANG_S = 300,
+	LOCK_PATIENCE_S = 60,
 };
 
 /* In a child process: what must hold, or the child ends with an error that names the line. */
@@ -53,7 +56,8 @@ static inline bool can_become_client(void)
 	return false;
 }
 
-/* Runs fn(arg) in a child and returns its wait status. */
+/* Runs fn(arg) in a child and returns its wait status. A child that hangs is ended, and does not
+ * outlive its parent: it would keep the lock on huge pages. */
 static inline int in_child(void (*fn)(void *arg), void *arg)
 {
 	int status = -1;
@@ -61,6 +65,8 @@ static inline int in_child(void (*fn)(void *arg), void *arg)
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		alarm(CHILD_HANG_S);
 		fn(arg);
 		_exit(0);
 	}
@@ -70,6 +76,7 @@ static inline int in_child(void (*fn)(void *arg), void *arg)
 
 #define HUGEPAGES_FILE "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 #define HUGEPAGES_FREE "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
+#define HUGEPAGES_MORE "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages"
 
 static inline long read_number(const char *path)
 {
@@ -84,13 +91,19 @@ static inline long read_number(const char *path)
 	return n;
 }
 
-/* The pool's size, as an open and locked file: tests run side by side. -1 if there is none. */
+/* The pool's size, as an open and locked file: tests run side by side. -1 if there is none, or
+ * others do not let go of it. */
 static inline int hugepages_lock(void)
 {
 	int fd = open(HUGEPAGES_FILE, O_RDWR | O_CLOEXEC);
 
-	if (fd >= 0)
-		flock(fd, LOCK_EX);
+	for (int tries = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB); tries++) {
+		if (tries == LOCK_PATIENCE_S * 100) {
+			close(fd);
+			return -1;
+		}
+		usleep(10000);
+	}
 	return fd;
 }
 
