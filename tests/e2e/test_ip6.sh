@@ -52,8 +52,9 @@ DAEMON_PID=$LAST
 
 # -- addresses -------------------------------------------------------------------------------------
 
-check "an address is tried out first" has_address "$MTCPD6/64 tentative"
-check "and is ours after a second" wait_until 3 has_address "$MTCPD6/64"
+check "an address is ours after a second" wait_until 3 has_address "$MTCPD6/64"
+check_more "in which it was tried out, as was the link-local one; solicitations" 2 \
+	"$(counter net.nd_solicits_sent)"
 check "a link-local one is made" has_address fe80::ff:fe00:7702/64
 check "ping6" kernel ping -q -6 -c 3 -i 0.2 -W 10 $MTCPD6
 check "ping6 to the link-local address" kernel ping -q -6 -c 2 -i 0.2 -W 10 fe80::ff:fe00:7702%vh

@@ -66,6 +66,9 @@ send()
 	kernel python3 "$SRC/tests/e2e/vlan_peer.py" send vh "$US$PEER$1$ARP$(printf '00%.0s' {1..18})"
 }
 
+# The kernel knows mtcpd's MAC, and does not ask for it itself meanwhile.
+ip -n "$H" neigh replace $MTCPD_IP lladdr 02:00:00:00:77:02 dev vv nud permanent
+
 # drops WHAT TAGS COUNTER: once each.
 drops()
 {

@@ -47,7 +47,7 @@ build_example()
 }
 without_daemon()
 {
-	MTCPD_SOCKET=/nonexistent LD_LIBRARY_PATH=$LIB timeout 5 "$T/hello" 192.0.2.1
+	MTCPD_SOCKET=/nonexistent LD_LIBRARY_PATH=$LIB timeout 60 "$T/hello" 192.0.2.1
 	[ $? = 1 ] && grep -qi 'no such file' "$T/said"
 }
 check "the example of the README builds with pkg-config" build_example

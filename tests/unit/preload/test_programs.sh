@@ -44,7 +44,7 @@ wait_port()
 {
 	local i
 
-	for i in $(seq 100); do
+	for i in $(seq 1000); do
 		python3 -c "import socket
 socket.create_connection(('127.18.0.1', $1), 1)" 2>/dev/null && return 0
 		sleep 0.05
@@ -63,14 +63,14 @@ matches()
 	fi
 }
 
-# expect NAME PATTERN COMMAND...: exit status 0 within 30 s, and a line that matches; an empty
+# expect NAME PATTERN COMMAND...: exit status 0 within 200 s, and a line that matches; an empty
 # pattern: no output at all
 expect()
 {
 	local name=$1 pattern=$2
 	shift 2
 	total=$((total + 1))
-	if ! LD_PRELOAD=$library timeout 30 "$@" >"$dir/out" 2>&1 || ! matches "$pattern"; then
+	if ! LD_PRELOAD=$library timeout 200 "$@" >"$dir/out" 2>&1 || ! matches "$pattern"; then
 		failed=$((failed + 1))
 		echo "not ok: $name, wanted /$pattern/ in:"
 		tail -n 20 "$dir/out" | sed 's/^/	/'

@@ -45,14 +45,14 @@ expect called_by_link 0 '^there$' "$dir/link" -s "$missing" --fallback echo ther
 # A socket that nobody listens on any more: the program is told, not hung.
 python3 -c "import socket,sys; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).bind(sys.argv[1])" \
 	"$dir/stale.sock"
-expect stale_socket 1 'Network is down' timeout 20 "$run" -s "$dir/stale.sock" python3 -c '
+expect stale_socket 1 'Network is down' timeout 200 "$run" -s "$dir/stale.sock" python3 -c '
 import socket, sys
 try:
     socket.create_connection(("203.0.113.1", 80), 5)
 except OSError as e:
     sys.exit(e.strerror)'
 expect stale_socket_is_named 1 "no mtcpd at $dir/stale.sock: Connection refused" \
-	timeout 20 "$run" -s "$dir/stale.sock" python3 -c '
+	timeout 200 "$run" -s "$dir/stale.sock" python3 -c '
 import socket
 socket.create_connection(("203.0.113.1", 80), 5)'
 

@@ -15,7 +15,7 @@
 #include <time.h>
 
 enum {
-	HANG_S = 60, /* what takes so long hangs, however busy the machine */
+	HANG_S = 300, /* what takes so long hangs, however busy the machine */
 };
 
 static bool readable(int fd, int timeout_ms)
