@@ -51,9 +51,10 @@ counter_is_more()
 	[ "$(counter "$1")" -gt "$2" ]
 }
 
-# Takes a megabyte a second, so that a transfer lasts; prints the digest of it all.
+# Takes a megabyte a second, so that a transfer lasts, until it is told to hurry; prints the digest of
+# it all.
 SLOW_SERVER='
-import hashlib, socket, sys, time
+import hashlib, os, socket, sys, time
 l = socket.socket()
 l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 l.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 60000)
@@ -64,7 +65,8 @@ while True:
 	s, h = l.accept()[0], hashlib.sha256()
 	while data := s.recv(20000):
 		h.update(data)
-		time.sleep(len(data) / 1e6)
+		if not os.path.exists(sys.argv[1]):
+			time.sleep(len(data) / 1e6)
 	print(h.hexdigest(), flush=True)
 	s.close()
 '
@@ -77,10 +79,16 @@ server_ready()
 # transfer_begin BYTES, transfer_end WHAT: a transfer from mtcpd, whole in spite of WHAT.
 transfer_begin()
 {
+	rm -f "$T/hurry"
 	head -c "$1" /dev/urandom >"$T/data"
 	spawn_mtcp sender sh -c "nc -N $KERNEL_IP 9000 <$T/data"
 	SENDER=$LAST
 	wait_until 5 cwnd_is_not null
+}
+
+hurry()
+{
+	touch "$T/hurry"
 }
 
 arrived()
@@ -98,16 +106,17 @@ transfer_end()
 daemon_veth '[tcp]' 'congestion_agent = aimd' "congestion_agent_user = $AGENT_USER" \
 	'congestion_control = agent'
 SOCKET=$T/d/mtcpd-agent.sock
-spawn_kernel server python3 -c "$SLOW_SERVER"
+spawn_kernel server python3 -c "$SLOW_SERVER" "$T/hurry"
 wait_until 5 server_ready
 
-transfer_begin 500000
+transfer_begin 10000000
 check_equal "its name is the configured one" aimd "$(ctl -j flow | jq -r '.[0].cc')"
 check "no agent: CUBIC chooses the window" cwnd_is_not $WINDOW
+hurry
 transfer_end "no agent"
 
 start_agent
-transfer_begin 8000000
+transfer_begin 100000000 # more than it takes meanwhile, however busy the machine
 check "the agent's window is in force: $WINDOW" wait_until 5 cwnd_is $WINDOW
 stop "$AGENT" KILL
 check "killed: it is seen to be gone" wait_until 2 not_attached
@@ -119,6 +128,7 @@ kill -STOP "$AGENT"
 check "hung: CUBIC goes on" wait_until 5 counter_is_more tcp.agent_fallbacks "$FELL"
 kill -CONT "$AGENT"
 check "no longer: its window is in force" wait_until 5 cwnd_is $WINDOW
+hurry
 transfer_end "killed and hung agents"
 stop "$AGENT"
 check "stopped: it is seen to be gone" wait_until 2 not_attached
