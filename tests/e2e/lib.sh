@@ -154,7 +154,10 @@ wait_until()
 
 	shift
 	until "$@"; do
-		[ "$(date +%s%N)" -lt $end ] || return 1
+		if [ "$(date +%s%N)" -ge $end ]; then
+			echo "waited in vain: $*" >&2
+			return 1
+		fi
 		sleep 0.02
 	done
 }

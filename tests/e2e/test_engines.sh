@@ -89,9 +89,11 @@ run_all()
 	start_lighttpd
 	start_nginx
 	spawn_kernel "peer.$port" "$BIN/e2e_peer_kernel" $KERNEL_IP $PORT
+	local peers=("$LAST")
 	spawn "echo.$port" ip netns exec "$M" "$BIN/mtcp-echo" server -a $MTCPD_IP -t 2
 	local server=$LAST
 	spawn_kernel "kecho.$port" "$BIN/e2e_echo_kernel" server -a $KERNEL_IP -t 2
+	peers+=("$LAST")
 	wait_until 5 said "peer.$port" serving
 	wait_until 5 said "echo.$port" serving
 	wait_until 5 said "kecho.$port" serving
@@ -135,6 +137,8 @@ run_all()
 	stop "$DAEMON_PID"
 	check_equal "$port: the daemon's exit status" 0 "$STATUS"
 	stop "$NGINX"
+	stop "${peers[0]}"
+	stop "${peers[1]}"
 }
 
 TWO=("[engine]" "cores = 0,1" "[limits]" "orphan_timeout_s = 3")
