@@ -149,7 +149,7 @@ size_t net_icmp_build_echo_reply(uint8_t *frame, size_t cap_bytes, const struct 
 	uint8_t *msg = frame + NET_ETH_HLEN + NET_IP4_HLEN;
 	uint16_t check;
 
-	assert(ip->l4_len_bytes >= ICMP_HLEN);
+	assert(ip->l4_len_bytes >= ICMP_HLEN); /* net_icmp_parse() */
 	if (len > cap_bytes || ip->l4_len_bytes > UINT16_MAX - NET_IP4_HLEN)
 		return 0;
 	net_eth_build(frame, &p->src, &p->dst, NET_ETHERTYPE_IP4);

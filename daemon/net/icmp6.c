@@ -137,7 +137,7 @@ size_t net_icmp6_build_echo_reply(uint8_t *frame, size_t cap_bytes, const struct
 	size_t len = NET_ETH_HLEN + NET_IP6_HLEN + (size_t)ip->l4_len_bytes;
 	uint8_t *msg = frame + NET_ETH_HLEN + NET_IP6_HLEN;
 
-	assert(ip->l4_len_bytes >= ICMP6_HLEN);
+	assert(ip->l4_len_bytes >= ICMP6_HLEN); /* net_icmp6_parse() */
 	if (!src || len > cap_bytes || ip->l4_len_bytes > UINT16_MAX)
 		return 0;
 	net_eth_build(frame, &p->src, &iface->mac, NET_ETHERTYPE_IP6);

@@ -225,7 +225,8 @@ struct neigh_slot *net_neigh_slot_pick(
 	static const struct net_addr none;
 	uint32_t start = hash(t, addr);
 
-	assert(!net_addr_is_any(addr));
+	assert(!net_addr_is_any(
+		addr)); /* it marks free slots; neigh.c refuses it at each entrance */
 	for (uint32_t i = 0; room && i < NEIGH_WINDOW; i++) {
 		struct neigh_slot *s = window_slot(t, start, i);
 

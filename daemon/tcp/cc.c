@@ -77,6 +77,7 @@ static void begin(struct tcp_ctx *ctx, struct tcp_conn *c)
 	const struct tcp_cc_ops *ops = tcp_cc_of(c);
 	struct tcp_extra *x;
 
+	/* The configuration is refused without it, and so is a client: tcp_set_congestion(). */
 	assert(c->cc != TCP_CC_PLUGIN || ctx->cfg->cc_plugin);
 	c->cc_phase = 0;
 	c->flags &= ~(TCP_F_CC_WATCH | TCP_F_PACED | TCP_F_PACE_HOLD);

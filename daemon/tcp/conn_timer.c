@@ -152,6 +152,8 @@ static __attribute__((noinline)) void settle_extra(
 void tcp_conn_settle_timers(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	assert(c->state != TCP_CLOSED);
+	/* Whatever takes nxt back (a time-out, a closed window, a smaller path MTU) drops the
+	 * board. */
 	assert(!tcp_conn_loss(c, TCP_L_SCORE) || tcp_conn_snd_nxt(c) == tcp_conn_snd_max(c));
 	if (!has_to_send(c))
 		c->send_at = 0;

@@ -144,6 +144,7 @@ uint32_t tcp_cookie_reply(
 	struct tcp_segment syn;
 	struct content content = {.irs = seg->seq};
 
+	/* The caller has told a SYN from all else: listen_segment(). */
 	assert((seg->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN);
 	if (tcp_reply_is_land(seg)) {
 		ctx->counters->seg_land++;

@@ -72,7 +72,7 @@ static uint32_t text_store(struct tcp_rx *rx, const struct text *t, uint64_t sta
 	uint32_t n = rx->ctx->ops->rx_store(
 		rx->ctx->ops_arg, rx->c, start_pos, rx->seg, off, len, in_order);
 
-	assert(n <= len);
+	assert(n <= len); /* rx_store's promise */
 	if (n < len) {
 		rx->ctx->counters->data_no_memory++;
 		rx->fin = false;

@@ -195,6 +195,8 @@ unsigned int tcp_options_encode(const struct tcp_options *opt, uint8_t out[TCP_O
 		at = put_fastopen(opt, out, at);
 	if (opt->sack_count)
 		at = put_sack(opt, out, at);
+	/* The most there can be is 40: a SYN's MSS, SACK and timestamps, scale, and a cookie of 16
+	 * bytes; SACK blocks are cut to what is left. */
 	assert(at % 4 == 0 && at <= TCP_OPTIONS_MAX);
 	return at;
 }

@@ -35,6 +35,7 @@ void tcp_prr_enter(struct tcp_round *r)
 	uint64_t flight = tcp_conn_flight(c) + r->acked;
 	uint32_t burst = burst_before(r, sacked_before);
 
+	/* A peer cannot SACK what is not in flight: sack_read_block(). */
 	assert(sacked_before <= flight);
 	r->s->recover_fs = (uint32_t)max_i64((int64_t)(flight - sacked_before + burst), 1);
 	r->s->prr_delivered = burst;

@@ -60,6 +60,9 @@ void tcp_reasm_add(struct tcp_reasm *r, uint64_t start_pos, uint64_t end_pos)
 {
 	uint32_t i = reasm_find(r, start_pos);
 
+	/* What is added filled a gap, or its beginning: it neither is empty nor reaches into a
+	 * range, and tcp_reasm_has_room() was asked. All this text_fill() sees to, whatever the
+	 * segment. */
 	assert(start_pos < end_pos);
 	if (i < r->count && r->range[i].end_pos == start_pos) {
 		r->range[i].end_pos = end_pos;
@@ -86,7 +89,8 @@ uint64_t tcp_reasm_advance(struct tcp_reasm *r, uint64_t pos)
 {
 	uint64_t end_pos;
 
-	assert(r->count == 0 || r->range[0].start_pos >= pos);
+	assert(r->count == 0 ||
+		r->range[0].start_pos >= pos); /* RCV.NXT moves through gaps alone */
 	if (r->count == 0 || r->range[0].start_pos > pos)
 		return pos;
 	end_pos = r->range[0].end_pos;

@@ -500,6 +500,7 @@ void tcp_recovery_resent(
 	struct tcp_score *s = tcp_conn_score(ctx, c);
 	bool first = start_pos == tcp_conn_una(c);
 
+	/* A part of a lost piece; rack_mark_lost() and piece_delivered() keep the sum of them. */
 	assert(len <= s->lost_bytes);
 	s->lost_bytes -= len;
 	s->prr_out += len;

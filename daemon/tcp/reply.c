@@ -21,7 +21,7 @@ void tcp_reply_init(
 
 void tcp_reply_rst(struct tcp_ctx *ctx, const struct tcp_segment *seg, struct tcp_out *out)
 {
-	assert(!(seg->flags & TCP_RST));
+	assert(!(seg->flags & TCP_RST)); /* LISTEN, SYN-RECEIVED and CLOSED drop these first */
 	if (seg->flags & TCP_ACK)
 		tcp_reply_init(out, &seg->key, seg->ack, 0, TCP_RST);
 	else

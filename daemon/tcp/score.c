@@ -11,7 +11,7 @@ static uint32_t later(uint32_t a_us, uint32_t b_us)
 
 void tcp_score_init(struct tcp_score *s, uint64_t start_pos, uint64_t end_pos, uint32_t sent_us)
 {
-	assert(start_pos < end_pos);
+	assert(start_pos < end_pos); /* tcp_recovery_begin(): something is in flight */
 	memset(s, 0, offsetof(struct tcp_score, rec));
 	s->start_pos = start_pos;
 	s->fack_pos = start_pos;
@@ -110,7 +110,8 @@ bool tcp_score_append(struct tcp_score *s, uint64_t end_pos, uint32_t sent_us)
 {
 	struct tcp_record *last = tcp_score_at(s, s->count - 1);
 
-	assert(last->end_pos < end_pos);
+	assert(last->end_pos <
+		end_pos); /* the board ends at snd_nxt, and new data is never empty */
 	if (last->flags == 0 && last->sent_us == sent_us) {
 		last->end_pos = end_pos;
 		return true;
@@ -230,6 +231,7 @@ bool tcp_score_resend(struct tcp_score *s, uint64_t start_pos, uint64_t end_pos,
 	if (!score_make_room(s, 2, TCP_SCORE_RECORDS))
 		return false;
 	i = score_find(s, start_pos);
+	/* It was found in the board in this turn; making room only joins records. */
 	assert(i < s->count && end_pos <= tcp_score_at(s, i)->end_pos);
 	i = score_cut_out(s, i, start_pos, end_pos);
 	r = tcp_score_at(s, i);

@@ -173,6 +173,7 @@ uint32_t tcp_setopt(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_option_nam
 {
 	bool keepalive = name == TCP_OPT_KEEPALIVE || name == TCP_OPT_KEEPIDLE_S;
 
+	/* The gate has refused what a client may not say: set_option(). */
 	assert(name < TCP_OPT_COUNT && value >= bounds[name].min && value <= bounds[name].max);
 	if (is_flag(name))
 		set_flags(c, name, value);

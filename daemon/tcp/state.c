@@ -49,6 +49,7 @@ bool tcp_state_legal(enum tcp_state from, enum tcp_state to)
 
 void tcp_conn_set_state(struct tcp_conn *c, enum tcp_state state)
 {
+	/* Segments and calls are judged by state before: each caller is a step of one state. */
 	assert(tcp_state_legal((enum tcp_state)c->state, state));
 	c->state = (uint8_t)state;
 }
@@ -77,6 +78,7 @@ void tcp_conn_negotiated(
 
 	if (maxseg && maxseg < mss_bytes)
 		mss_bytes = maxseg;
+	/* A peer's MSS is clamped from below (tcp_options_peer_mss()), TCP_MAXSEG bounded. */
 	assert(mss_bytes > options);
 	c->snd_mss_bytes = (uint16_t)(mss_bytes - options);
 	c->rcv_mss_bytes = TCP_MSS_DEFAULT;

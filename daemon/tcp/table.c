@@ -215,7 +215,7 @@ static void line_rehash(
 		uint64_t hash = tcp_table_hash(t, &tcp_space_entry(t->space, line->ref[i])->key);
 		int rc = chain_append(t, bucket_of(t, hash), hash, line->ref[i], spare);
 
-		assert(rc == 0);
+		assert(rc == 0); /* the lines that were emptied are enough: merge_one() */
 		(void)rc;
 	}
 }
