@@ -288,7 +288,7 @@ LIST_HEAD(sock_items, epoll_item);
 /* Beyond what the header that we are built with knows. */
 union sock_info {
 	struct tcp_info info;
-	uint8_t bytes[PROTO_INFO_BYTES];
+	uint8_t bytes[PROTO_INFO_ALL_BYTES];
 };
 
 /* What few sockets have; made when first set. */

@@ -288,11 +288,15 @@ static int set_timeo(struct timeval *to, const void *val, socklen_t len)
 
 /* -- TCP_CONGESTION ------------------------------------------------------------------------ */
 
-static const char *congestion_name(const struct sock *s)
+/* Of a connection the engine's word counts: a route may have chosen. */
+static const char *congestion_name(struct sock *s)
 {
 	uint32_t set = sock_rare(s)->congestion;
 	uint32_t n = set ? set - 1 : ses.info.congestion;
+	union sock_info info;
 
+	if (fetch_info(s, &info) == 0 && info.info.tcpi_snd_mss)
+		memcpy(&n, info.bytes + PROTO_INFO_CONGESTION, sizeof(n));
 	return n < PROTO_CONGESTION_MAX ? ses.info.congestion_name[n] : "";
 }
 
@@ -410,7 +414,7 @@ static int get_locked(struct sock *s, int level, int name, void *val, socklen_t 
 		return give(val, len, &r->linger, sizeof(r->linger));
 	if (level == IPPROTO_TCP && name == TCP_INFO) {
 		value = fetch_info(s, &info);
-		return value ? value : give(val, len, info.bytes, sizeof(info.bytes));
+		return value ? value : give(val, len, info.bytes, PROTO_INFO_BYTES);
 	}
 	if (level == IPPROTO_TCP && name == TCP_CONGESTION)
 		return give(val, len, congestion_name(s), PROTO_CONGESTION_NAME_BYTES);

@@ -224,7 +224,8 @@ struct proto_listen_state {
 };
 
 /* TCP_INFO in pieces: bytes [offset, offset + len) of struct tcp_info, as of Linux 6.7: up to
- * tcpi_snd_wnd it has been the same since 5.4, and what came since is behind, at these offsets. */
+ * tcpi_snd_wnd it has been the same since 5.4, and what came since is behind, at these offsets; and
+ * behind that what other options ask for. */
 enum proto_info_offset {
 	PROTO_INFO_RCV_WND = 232,	       /* u32 */
 	PROTO_INFO_REHASH = 236,	       /* u32 */
@@ -232,6 +233,8 @@ enum proto_info_offset {
 	PROTO_INFO_TOTAL_RTO_RECOVERIES = 242, /* u16 */
 	PROTO_INFO_TOTAL_RTO_TIME = 244,       /* u32, ms */
 	PROTO_INFO_BYTES = 248,
+	PROTO_INFO_CONGESTION = 248, /* u32: number of the congestion control in use */
+	PROTO_INFO_ALL_BYTES = 252,
 };
 struct proto_info_part {
 	uint16_t offset;

@@ -69,8 +69,12 @@ static struct tcp_extra *ops_extra_alloc(void *arg, struct tcp_conn *c)
 {
 	struct engine *e = arg;
 
-	c->extra_idx = shm_arena_alloc(&e->extras);
-	return c->extra_idx == NONE ? NULL : extra_of(e, c);
+	uint32_t idx = shm_arena_alloc(&e->extras);
+
+	if (idx == NONE)
+		return NULL;
+	c->extra_idx = idx;
+	return extra_of(e, c);
 }
 
 static struct tcp_extra *ops_extra_get(void *arg, const struct tcp_conn *c)
@@ -167,7 +171,7 @@ static void ops_cc_free(void *arg, struct tcp_conn *c)
 
 void engine_extra_free(struct engine *e, struct tcp_conn *c)
 {
-	if (c->extra_idx == NONE)
+	if (!(c->flags & TCP_F_EXTRA))
 		return;
 	ops_reasm_free(e, c);
 	ops_score_free(e, c);

@@ -52,7 +52,6 @@ static void init_engine_fields(struct tcp_conn *c)
 	c->owner = NONE;
 	c->rxq_head = c->rxq_tail = NONE;
 	c->txq_head = c->txq_tail = NONE;
-	c->extra_idx = NONE;
 	c->due_next = NONE;
 	c->due_flags = 0;
 	c->entry.slot = TCP_SLOT_NONE;

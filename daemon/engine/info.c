@@ -119,7 +119,9 @@ static uint8_t options(const struct tcp_conn *c)
 	return (uint8_t)((c->flags & TCP_F_TS ? TCPI_OPT_TIMESTAMPS : 0) |
 			 (c->flags & TCP_F_WSCALE ? TCPI_OPT_WSCALE : 0) |
 			 (c->flags & TCP_F_SACK ? TCPI_OPT_SACK : 0) |
-			 (c->flags & TCP_F_ECN ? TCPI_OPT_ECN : 0));
+			 (c->flags & TCP_F_ECN ? TCPI_OPT_ECN : 0) |
+			 (c->loss & TCP_L_SEEN_ECT ? TCPI_OPT_ECN_SEEN : 0) |
+			 (c->loss & TCP_L_SYN_DATA ? TCPI_OPT_SYN_DATA : 0));
 }
 
 static void fill_timers(struct engine *e, const struct tcp_conn *c, struct tcp_info *t)
@@ -133,6 +135,7 @@ static void fill_timers(struct engine *e, const struct tcp_conn *c, struct tcp_i
 	t->tcpi_rto = (uint32_t)tcp_conn_rto_us(&e->tcp, c);
 	t->tcpi_ato = e->cfg.tcp.delack_us;
 	t->tcpi_last_data_sent = now_ms - c->last_tx_ms;
+	t->tcpi_last_data_recv = now_ms - c->last_data_ms;
 	t->tcpi_last_ack_recv = now_ms - c->last_rx_ms;
 	t->tcpi_rtt = c->srtt_us;
 	t->tcpi_rttvar = c->rttvar_us;
@@ -200,6 +203,8 @@ static void fill_receiving(struct engine *e, const struct tcp_conn *c, struct tc
 	t->tcpi_bytes_received = c->rcv_nxt_pos;
 	t->tcpi_segs_out = c->segs_out;
 	t->tcpi_segs_in = c->segs_in;
+	t->tcpi_data_segs_in = c->flags & TCP_F_EXTRA ? x->data_segs_in : c->data_segs.in;
+	t->tcpi_data_segs_out = c->flags & TCP_F_EXTRA ? x->data_segs_out : c->data_segs.out;
 }
 
 static void put32(uint8_t *at, uint32_t value)
@@ -222,20 +227,22 @@ static void fill_newer(struct engine *e, const struct tcp_conn *c, uint8_t *info
 	put16(info + PROTO_INFO_TOTAL_RTO, x->rtos);
 	put16(info + PROTO_INFO_TOTAL_RTO_RECOVERIES, x->rto_rows);
 	put32(info + PROTO_INFO_TOTAL_RTO_TIME, x->rto_total_ms);
+	put32(info + PROTO_INFO_CONGESTION, c->cc);
 }
 
 /* docs/tcp_info.md says of each field what it is. Fills at most max bytes; returns how many.
  */
 uint32_t info_tcp(struct engine *e, const struct tcp_conn *c, void *out, uint32_t max)
 {
-	uint8_t info[PROTO_INFO_BYTES];
+	uint8_t info[PROTO_INFO_ALL_BYTES];
 	uint32_t len = sizeof(info) < max ? sizeof(info) : max;
 	struct tcp_info t = {
 		.tcpi_state = linux_state[c->state],
 		.tcpi_ca_state = ca_state(e, c),
 		.tcpi_options = options(c),
-		.tcpi_snd_wscale = c->snd_wscale & 15,
-		.tcpi_rcv_wscale = c->rcv_wscale & 15,
+		.tcpi_snd_wscale = c->snd_wscale,
+		.tcpi_rcv_wscale = c->rcv_wscale,
+		.tcpi_fastopen_client_fail = c->loss >> TCP_L_FASTOPEN_FAIL_SHIFT & 3,
 	};
 
 	static_assert(offsetof(struct tcp_info, tcpi_snd_wnd) + 4 == PROTO_INFO_RCV_WND,

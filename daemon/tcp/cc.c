@@ -15,6 +15,8 @@ static const struct tcp_cc_ops *const algorithms[TCP_CC_COUNT] = {
 	[TCP_CC_AGENT] = &tcp_cc_agent,
 };
 
+static_assert(TCP_CC_COUNT <= 8, "a field of three bits of struct tcp_conn");
+
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp_conn *c)
 {
 	assert(c->cc < TCP_CC_COUNT);

@@ -1,8 +1,8 @@
 /* The control block of a connection.
  *
  * Pointer-free and fixed width, so that it can live in an arena that outlives the process.
- * Only tcp/ writes it, except the group at the end, which is the engine's alone: it is set up
- * after tcp_connect() or tcp_promote(), which leave it as it is.
+ * Only tcp/ writes it, except the group at the end, which is the engine's alone, but for the last
+ * field: it is set up after tcp_connect() or tcp_promote(), which leave it as it is.
  *
  * What only few connections need is in struct tcp_extra (extra.h), so that an idle connection
  * and one that asks and answers pay four cache lines.
@@ -107,6 +107,11 @@ enum tcp_loss_flag {
 	TCP_L_TLP_NEW = 1 << 8,	   /* and it was new data */
 	TCP_L_MTU = 1 << 9,	   /* segments are smaller than they might be (mtu.c) */
 	TCP_L_MTU_OUT = 1 << 10,   /* a probe of the path MTU is out, from mtu_seq on */
+
+	/* Of nothing but interest to TCP_INFO; there is room for them here. */
+	TCP_L_SEEN_ECT = 1 << 11,	/* a segment with data was ECN-capable */
+	TCP_L_SYN_DATA = 1 << 12,	/* a SYN's data was taken, the peer's or ours */
+	TCP_L_FASTOPEN_FAIL_SHIFT = 13, /* two bits: Linux's enum tcp_fastopen_client_fail */
 };
 
 struct tcp_conn {
@@ -127,13 +132,15 @@ struct tcp_conn {
 	uint32_t ts_recent;	/* RFC 7323 section 4.3 */
 	uint32_t last_ack_sent; /* RFC 7323 Last.ACK.sent */
 	uint8_t state;		/* enum tcp_state; written by tcp_conn_set_state() alone */
-	uint8_t snd_wscale;	/* the peer's shift: windows we receive */
-	uint8_t rcv_wscale;	/* ours: windows we send */
-	uint8_t cc;		/* index of the congestion control, cc.h */
-	uint8_t quick_acks;	/* this many ACKs more are not delayed */
+	uint8_t snd_wscale : 4; /* the peer's shift: windows we receive */
+	uint8_t rcv_wscale : 4; /* ours: windows we send */
+	uint8_t cc : 3;		/* index of the congestion control, cc.h */
+	uint8_t quick_acks : 5; /* this many ACKs more are not delayed */
 	uint8_t dupacks;
-	uint8_t dup_acks_owed; /* for segments out of order, each its own (RFC 5681) */
-	uint8_t backoff;       /* doublings of the RTO or of the probe interval */
+	uint8_t dup_acks_owed;	  /* for segments out of order, each its own (RFC 5681) */
+	uint8_t backoff;	  /* doublings of the RTO or of the probe interval */
+	uint8_t retries;	  /* time-outs or probes since the last sign of life */
+	uint8_t keepalive_probes; /* unanswered */
 
 	/* Output and timers. */
 	uint16_t owe;		/* enum tcp_owe */
@@ -166,12 +173,12 @@ struct tcp_conn {
 		uint32_t recover_seq;	/* RFC 6582 recover: snd_max at the last loss */
 		uint32_t stray_rst_seq; /* TCP_OWE_STRAY_RST, before anything can be lost */
 	};
-	uint8_t retries;	  /* time-outs or probes since the last sign of life */
-	uint8_t keepalive_probes; /* unanswered */
-	uint8_t error;		  /* positive errno; 0: none */
-	uint8_t soft_error;	  /* errno from ICMP: becomes `error` if the connection times out */
-	uint8_t cc_phase;	  /* the congestion control's own */
-	uint8_t pad;
+	uint32_t last_data_ms; /* received, in order */
+	union {
+		uint8_t error;	    /* CLOSED: positive errno; 0: none */
+		uint8_t soft_error; /* before: errno from ICMP, should the connection time out */
+	};
+	uint8_t cc_phase; /* the congestion control's own */
 
 	/* The engine's: tcp/ neither reads nor writes them. */
 	uint16_t due_flags;
@@ -181,7 +188,12 @@ struct tcp_conn {
 	uint32_t txq_head;
 	uint32_t txq_tail;
 	uint32_t due_next;
-	uint32_t extra_idx; /* struct tcp_extra */
+	union {
+		uint32_t extra_idx; /* with TCP_F_EXTRA: struct tcp_extra */
+		struct {
+			uint16_t in, out; /* else: what tcp/ counts for it, extra.h */
+		} data_segs;
+	};
 };
 static_assert(sizeof(struct tcp_conn) == 256, "size is part of the arena's layout");
 static_assert(offsetof(struct tcp_conn, rcv_nxt_pos) == 64 &&

@@ -65,6 +65,8 @@ void tcp_ecn_received(struct tcp_rx *rx)
 
 	if (rx->seg->len == 0)
 		return;
+	if (rx->seg->ecn != TCP_ECN_NOT_ECT)
+		c->loss |= TCP_L_SEEN_ECT;
 	if (ce)
 		rx->ctx->counters->ecn_ce_in++;
 	if (c->cc == TCP_CC_DCTCP && tcp_conn_has(c, TCP_F_EXTRA)) {

@@ -12,6 +12,7 @@ const struct tcp_extra tcp_extra_none = {
 struct tcp_extra *tcp_extra_make(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	struct tcp_extra *x = tcp_extra_have(ctx, c);
+	uint16_t in = c->data_segs.in, out = c->data_segs.out;
 
 	if (x)
 		return x;
@@ -21,6 +22,18 @@ struct tcp_extra *tcp_extra_make(struct tcp_ctx *ctx, struct tcp_conn *c)
 		return NULL;
 	}
 	*x = tcp_extra_none;
+	x->data_segs_in = in;
+	x->data_segs_out = out;
 	c->flags |= TCP_F_EXTRA;
 	return x;
+}
+
+void tcp_data_segs_many(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t in, uint32_t out)
+{
+	struct tcp_extra *x = tcp_extra_make(ctx, c);
+
+	if (!x)
+		return;
+	x->data_segs_in += in;
+	x->data_segs_out += out;
 }

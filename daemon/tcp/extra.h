@@ -92,6 +92,7 @@ struct tcp_extra {
 		rto_since_ms; /* the first time-out of a row, nothing acknowledged since; 0: none */
 	uint32_t rto_total_ms; /* spent so */
 	uint16_t rtos, rto_rows;
+	uint32_t data_segs_in, data_segs_out; /* repetitions counted */
 
 	/* pace.c */
 	uint32_t pacing_rate; /* bytes a second; 0: not known, UINT32_MAX: no limit */
@@ -110,9 +111,9 @@ struct tcp_extra {
 	uint32_t score_idx;
 	uint32_t cc_idx;
 	uint32_t limit; /* what the sender waits for, info.c ... */
+	uint32_t pad;
 	uint64_t limit_since_us;
 	uint64_t busy_us, rwnd_limited_us, sndbuf_limited_us;
-	uint32_t pad[2];
 };
 static_assert(sizeof(struct tcp_extra) == 192, "three lines; size is part of the arena's layout");
 
@@ -133,5 +134,30 @@ static inline struct tcp_extra *tcp_extra_have(const struct tcp_ctx *ctx, const 
 
 /* To write; NULL: memory is out. */
 struct tcp_extra *tcp_extra_make(struct tcp_ctx *ctx, struct tcp_conn *c);
+
+/* -- segments with data ----------------------------------------------------------------------
+ *
+ * Few are counted where the number of the block would stand; the block takes them over. Who
+ * sends or receives more than 65535 gets one for that; without memory the count stays there.
+ */
+
+/* What the two below leave. */
+void tcp_data_segs_many(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t in, uint32_t out);
+
+static inline void tcp_data_seg_in(struct tcp_ctx *ctx, struct tcp_conn *c)
+{
+	if (!tcp_conn_has(c, TCP_F_EXTRA) && c->data_segs.in < UINT16_MAX)
+		c->data_segs.in++;
+	else
+		tcp_data_segs_many(ctx, c, 1, 0);
+}
+
+static inline void tcp_data_segs_out(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t segs)
+{
+	if (!tcp_conn_has(c, TCP_F_EXTRA) && c->data_segs.out + segs <= UINT16_MAX)
+		c->data_segs.out = (uint16_t)(c->data_segs.out + segs);
+	else
+		tcp_data_segs_many(ctx, c, 0, segs);
+}
 
 #endif

@@ -89,9 +89,12 @@ uint32_t tcp_fastopen_text(
 	text.flags = TCP_ACK;
 	ctx->counters->segs_in++;
 	c->segs_in++;
+	tcp_data_seg_in(ctx, c);
 	tcp_process_text(&rx);
-	if (rx.events & TCP_EV_RECEIVED)
+	if (rx.events & TCP_EV_RECEIVED) {
 		ctx->counters->fastopen_accepted++;
+		c->loss |= TCP_L_SYN_DATA;
+	}
 	return rx.events | tcp_conn_settle(ctx, c, now_us);
 }
 
@@ -149,6 +152,18 @@ static bool has_cookie(const struct tcp_fastopen_peer *p)
 
 /* -- client --------------------------------------------------------------------------------- */
 
+/* Why the SYN did not bring its data; Linux's enum tcp_fastopen_client_fail. */
+enum fail {
+	FAIL_NO_COOKIE = 1,
+	FAIL_DATA_NOT_ACKED = 2,
+	FAIL_SYN_REPEATED = 3,
+};
+
+static void note_fail(struct tcp_conn *c, enum fail why)
+{
+	c->loss |= (uint16_t)(why << TCP_L_FASTOPEN_FAIL_SHIFT);
+}
+
 uint32_t tcp_fastopen_connect(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	const struct tcp_fastopen_peer *p = find(ctx, &c->entry.key);
@@ -164,6 +179,8 @@ uint32_t tcp_fastopen_connect(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t 
 	if (has_cookie(p)) {
 		c->owe &= (uint16_t)~TCP_OWE_SYN;
 		c->send_at = tcp_timer_in(now_us, TCP_FASTOPEN_HOLD_US);
+	} else {
+		note_fail(c, FAIL_NO_COOKIE);
 	}
 	return tcp_conn_settle(ctx, c, now_us);
 }
@@ -242,8 +259,8 @@ static void note_drop(struct tcp_ctx *ctx, const struct tcp_conn *c, uint64_t no
 	ctx->counters->fastopen_syn_lost++;
 }
 
-void tcp_fastopen_synack(struct tcp_ctx *ctx, const struct tcp_conn *c,
-	const struct tcp_segment *seg, uint64_t now_us)
+void tcp_fastopen_synack(
+	struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg, uint64_t now_us)
 {
 	struct tcp_fastopen_peer *p;
 
@@ -260,6 +277,10 @@ void tcp_fastopen_synack(struct tcp_ctx *ctx, const struct tcp_conn *c,
 	}
 	if (tcp_conn_snd_max(c) == 0)
 		return;
+	if (seg->ack - (c->iss + 1) == tcp_conn_snd_max(c))
+		c->loss |= TCP_L_SYN_DATA;
+	else
+		note_fail(c, c->backoff > 0 ? FAIL_SYN_REPEATED : FAIL_DATA_NOT_ACKED);
 	if (seg->ack == c->iss + 1)
 		ctx->counters->fastopen_data_refused++;
 	else

@@ -100,7 +100,7 @@ uint32_t tcp_fastopen_syn_room(
 	const struct tcp_ctx *ctx, const struct tcp_conn *c, uint32_t opt_len, uint64_t now_us);
 
 /* The SYN|ACK is there: what it says of fast open. */
-void tcp_fastopen_synack(struct tcp_ctx *ctx, const struct tcp_conn *c,
-	const struct tcp_segment *seg, uint64_t now_us);
+void tcp_fastopen_synack(
+	struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_segment *seg, uint64_t now_us);
 
 #endif

@@ -87,6 +87,8 @@ uint32_t tcp_input(
 
 	ctx->counters->segs_in++;
 	c->segs_in++;
+	if (seg->len > 0)
+		tcp_data_seg_in(ctx, c);
 	if (input_is_expected(c, seg)) {
 		input_expected(&rx);
 	} else if (c->state == TCP_CLOSED) {

@@ -204,6 +204,7 @@ static void text_take(struct tcp_rx *rx, struct tcp_reasm *r, const struct text 
 	if (c->rcv_nxt_pos > before_pos) {
 		rx->events |= TCP_EV_RECEIVED;
 		c->dup_acks_owed = 0;
+		c->last_data_ms = tcp_ms(rx->now_us);
 		text_ack_in_order(rx);
 	}
 	if (c->rcv_nxt_pos < t->end_pos)

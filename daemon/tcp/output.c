@@ -341,6 +341,7 @@ static void put_syn_data(struct batch *b, struct tcp_out *o)
 	o->mss_bytes = (uint16_t)o->len;
 	c->snd_nxt_low = c->snd_max_low = o->len;
 	c->last_tx_ms = tcp_ms(b->now_us);
+	tcp_data_segs_out(b->ctx, c, 1);
 	b->ctx->counters->fastopen_syns_sent++;
 }
 
@@ -407,6 +408,8 @@ static inline __attribute__((always_inline)) void put_piece(
 
 	o->pos = pos;
 	o->len = len;
+	if (len > 0)
+		tcp_data_segs_out(b->ctx, c, segments_of(c, len));
 	if (len > c->snd_mss_bytes) {
 		c->segs_out += segments_of(c, len) - 1;
 		b->ctx->counters->segs_out += segments_of(c, len) - 1;
@@ -540,6 +543,7 @@ static void put_mtu_probe(struct batch *b, uint32_t len)
 	b->out[b->n - 1].mss_bytes = (uint16_t)len;
 	c->small_seq = small_seq;
 	c->segs_out -= pieces;
+	tcp_extra_have(b->ctx, c)->data_segs_out -= pieces;
 	b->ctx->counters->segs_out -= pieces;
 }
 

@@ -58,6 +58,7 @@ void tcp_conn_init(
 	struct tcp_ctx *ctx, struct tcp_conn *c, const struct net_tuple *key, enum tcp_state state)
 {
 	memset(c, 0, offsetof(struct tcp_conn, due_flags));
+	c->data_segs.in = c->data_segs.out = 0;
 	c->entry.key = *key;
 	c->entry.slot = TCP_SLOT_NONE;
 	c->entry.deadline_us = TCP_NEVER;
@@ -67,6 +68,7 @@ void tcp_conn_init(
 	c->cc = (uint8_t)ctx->cfg->cc;
 	c->ts_offset = tcp_ts_offset(ctx, key);
 	c->quick_acks = TCP_QUICK_ACKS;
+	static_assert(TCP_QUICK_ACKS < 32, "a field of five bits");
 	tcp_rtt_init(ctx, c);
 }
 
@@ -85,6 +87,7 @@ void tcp_conn_negotiated(
 	c->small_seq = c->iss;
 	c->last_ack_sent = tcp_conn_rcv_nxt(c);
 	c->last_rx_ms = tcp_ms(now_us);
+	c->last_data_ms = tcp_ms(now_us);
 	c->last_tx_ms = tcp_ms(now_us);
 }
 

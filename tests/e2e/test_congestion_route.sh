@@ -33,6 +33,14 @@ s.connect((sys.argv[1], 9000))
 time.sleep(60)
 '
 
+# What getsockopt(TCP_CONGESTION) says of a connection.
+NAMES='
+import socket, sys
+s = socket.socket()
+s.connect((sys.argv[1], 9000))
+print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0").decode())
+'
+
 daemon_veth '[route]' 'congestion_control = 10.77.0.0/24 newreno, 10.0.0.0/8 dctcp, 10.77.1.0/24 bbr'
 ip -n "$H" addr add $OTHER_IP/32 dev vh
 ip -n "$H" addr add $BEYOND_IP/32 dev vh
@@ -44,6 +52,9 @@ holds "a longer one of two" $OTHER_IP bbr nc -d $OTHER_IP 9000
 holds "a shorter one" $BEYOND_IP dctcp nc -d $BEYOND_IP 9000
 holds "none: the default" 192.0.2.1 cubic nc -d 192.0.2.1 9000
 holds "the socket's own" $KERNEL_IP bbr python3 -c "$CHOOSES" $KERNEL_IP bbr
+
+check_equal "getsockopt names the route's" "bbr" "$(mtcp python3 -c "$NAMES" $OTHER_IP)"
+check_equal "getsockopt names the default" "cubic" "$(mtcp python3 -c "$NAMES" 192.0.2.1)"
 
 spawn_mtcp server2 nc -l -p 9000
 wait_until 5 listening 9000

@@ -157,8 +157,7 @@ static void audit_conn(const struct engine *e, uint32_t i, struct totals *t)
 	t->extras += tcp_conn_has(c, TCP_F_EXTRA);
 	t->reasms += x->reasm_idx != NONE;
 	t->scores += x->score_idx != NONE;
-	SIM_CHECK(tcp_conn_has(c, TCP_F_EXTRA) == (c->extra_idx != NONE) &&
-			  tcp_conn_has(c, TCP_F_REASM) == (x->reasm_idx != NONE) &&
+	SIM_CHECK(tcp_conn_has(c, TCP_F_REASM) == (x->reasm_idx != NONE) &&
 			  tcp_conn_loss(c, TCP_L_SCORE) == (x->score_idx != NONE),
 		"a connection is wrong about its blocks");
 	t->due += !!(c->due_flags & CONN_DUE);

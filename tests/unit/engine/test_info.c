@@ -21,7 +21,7 @@ static struct tcp_info info_of(int side, const struct sim_sock *sk)
 	struct tcp_info t;
 
 	assert_int_equal(info_tcp(e, conn_at(e, sock_of(side, sk)->conn), raw, sizeof(raw)),
-		PROTO_INFO_BYTES);
+		PROTO_INFO_ALL_BYTES);
 	memcpy(&t, raw, sizeof(t));
 	return t;
 }
@@ -102,6 +102,11 @@ static void test_info_given_exchange_counts_it(void **state)
 	assert_int_equal(here.tcpi_bytes_retrans + here.tcpi_total_retrans + here.tcpi_lost, 0);
 	assert_int_equal(here.tcpi_notsent_bytes + here.tcpi_unacked + here.tcpi_sacked, 0);
 	assert_int_equal(here.tcpi_segs_out, there.tcpi_segs_in + 1); /* the SYN met a listener */
+	assert_int_equal(here.tcpi_data_segs_out, 10);
+	assert_int_equal(there.tcpi_data_segs_in, 10);
+	assert_int_equal(here.tcpi_data_segs_in, 1);
+	assert_int_equal(there.tcpi_data_segs_out, 1);
+	assert_in_range(here.tcpi_last_data_recv, 190, 210);
 	assert_int_equal(here.tcpi_snd_mss, MSS);
 	assert_int_equal(there.tcpi_rcv_mss, MSS);
 	assert_int_equal(here.tcpi_pmtu, 1500);

@@ -493,7 +493,12 @@ static void fake_operation(
 		slot.body.info_part.offset = 48;
 		memset(slot.body.info_part.bytes, 2, 48);
 		fake_push(f, ctx, engine, &slot);
-		r.result = 2;
+		slot.body.info_part.offset = PROTO_INFO_CONGESTION;
+		slot.body.info_part.len_bytes = sizeof(uint32_t);
+		memset(slot.body.info_part.bytes, 0, 4);
+		slot.body.info_part.bytes[0] = (uint8_t)(f->congestion ? f->congestion - 1 : 1);
+		fake_push(f, ctx, engine, &slot);
+		r.result = 3;
 		fake_answer(f, ctx, engine, q->head, &r);
 		break;
 	}

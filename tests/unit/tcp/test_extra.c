@@ -25,6 +25,32 @@ static void test_extra_given_requests_and_responses_is_not_needed(void **state)
 	}
 	assert_false(tcp_conn_has(&h.c, TCP_F_EXTRA));
 	assert_ptr_equal(tcp_extra(&h.ctx, &h.c), &tcp_extra_none);
+	assert_int_equal(h.c.data_segs.in, 100);
+	assert_int_equal(h.c.data_segs.out, 100);
+}
+
+/* The counts of segments with data move to the block, for whatever reason it is made. */
+static void test_extra_given_many_data_segments_goes_on_counting(void **state)
+{
+	struct tcp_extra *x;
+
+	(void)state;
+	h.c.data_segs.in = UINT16_MAX - 1;
+	h.c.data_segs.out = 7;
+	host_input(&h, TCP_ACK | TCP_PSH, 1, 1, 60000, 64);
+	assert_int_equal(h.c.data_segs.in, UINT16_MAX);
+	h.extra_refuse = true;
+	host_input(&h, TCP_ACK | TCP_PSH, 65, 1, 60000, 64);
+	assert_int_equal(h.c.data_segs.in, UINT16_MAX); /* no memory: it stays */
+	h.extra_refuse = false;
+	host_input(&h, TCP_ACK | TCP_PSH, 129, 1, 60000, 64);
+	assert_true(tcp_conn_has(&h.c, TCP_F_EXTRA));
+	x = tcp_extra_have(&h.ctx, &h.c);
+	assert_int_equal(x->data_segs_in, UINT16_MAX + 1);
+	assert_int_equal(x->data_segs_out, 7);
+	host_send(&h, 64);
+	host_output(&h);
+	assert_int_equal(x->data_segs_out, 8);
 }
 
 static void test_extra_given_first_use_begins_as_none(void **state)
@@ -129,6 +155,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			test_extra_given_requests_and_responses_is_not_needed, setup,
+			host_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_extra_given_many_data_segments_goes_on_counting, setup,
 			host_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_extra_given_first_use_begins_as_none, setup, host_teardown),

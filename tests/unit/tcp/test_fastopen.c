@@ -274,6 +274,8 @@ static void test_fastopen_connect_with_cookie_sends_data_in_the_syn(void **state
 	synack(1 + h.out[0].len, 0);
 	assert_true(host_events(&h) & TCP_EV_ACKED);
 	assert_int_equal(h.counters.fastopen_data_taken, 1);
+	assert_true(tcp_conn_loss(&h.c, TCP_L_SYN_DATA));
+	assert_int_equal(h.c.loss >> TCP_L_FASTOPEN_FAIL_SHIFT, 0);
 	host_output(&h);
 	assert_segment(&h, &h.out[0], TCP_ACK, 1000 - 32 + 1, 1, 1000);
 }
@@ -302,6 +304,8 @@ static void test_fastopen_data_refused_goes_again(void **state)
 	assert_int_equal(h.c.snd_una_pos, 0);
 	assert_segment(&h, host_output_one(&h), TCP_ACK | TCP_PSH, 1, 1, 100);
 	assert_int_equal(h.counters.fastopen_data_refused, 1);
+	assert_int_equal(h.c.loss >> TCP_L_FASTOPEN_FAIL_SHIFT, 2); /* TFO_DATA_NOT_ACKED */
+	assert_false(tcp_conn_loss(&h.c, TCP_L_SYN_DATA));
 	host_input(&h, TCP_ACK, 1, 101, 20000, 0);
 	assert_int_equal(h.c.snd_una_pos, 100);
 }
