@@ -5,12 +5,14 @@
  * they go to the engine that a hash of their name chooses (handover.c). That engine need not be the
  * one with the flow; handover_pass() sends what nobody there knows on to the next.
  *
- * Only answers to pings are ever sent in fragments: what was asked in several is answered in
- * several.
+ * Who sent a first fragment and not the rest is told of it. Only answers to pings are ever sent in
+ * fragments: what was asked in several is answered in several.
  */
 #include "internal.h"
 
 #include <net/frag.h>
+#include <net/icmp.h>
+#include <net/icmp6.h>
 #include <tcp/siphash.h>
 
 #include <errno.h>
@@ -43,12 +45,40 @@ void frags_fini(struct engine *e)
 		munmap(e->frags, net_frag_size());
 }
 
+/* Tells the source, by the limit for all answers to strangers. */
+static void tell_timeout(struct engine *e, const struct net_frag_first *first)
+{
+	uint8_t frame[NET_ETH_HLEN + NET_IP6_MTU_MIN];
+	size_t len = NET_ICMP_REASSEMBLY_FRAME_LEN;
+
+	if (first->frame[NET_ETH_HLEN] >> 4 == 6)
+		len = net_icmp6_build_reassembly_timeout(frame, first, e->cfg.iface);
+	else if (!net_icmp_build_reassembly_timeout(frame, first, e->ip_id++))
+		len = 0;
+	if (len == 0)
+		return;
+	if (!net_ratelimit_take(&e->icmp_limit, e->now_us)) {
+		e->net_counters.icmp_rate_limited++;
+		return;
+	}
+	engine_tx_frame(e, frame, len);
+	e->net_counters.frag_timeouts_told++;
+}
+
+static void expire(struct engine *e)
+{
+	struct net_frag_first first;
+
+	while (net_frag_expire(e->frags, e->now_us, &first))
+		tell_timeout(e, &first);
+}
+
 void frags_tick(struct engine *e)
 {
 	if (!e->frags || e->now_us < e->frags_tick_us)
 		return;
 	e->frags_tick_us = e->now_us + FRAGS_TICK_US;
-	net_frag_expire(e->frags, e->now_us);
+	expire(e);
 }
 
 uint64_t frags_next_us(const struct engine *e)
@@ -102,6 +132,7 @@ void rx_fragment4(struct engine *e, const struct net_packet *p, const struct net
 
 	if (is_anothers(e, &name))
 		return;
+	expire(e);
 	why = net_frag_input4(e->frags, p, ip, e->now_us, &whole);
 	receive(e, why, &whole);
 }
@@ -114,6 +145,7 @@ void rx_fragment6(struct engine *e, const struct net_packet *p, const struct net
 
 	if (is_anothers(e, &name))
 		return;
+	expire(e);
 	why = net_frag_input6(e->frags, p, ip, e->now_us, &whole);
 	receive(e, why, &whole);
 }

@@ -335,7 +335,6 @@ static enum net_drop input(struct net_frag_table *t, const struct fragment *f, u
 	struct datagram *d;
 
 	*whole = (struct net_frag_whole){0};
-	net_frag_expire(t, now_us);
 	if (why != NET_DROP_NONE)
 		return why;
 	d = find(t, f, now_us);
@@ -391,17 +390,46 @@ enum net_drop net_frag_input6(struct net_frag_table *t, const struct net_packet 
 
 /* -- time -------------------------------------------------------------------------------------- */
 
-void net_frag_expire(struct net_frag_table *t, uint64_t now_us)
+/* The fragment's header says what it did when it came: of IPv4 its lengths, for there may have been
+ * options. */
+static void restore_header4(uint8_t *ip, uint32_t data_bytes)
+{
+	uint16_t check;
+
+	net_put16(ip + 2, (uint16_t)(NET_IP4_HLEN + data_bytes));
+	net_put16(ip + 10, 0);
+	check = net_checksum_fold(net_checksum_add_ip4(0, ip));
+	memcpy(ip + 10, &check, sizeof(check));
+}
+
+static void tell_first(
+	struct net_frag_table *t, const struct datagram *d, struct net_frag_first *first)
+{
+	bool ip4 = net_addr_is_ip4(&d->src);
+	uint8_t *ip = payload_of(t, d) - (ip4 ? NET_IP4_HLEN : NET_IP6_HLEN);
+
+	*first = (struct net_frag_first){ip - NET_ETH_HLEN, d->piece[0].end, d->id};
+	if (ip4)
+		restore_header4(ip, first->data_bytes);
+}
+
+bool net_frag_expire(struct net_frag_table *t, uint64_t now_us, struct net_frag_first *first)
 {
 	for (unsigned int i = 0; t->used && i < NET_FRAG_DATAGRAMS_MAX; i++) {
 		struct datagram *d = &t->slot[i];
 
 		if (!d->deadline_us || d->deadline_us > now_us)
 			continue;
-		if (!d->given_up)
-			t->counters->frag_timeout++;
 		release(t, d);
+		if (d->given_up)
+			continue;
+		t->counters->frag_timeout++;
+		if (!d->has_first)
+			continue;
+		tell_first(t, d, first);
+		return true;
 	}
+	return false;
 }
 
 bool net_frag_waits(const struct net_frag_table *t)

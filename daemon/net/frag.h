@@ -14,7 +14,8 @@
  * again byte by byte is ignored. The first fragment must hold the whole TCP or ICMP header (RFC
  * 1858, RFC 7112), and a packet has at most NET_FRAG_PIECES_MAX fragments.
  *
- * ICMP "reassembly time exceeded" is not sent: it is optional, and would answer strangers.
+ * The source of a packet whose time is over is owed "reassembly time exceeded" if its first
+ * fragment came (RFC 1122 section 3.3.2, RFC 8200 section 4.5): net_frag_expire() hands that out.
  *
  * One table belongs to one engine.
  */
@@ -61,8 +62,18 @@ enum net_drop net_frag_input4(struct net_frag_table *t, const struct net_packet 
 enum net_drop net_frag_input6(struct net_frag_table *t, const struct net_packet *p,
 	const struct net_ip6 *ip, uint64_t now_us, struct net_frag_whole *whole);
 
-/* Gives up what has waited too long; call now and then while anything waits. */
-void net_frag_expire(struct net_frag_table *t, uint64_t now_us);
+/* The first fragment of what was given up, with the header that it came with, but for options and
+ * extension headers. Valid until the next call with this table. */
+struct net_frag_first {
+	const uint8_t *frame;
+	uint32_t data_bytes; /* behind the IP header */
+	uint32_t id;
+};
+
+/* Gives up what has waited too long, one packet at a time: true if *first tells of one whose source
+ * is to hear of it; call again until false. Before fragments are put in, and now and then while
+ * anything waits. */
+bool net_frag_expire(struct net_frag_table *t, uint64_t now_us, struct net_frag_first *first);
 bool net_frag_waits(const struct net_frag_table *t);
 
 #endif

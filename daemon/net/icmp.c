@@ -16,6 +16,7 @@ enum {
 	ICMP_PARAMETER_PROBLEM = 12,
 
 	ICMP_CODE_FRAG_NEEDED = 4,
+	ICMP_CODE_REASSEMBLY = 1, /* of time exceeded */
 };
 
 /* Destination unreachable by code, as Linux maps it (net/ipv4/icmp.c, icmp_err_convert). */
@@ -165,4 +166,37 @@ size_t net_icmp_build_echo_reply(uint8_t *frame, size_t cap_bytes, const struct 
 	check = net_checksum_fold(net_checksum_copy(msg + 4, ip->l4 + 4, ip->l4_len_bytes - 4));
 	memcpy(msg + 2, &check, sizeof(check));
 	return len;
+}
+
+bool net_icmp_build_reassembly_timeout(uint8_t frame[NET_ICMP_REASSEMBLY_FRAME_LEN],
+	const struct net_frag_first *first, uint16_t ip_id)
+{
+	enum { QUOTE = NET_IP4_HLEN + ICMP_QUOTE_L4_LEN };
+	const uint8_t *ip = first->frame + NET_ETH_HLEN;
+	uint8_t *msg = frame + NET_ETH_HLEN + NET_IP4_HLEN;
+	struct net_mac us, them;
+	uint16_t check;
+
+	static_assert(
+		NET_ETH_HLEN + NET_IP4_HLEN + ICMP_HLEN + QUOTE == NET_ICMP_REASSEMBLY_FRAME_LEN,
+		"the whole");
+	if (ip[9] == NET_PROTO_ICMP && ip[NET_IP4_HLEN] != ICMP_ECHO)
+		return false;
+	memcpy(us.b, first->frame, sizeof(us.b));
+	memcpy(them.b, first->frame + sizeof(us.b), sizeof(them.b));
+	net_eth_build(frame, &them, &us, NET_ETHERTYPE_IP4);
+	net_ip4_build(frame + NET_ETH_HLEN, &(struct net_ip4_out){
+						    .src_be = net_get_ip4(ip + 16),
+						    .dst_be = net_get_ip4(ip + 12),
+						    .payload_len_bytes = ICMP_HLEN + QUOTE,
+						    .id = ip_id,
+						    .proto = NET_PROTO_ICMP,
+					    });
+	memset(msg, 0, ICMP_HLEN);
+	msg[0] = ICMP_TIME_EXCEEDED;
+	msg[1] = ICMP_CODE_REASSEMBLY;
+	memcpy(msg + ICMP_HLEN, ip, QUOTE);
+	check = net_checksum_fold(net_checksum_add(0, msg, ICMP_HLEN + QUOTE));
+	memcpy(msg + 2, &check, sizeof(check));
+	return true;
 }

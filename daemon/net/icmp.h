@@ -3,12 +3,14 @@
  * net_icmp_parse() verifies the checksum and, for an error, the packet it quotes; nothing an
  * error says is believed beyond that. TCP still checks that the quoted sequence number is in
  * flight (RFC 5927 section 4.1). Ignored and counted: redirects (one gateway), source
- * quench (RFC 6633), timestamp, address mask, and all replies (we ask nothing). No error
- * is ever sent: a port that nobody listens on is answered by TCP's RST.
+ * quench (RFC 6633), timestamp, address mask, and all replies (we ask nothing). One error
+ * is ever sent, about fragments whose rest does not come: a port that nobody listens on is answered
+ * by TCP's RST.
  */
 #ifndef NET_ICMP_H
 #define NET_ICMP_H
 
+#include <net/frag.h>
 #include <net/ip4.h>
 
 #include <stddef.h>
@@ -45,5 +47,15 @@ enum net_drop net_icmp_parse(
  * Returns the frame's length in bytes, or 0 if it does not fit (NET_DROP_icmp_echo_too_long). */
 size_t net_icmp_build_echo_reply(uint8_t *frame, size_t cap_bytes, const struct net_packet *p,
 	const struct net_ip4 *ip, uint16_t ip_id);
+
+enum {
+	/* Ethernet, IP, ICMP, and what is quoted: header and eight bytes. */
+	NET_ICMP_REASSEMBLY_FRAME_LEN = NET_ETH_HLEN + 2 * NET_IP4_HLEN + 16,
+};
+
+/* "Reassembly time exceeded" (RFC 792; RFC 1122 section 3.2.2.4), to the MAC that the fragment came
+ * from. False: nothing is said of ICMP's own messages but a request (section 3.2.2). */
+bool net_icmp_build_reassembly_timeout(uint8_t frame[NET_ICMP_REASSEMBLY_FRAME_LEN],
+	const struct net_frag_first *first, uint16_t ip_id);
 
 #endif

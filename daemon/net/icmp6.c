@@ -13,6 +13,8 @@ enum {
 	ICMP6_TOO_BIG = 2,
 	ICMP6_TIME_EXCEEDED = 3,
 	ICMP6_PARAMETER_PROBLEM = 4,
+
+	ICMP6_CODE_REASSEMBLY = 1, /* of time exceeded */
 };
 
 /* Destination unreachable by code, as Linux maps it (net/ipv6/icmp.c, tab_unreach). */
@@ -154,4 +156,50 @@ size_t net_icmp6_build_echo_reply(uint8_t *frame, size_t cap_bytes, const struct
 	net_put32(msg, (uint32_t)NET_ICMP6_ECHO_REPLY << 24);
 	net_icmp6_finish(msg, ip->l4_len_bytes, src, &ip->src);
 	return len;
+}
+
+/* The packet that the fragment was, up to `max` bytes; returns how many. */
+static size_t quote_fragment(uint8_t *out, size_t max, const struct net_frag_first *first)
+{
+	const uint8_t *ip = first->frame + NET_ETH_HLEN;
+	size_t head = NET_IP6_HLEN + NET_IP6_FRAGMENT_HLEN;
+	size_t len = first->data_bytes < max - head ? first->data_bytes : max - head;
+
+	memcpy(out, ip, NET_IP6_HLEN);
+	net_ip6_make_fragment(out, first->id, 0, (uint16_t)first->data_bytes, true);
+	memcpy(out + head, ip + NET_IP6_HLEN, len);
+	return head + len;
+}
+
+size_t net_icmp6_build_reassembly_timeout(uint8_t frame[NET_ETH_HLEN + NET_IP6_MTU_MIN],
+	const struct net_frag_first *first, const struct net_iface *iface)
+{
+	const uint8_t *ip = first->frame + NET_ETH_HLEN;
+	uint8_t *msg = frame + NET_ETH_HLEN + NET_IP6_HLEN;
+	struct net_addr src, dst;
+	struct net_mac them;
+	size_t len;
+
+	memcpy(dst.b, ip + 8, sizeof(dst.b));
+	memcpy(src.b, ip + 24, sizeof(src.b));
+	memcpy(them.b, first->frame + sizeof(them.b), sizeof(them.b));
+	if (!net_iface_is_local6(iface, &src) ||
+		(ip[6] == NET_PROTO_ICMP6 && ip[NET_IP6_HLEN] != NET_ICMP6_ECHO))
+		return 0;
+	memset(msg, 0, ICMP6_HLEN);
+	msg[0] = ICMP6_TIME_EXCEEDED;
+	msg[1] = ICMP6_CODE_REASSEMBLY;
+	len = ICMP6_HLEN +
+	      quote_fragment(msg + ICMP6_HLEN, NET_IP6_MTU_MIN - NET_IP6_HLEN - ICMP6_HLEN, first);
+	net_eth_build(frame, &them, &iface->mac, NET_ETHERTYPE_IP6);
+	net_ip6_build(frame + NET_ETH_HLEN,
+		&(struct net_ip6_out){
+			.src = &src,
+			.dst = &dst,
+			.payload_len_bytes = (uint16_t)len,
+			.proto = NET_PROTO_ICMP6,
+			.hop_limit = iface->hop_limit6 ? iface->hop_limit6 : NET_IP6_HOP_LIMIT,
+		});
+	net_icmp6_finish(msg, len, &src, &dst);
+	return NET_ETH_HLEN + NET_IP6_HLEN + len;
 }

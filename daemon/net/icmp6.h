@@ -6,6 +6,7 @@
 #ifndef NET_ICMP6_H
 #define NET_ICMP6_H
 
+#include <net/frag.h>
 #include <net/icmp.h>
 #include <net/ip6.h>
 
@@ -32,5 +33,12 @@ size_t net_icmp6_build_echo_reply(uint8_t *frame, size_t cap_bytes, const struct
 /* Fills the checksum of a message of ours, whose field is zero. */
 void net_icmp6_finish(
 	uint8_t *msg, size_t len_bytes, const struct net_addr *src, const struct net_addr *dst);
+
+/* "Fragment reassembly time exceeded" (RFC 4443 section 3.3), to the MAC that the fragment came
+ * from: as much of it as fits in the least MTU of all, with a fragment header as it had one. The
+ * frame's length in bytes; 0: nothing is said of ICMPv6's own messages but a request, nor of what
+ * went to a group (section 2.4 (e)). */
+size_t net_icmp6_build_reassembly_timeout(uint8_t frame[NET_ETH_HLEN + NET_IP6_MTU_MIN],
+	const struct net_frag_first *first, const struct net_iface *iface);
 
 #endif

@@ -137,6 +137,30 @@ static void test_fragment_given_silence_is_given_up_and_counted(void **state)
 	run_ms(NET_FRAG_TIMEOUT4_US / 1000 + 2000);
 	assert_int_equal(engine_net_counters(engine_of(0))->frag_timeout, 1);
 	assert_false(net_frag_waits(engine_of(0)->frags));
+	assert_int_equal(engine_net_counters(engine_of(0))->frag_timeouts_told, 1);
+	/* The peer believes what quotes it; what it tells of is no longer in flight. */
+	assert_int_equal(engine_of(1)->tcp_counters.icmp_ignored, 1);
+}
+
+/* A flood of firsts draws no more answers than a flood of pings. */
+static void test_fragments_given_flood_told_of_within_the_limit(void **state)
+{
+	struct engine *e = engine_of(0);
+	struct pair p = open_pair(f.here);
+	uint8_t frame[SIM_FRAME_MAX];
+	uint32_t len = make_data(frame, p.here, 0x11);
+
+	(void)state;
+	e->icmp_limit.credit_us = 2 * e->icmp_limit.interval_us;
+	e->icmp_limit.last_us = UINT64_MAX; /* no more comes */
+	for (uint8_t i = 0; i < 5; i++) {
+		frame[NET_ETH_HLEN + 5] = i;
+		receive_half(e, frame, len, 0);
+	}
+	run_ms(NET_FRAG_TIMEOUT4_US / 1000 + 2000);
+	assert_int_equal(engine_net_counters(e)->frag_timeout, 5);
+	assert_int_equal(engine_net_counters(e)->frag_timeouts_told, 2);
+	assert_int_equal(engine_net_counters(e)->icmp_rate_limited, 3);
 }
 
 /* The port gives each half to another engine, and the flow is on whichever of the two. */
@@ -204,6 +228,7 @@ int main(void)
 		T(test_segment_given_fragments_has_its_checksum_checked),
 		T(test_fragments_given_reassembly_off_are_dropped),
 		T(test_fragment_given_silence_is_given_up_and_counted),
+		T(test_fragments_given_flood_told_of_within_the_limit),
 		T2(test_fragments_given_to_two_engines_meet_and_find_the_flow),
 		T2(test_fragments_given_unknown_flow_are_answered_once),
 	};

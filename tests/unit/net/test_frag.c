@@ -1,7 +1,10 @@
 /* Fragments: whatever order they come in, and whatever they lie. */
 #include "frames.h"
 
+#include <net/checksum.h>
 #include <net/frag.h>
+#include <net/icmp.h>
+#include <net/icmp6.h>
 
 enum {
 	MAX = 65535,
@@ -384,12 +387,15 @@ static void test_frag_given_marks_joins_them_or_drops(void **state)
 
 static void test_frag_given_silence_gives_up_in_time(void **state)
 {
+	struct net_frag_first first;
+
 	(void)state;
 	assert_waits(receive(0, 800, true));
 	f.now_us += NET_FRAG_TIMEOUT4_US - 1;
-	net_frag_expire(f.table, f.now_us);
+	assert_false(net_frag_expire(f.table, f.now_us, &first));
 	assert_true(net_frag_waits(f.table));
-	net_frag_expire(f.table, f.now_us + 1);
+	assert_true(net_frag_expire(f.table, f.now_us + 1, &first));
+	assert_false(net_frag_expire(f.table, f.now_us + 1, &first));
 	assert_false(net_frag_waits(f.table));
 	assert_int_equal(f.counters.frag_timeout, 1);
 	f.now_us++;
@@ -400,6 +406,103 @@ static void test_frag_given_silence_gives_up_in_time(void **state)
 	f.now_us += NET_FRAG_TIMEOUT6_US - 1;
 	assert_int_equal(receive(800, 8, false), NET_DROP_NONE);
 	assert_non_null(f.whole.frame);
+}
+
+/* RFC 792, RFC 1122 section 3.2.2: the header as it came, and eight bytes. */
+static void test_frag_given_first_without_rest_tells_its_source(void **state)
+{
+	uint8_t frame[NET_ICMP_REASSEMBLY_FRAME_LEN];
+	const uint8_t *ip = frame + NET_ETH_HLEN, *msg = ip + NET_IP4_HLEN;
+	struct net_frag_first first;
+
+	(void)state;
+	assert_waits(receive(0, 800, true));
+	f.id = 8;
+	assert_waits(receive(800, 8, false)); /* a rest without first: nobody hears of it */
+	f.id = 9;
+	assert_waits(receive(0, 800, true));
+	assert_int_equal(receive(0, 1600, true), NET_DROP_frag_overlap); /* nor of this */
+	f.now_us += NET_FRAG_TIMEOUT4_US;
+	assert_true(net_frag_expire(f.table, f.now_us, &first));
+	assert_int_equal(first.data_bytes, 800);
+	assert_true(net_icmp_build_reassembly_timeout(frame, &first, 1));
+	assert_false(net_frag_expire(f.table, f.now_us, &first));
+	assert_false(net_frag_waits(f.table));
+	assert_int_equal(f.counters.frag_timeout, 2);
+
+	assert_memory_equal(frame, peer_mac.b, 6);
+	assert_memory_equal(frame + 6, our_mac.b, 6);
+	assert_memory_equal(ip + 12, ((uint8_t[]){10, 0, 0, 1, 10, 0, 0, 2}), 8);
+	assert_int_equal(naive_checksum(0, ip, NET_IP4_HLEN), 0);
+	assert_int_equal(msg[0], 11);
+	assert_int_equal(msg[1], 1);
+	assert_int_equal(naive_checksum(0, msg, 36), 0);
+	assert_int_equal(naive_checksum(0, msg + 8, NET_IP4_HLEN), 0);
+	assert_int_equal(msg[8 + 2] << 8 | msg[8 + 3], NET_IP4_HLEN + 800);
+	assert_int_equal(msg[8 + 5], 7);	   /* the identification */
+	assert_int_equal(msg[8 + 6] & 0x20, 0x20); /* more fragments */
+	assert_memory_equal(msg + 28, f.payload, 8);
+}
+
+/* RFC 1122 section 3.2.2: never about ICMP's own errors. */
+static void test_frag_given_icmp_error_without_rest_tells_nobody(void **state)
+{
+	uint8_t frame[NET_ETH_HLEN + NET_IP6_MTU_MIN];
+	struct net_frag_first first;
+
+	(void)state;
+	f.proto = NET_PROTO_ICMP;
+	f.payload[0] = 3;
+	assert_waits(receive(0, 800, true));
+	f.now_us += NET_FRAG_TIMEOUT4_US;
+	assert_true(net_frag_expire(f.table, f.now_us, &first));
+	assert_false(net_icmp_build_reassembly_timeout(frame, &first, 1));
+	f.payload[0] = 8; /* but of an echo request */
+	assert_waits(receive(0, 800, true));
+	f.now_us += NET_FRAG_TIMEOUT4_US;
+	assert_true(net_frag_expire(f.table, f.now_us, &first));
+	assert_true(net_icmp_build_reassembly_timeout(frame, &first, 1));
+
+	f.ip6 = true;
+	f.proto = NET_PROTO_ICMP6;
+	f.payload[0] = 1;
+	assert_waits(receive(0, 800, true));
+	f.now_us += NET_FRAG_TIMEOUT6_US;
+	assert_true(net_frag_expire(f.table, f.now_us, &first));
+	assert_int_equal(net_icmp6_build_reassembly_timeout(frame, &first, &f.iface), 0);
+}
+
+/* RFC 4443 section 3.3: as much as fits in 1280 bytes, fragment header and all. */
+static void test_frag_given_first_of_ip6_without_rest_tells_its_source(void **state)
+{
+	uint8_t frame[NET_ETH_HLEN + NET_IP6_MTU_MIN];
+	const uint8_t *ip = frame + NET_ETH_HLEN, *msg = ip + NET_IP6_HLEN, *quote = msg + 8;
+	struct net_frag_first first;
+
+	(void)state;
+	f.ip6 = true;
+	for (uint32_t len = 800; len <= 1400; len += 600) {
+		size_t said = len < 1184 ? len : 1184;
+		uint32_t sum;
+
+		assert_waits(receive(0, len, true));
+		f.now_us += NET_FRAG_TIMEOUT6_US;
+		assert_true(net_frag_expire(f.table, f.now_us, &first));
+		assert_int_equal(net_icmp6_build_reassembly_timeout(frame, &first, &f.iface),
+			NET_ETH_HLEN + NET_IP6_HLEN + 8 + 48 + said);
+		assert_memory_equal(ip + 8, our_ip6.b, 16);
+		assert_memory_equal(ip + 24, peer_ip6.b, 16);
+		assert_int_equal(msg[0], 3);
+		assert_int_equal(msg[1], 1);
+		sum = net_checksum_pseudo6(ip + 8, ip + 24, NET_PROTO_ICMP6, (uint32_t)(56 + said));
+		assert_int_equal(net_checksum_fold(net_checksum_add(sum, msg, 56 + said)), 0);
+		assert_int_equal(quote[4] << 8 | quote[5], 8 + len);
+		assert_int_equal(quote[6], NET_PROTO_FRAGMENT);
+		assert_int_equal(quote[40], NET_PROTO_TCP);
+		assert_int_equal(quote[42] << 8 | quote[43], 1);
+		assert_int_equal(quote[47], 7);
+		assert_memory_equal(quote + 48, f.payload, said);
+	}
 }
 
 static void test_frag_given_many_of_one_source_gives_up_its_oldest(void **state)
@@ -478,6 +581,9 @@ int main(void)
 		T(test_frag_given_many_pieces_drops_all_of_it),
 		T(test_frag_given_marks_joins_them_or_drops),
 		T(test_frag_given_silence_gives_up_in_time),
+		T(test_frag_given_first_without_rest_tells_its_source),
+		T(test_frag_given_icmp_error_without_rest_tells_nobody),
+		T(test_frag_given_first_of_ip6_without_rest_tells_its_source),
 		T(test_frag_given_many_of_one_source_gives_up_its_oldest),
 		T(test_frag_given_many_sources_gives_up_the_oldest),
 		T(test_frag_given_many_addresses_of_a_prefix_counts_one_source),
