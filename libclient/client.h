@@ -530,7 +530,8 @@ void tx_reap(struct sock *s);
 void tx_drop(struct sock *s);
 int tx_shutdown(struct sock *s);
 void opt_push(struct sock *s, enum proto_option option, uint64_t value); /* no answer wanted */
-uint32_t opt_rcvbuf(const struct sock *s); /* as the engine is to have it; 0: its default */
+uint32_t opt_rcvbuf(const struct sock *s);	   /* as the engine is to have it; 0: its default */
+uint32_t opt_defer_accept_s(const struct sock *s); /* for the daemon, which waits no longer */
 
 enum sock_number {
 	NUMBER_KEEPIDLE,

@@ -60,7 +60,8 @@ static int shutdown_locked(struct sock *s, int how)
 	if (s->state == STATE_LISTEN)
 		return shutdown_listener(s, how);
 	if (s->state == STATE_NEW ||
-		(s->state == STATE_CONNECTED && atomic_load(&s->ev.flags) & PROTO_FLOW_CLOSED))
+		(s->state == STATE_CONNECTED &&
+			atomic_load(&s->ev.flags) & (PROTO_FLOW_CLOSED | PROTO_FLOW_ENDED)))
 		return -ENOTCONN;
 	old = atomic_fetch_or(&s->shut, bits);
 	if (bits & ~old & SHUT_LOCAL_WR)

@@ -62,7 +62,7 @@ int listener_open(struct sock *s, int backlog)
 		.backlog = backlog < 0 ? SOMAXCONN : (uint32_t)backlog,
 		.context = s->ctx,
 		.flags = s->reuseaddr ? PROTO_NAME_REUSEADDR : 0,
-		.defer_accept_s = (uint32_t)number_get(s, NUMBER_DEFER_ACCEPT),
+		.defer_accept_s = opt_defer_accept_s(s),
 		.fastopen_max = (uint16_t)number_get(s, NUMBER_FASTOPEN),
 	};
 	struct listener *l;
@@ -96,7 +96,7 @@ int listener_set(struct sock *s)
 	struct listener *l = s->listener;
 	struct proto_msg_name m = {
 		.listener = l->handle,
-		.defer_accept_s = (uint32_t)number_get(s, NUMBER_DEFER_ACCEPT),
+		.defer_accept_s = opt_defer_accept_s(s),
 		.fastopen_max = (uint16_t)number_get(s, NUMBER_FASTOPEN),
 	};
 

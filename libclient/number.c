@@ -11,6 +11,8 @@
 
 enum {
 	WINDOW_CLAMP_MIN = 1152, /* half of Linux's least receive buffer */
+	DEFER_RETRIES_MAX = 255, /* Linux counts them in a byte */
+	DEFER_RTO_MAX_S = 120,
 };
 
 /* Linux's struct, as far as its values are ours (net/ipv4/tcp.c). */
@@ -28,8 +30,8 @@ static const struct number {
 	[NUMBER_LINGER2] = {TCP_LINGER2, -1, 120, 60, PROTO_SET_LINGER2_S},
 	[NUMBER_QUICKACK] = {TCP_QUICKACK, 0, 1, 1, PROTO_SET_QUICKACK},
 	[NUMBER_MAXSEG] = {TCP_MAXSEG, 88, 32767, 0, PROTO_SET_MAXSEG},
-	[NUMBER_WINDOW_CLAMP] = {TCP_WINDOW_CLAMP, 0, INT32_MAX, 0, PROTO_SET_WINDOW_CLAMP},
-	[NUMBER_DEFER_ACCEPT] = {TCP_DEFER_ACCEPT, 0, PROTO_DEFER_ACCEPT_MAX_S, 0, 0},
+	[NUMBER_WINDOW_CLAMP] = {TCP_WINDOW_CLAMP, INT32_MIN, INT32_MAX, 0, PROTO_SET_WINDOW_CLAMP},
+	[NUMBER_DEFER_ACCEPT] = {TCP_DEFER_ACCEPT, 0, INT32_MAX, 0, 0},
 	[NUMBER_FASTOPEN] = {TCP_FASTOPEN, 0, UINT16_MAX, 0, 0},
 	[NUMBER_FASTOPEN_CONNECT] = {TCP_FASTOPEN_CONNECT, 0, 1, 0, 0},
 	[NUMBER_NOTSENT_LOWAT] = {TCP_NOTSENT_LOWAT, INT32_MIN, INT32_MAX, 0,
@@ -63,6 +65,20 @@ int number_get(const struct sock *s, enum sock_number n)
 	return n == NUMBER_LINGER2 && value == 0 ? numbers[n].unset : value;
 }
 
+/* Linux counts retransmissions of the SYN|ACK, the first after a second. */
+static int defer_bent(int seconds)
+{
+	int period_s = 1, timeout_s = 1;
+
+	if (seconds <= 0)
+		return 0;
+	for (int tries = 1; seconds > period_s && tries < DEFER_RETRIES_MAX; tries++) {
+		timeout_s = timeout_s * 2 < DEFER_RTO_MAX_S ? timeout_s * 2 : DEFER_RTO_MAX_S;
+		period_s += timeout_s;
+	}
+	return period_s;
+}
+
 /* What Linux does not refuse but bend. */
 static int bent(enum sock_number n, int value)
 {
@@ -72,11 +88,11 @@ static int bent(enum sock_number n, int value)
 		return numbers[n].max;
 	if (n == NUMBER_LINGER2 && value < 0)
 		return numbers[n].min;
-	if ((n == NUMBER_DEFER_ACCEPT || n == NUMBER_FASTOPEN) && value > numbers[n].max)
+	if (n == NUMBER_FASTOPEN && value > numbers[n].max)
 		return numbers[n].max;
-	if (n == NUMBER_DEFER_ACCEPT && value < 0)
-		return 0;
-	if (n == NUMBER_WINDOW_CLAMP && value > 0 && value < WINDOW_CLAMP_MIN)
+	if (n == NUMBER_DEFER_ACCEPT)
+		return defer_bent(value);
+	if (n == NUMBER_WINDOW_CLAMP && value != 0 && value < WINDOW_CLAMP_MIN)
 		return WINDOW_CLAMP_MIN;
 	return value;
 }
@@ -162,6 +178,13 @@ void number_free(struct sock *s)
 {
 	if (s->rare)
 		free(s->rare->numbers);
+}
+
+uint32_t opt_defer_accept_s(const struct sock *s)
+{
+	int value = number_get(s, NUMBER_DEFER_ACCEPT);
+
+	return value < PROTO_DEFER_ACCEPT_MAX_S ? (uint32_t)value : PROTO_DEFER_ACCEPT_MAX_S;
 }
 
 uint32_t opt_rcvbuf(const struct sock *s)

@@ -472,7 +472,7 @@ int mtcp_getpeername(int sd, struct sockaddr *sa, socklen_t *len)
 		return ret_errno(err);
 	sock_name(s, SOCK_PEER, addr);
 	if (s->state == STATE_NEW || s->state == STATE_LISTEN || sock_connecting(s) ||
-		atomic_load(&s->ev.flags) & PROTO_FLOW_CLOSED)
+		atomic_load(&s->ev.flags) & (PROTO_FLOW_CLOSED | PROTO_FLOW_ENDED))
 		err = -ENOTCONN;
 	else
 		addr_to_sockaddr(s->ip6, addr, sock_cold(s)->rport, sa, len);

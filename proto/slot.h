@@ -208,8 +208,10 @@ enum proto_flow_flag {
 	PROTO_FLOW_CLOSED = 1 << 2,	 /* the connection is over, both ways */
 	PROTO_FLOW_ANY_ROOM = 1 << 4,	 /* any room counts as writable: TCP_NOTSENT_LOWAT has made
 					  * sndbuf_bytes small. Comes and goes */
-	PROTO_FLOW_GONE = 1 << 3,	 /* last event of this handle: it is free, and so is every
-					  * byte that was lent to it */
+	PROTO_FLOW_ENDED = 1 << 5, /* both FINs are acknowledged: TIME-WAIT, where no call does
+				    * anything any more; CLOSED comes later */
+	PROTO_FLOW_GONE = 1 << 3,  /* last event of this handle: it is free, and so is every
+				    * byte that was lent to it */
 };
 
 /* How many connections wait on this listener and engine. The same is told in the answers to

@@ -215,6 +215,8 @@ static __attribute__((noinline)) void tell_sock_life(
 		sk->flow_flags |= PROTO_FLOW_ESTABLISHED;
 	if (events & TCP_EV_FIN)
 		sk->flow_flags |= PROTO_FLOW_FIN;
+	if (events & TCP_EV_TIME_WAIT)
+		sk->flow_flags |= PROTO_FLOW_ENDED;
 	if (events & TCP_EV_ERROR)
 		sk->error = c->error;
 	if (events & (TCP_EV_CLOSED | TCP_EV_ERROR))

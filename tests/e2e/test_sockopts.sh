@@ -10,9 +10,6 @@ KNOWN=(
 	'^connected (SO_PRIORITY|SO_DONTROUTE|IP_TOS|IP_TTL) '
 	'^connected SO_RCVLOWAT (= |got|set)'
 	'^connected TCP_MAXSEG (= |got|set)'
-	'^connected TCP_DEFER_ACCEPT (= |got|set)'
-	'^connected TCP_WINDOW_CLAMP = (-1|0) '
-	'^shutdown again'
 )
 
 SOCKOPTS=$BUILD/tests/e2e/sockopts

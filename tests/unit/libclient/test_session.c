@@ -198,9 +198,20 @@ static void test_numbers_given_each_expected_bounds_values_and_pushed(void **sta
 		{TCP_USER_TIMEOUT, 0, 30000, -1, PROTO_SET_USER_TIMEOUT_MS},
 		{TCP_LINGER2, 60, 7, 7, PROTO_SET_LINGER2_S},
 		{TCP_MAXSEG, 1460, 700, 87, PROTO_SET_MAXSEG},
-		{TCP_WINDOW_CLAMP, 0, 20000, -1, PROTO_SET_WINDOW_CLAMP},
-		{TCP_DEFER_ACCEPT, 0, 5, INT32_MIN, 0},
+		{TCP_WINDOW_CLAMP, 0, 20000, 20000, PROTO_SET_WINDOW_CLAMP},
+		{TCP_DEFER_ACCEPT, 0, 7, INT32_MIN, 0},
 		{TCP_FASTOPEN, 0, 16, -1, 0},
+	};
+	static const struct {
+		int name, said, seen;
+	} bent[] = {
+		{TCP_DEFER_ACCEPT, 1, 1},
+		{TCP_DEFER_ACCEPT, 5, 7},
+		{TCP_DEFER_ACCEPT, 128, 247},
+		{TCP_DEFER_ACCEPT, INT32_MAX, 127 + 248 * 120},
+		{TCP_DEFER_ACCEPT, -1, 0},
+		{TCP_WINDOW_CLAMP, -1, 1152},
+		{TCP_WINDOW_CLAMP, 20000, 20000},
 	};
 	struct sockaddr_in sa = fake_addr(FAKE_ECHO);
 	int l, peer, sd = mtcp_socket(AF_INET, SOCK_STREAM, 0);
@@ -218,6 +229,11 @@ static void test_numbers_given_each_expected_bounds_values_and_pushed(void **sta
 				get_int(sd, IPPROTO_TCP, numbers[i].name), numbers[i].good);
 		if (numbers[i].option)
 			assert_int_equal(fake->option[numbers[i].option], 0);
+	}
+	/* What Linux bends: times to retransmissions, and windows of less than 1152. */
+	for (size_t i = 0; i < sizeof(bent) / sizeof(bent[0]); i++) {
+		assert_int_equal(set_int(sd, IPPROTO_TCP, bent[i].name, bent[i].said), 0);
+		assert_int_equal(get_int(sd, IPPROTO_TCP, bent[i].name), bent[i].seen);
 	}
 	assert_int_equal(mtcp_connect(sd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	assert_int_equal(set_int(sd, IPPROTO_TCP, TCP_QUICKACK, 5), 0);
