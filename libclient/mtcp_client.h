@@ -88,7 +88,7 @@ MTCP_API int mtcp_close(int sd);
 MTCP_API int mtcp_getsockname(int sd, struct sockaddr *addr, socklen_t *len);
 MTCP_API int mtcp_getpeername(int sd, struct sockaddr *addr, socklen_t *len);
 
-/* SOL_SOCKET: SO_REUSEADDR, SO_REUSEPORT (remembered, without effect), SO_RCVBUF, SO_SNDBUF
+/* SOL_SOCKET: SO_REUSEADDR, SO_REUSEPORT, SO_RCVBUF, SO_SNDBUF
  * (doubled as Linux does; the buffer no longer grows by itself), SO_KEEPALIVE, SO_LINGER,
  * SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT (1 only); get only: SO_ERROR, SO_TYPE, SO_DOMAIN,
  * SO_PROTOCOL, SO_ACCEPTCONN. IPPROTO_TCP, as tcp(7) has them: TCP_NODELAY, TCP_CORK, TCP_KEEPIDLE,

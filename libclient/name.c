@@ -10,7 +10,8 @@ static int bind_locked(struct sock *s, const uint8_t addr[16], uint16_t port)
 	struct proto_msg_name m = {
 		.port = port,
 		.flags = (s->reuseaddr ? PROTO_NAME_REUSEADDR : 0) |
-			 (s->v6only ? PROTO_NAME_V6ONLY : 0),
+			 (s->v6only ? PROTO_NAME_V6ONLY : 0) |
+			 (s->reuseport ? PROTO_NAME_REUSEPORT : 0),
 	};
 	int err;
 

@@ -60,7 +60,7 @@ static bool attach_is_good(const struct proto_msg_attach *m)
 
 static bool name_request_is_good(const struct proto_msg_name *m)
 {
-	const uint32_t known = PROTO_NAME_REUSEADDR | PROTO_NAME_V6ONLY;
+	const uint32_t known = PROTO_NAME_REUSEADDR | PROTO_NAME_V6ONLY | PROTO_NAME_REUSEPORT;
 
 	if (m->flags & ~known || m->defer_accept_s > PROTO_DEFER_ACCEPT_MAX_S)
 		return false;

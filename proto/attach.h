@@ -106,7 +106,8 @@ enum {
 };
 enum proto_name_flag {
 	PROTO_NAME_REUSEADDR = 1 << 0,
-	PROTO_NAME_V6ONLY = 1 << 1, /* BIND: all zero means any of IPv6 */
+	PROTO_NAME_V6ONLY = 1 << 1,    /* BIND: all zero means any of IPv6 */
+	PROTO_NAME_REUSEPORT = 1 << 2, /* BIND: shared by all of one user's that say so */
 };
 
 struct proto_msg_grow {

@@ -19,6 +19,7 @@
 #include <ctl/notify.h>
 #include <ctl/plugin.h>
 #include <ctl/server.h>
+#include <engine/claims.h>
 #include <engine/engine.h>
 #include <engine/ringer.h>
 #include <net/nd_host.h>
@@ -61,6 +62,7 @@ struct daemon {
 	struct net_neigh_table *neigh;
 	struct net_nd_host *nd;
 	_Atomic uint32_t port_owner[PORTS];
+	struct claims claims;
 	struct ringer *ringer;
 	struct engine *engines[CONFIG_ENGINES_MAX];
 	struct engine_thread *threads[CONFIG_ENGINES_MAX];
@@ -369,6 +371,7 @@ static int start_engines(struct daemon *d)
 		.cc_rule_count = d->cfg.route_count,
 		.flow_labels = d->cfg.flow_labels,
 		.port_owner = d->port_owner,
+		.claims = &d->claims,
 		.peers = d->engines,
 		.wake = wake_engine,
 		.wake_arg = d,
@@ -389,7 +392,9 @@ static int start_engines(struct daemon *d)
 		ec.tcp.tso_max_bytes = d->cfg.gso_max_bytes;
 	if (getrandom(ec.secret, sizeof(ec.secret), 0) != (ssize_t)sizeof(ec.secret) ||
 		getrandom(ec.hash_key, sizeof(ec.hash_key), 0) != (ssize_t)sizeof(ec.hash_key) ||
-		getrandom(ec.label_key, sizeof(ec.label_key), 0) != (ssize_t)sizeof(ec.label_key))
+		getrandom(ec.label_key, sizeof(ec.label_key), 0) != (ssize_t)sizeof(ec.label_key) ||
+		getrandom(d->claims.key, sizeof(d->claims.key), 0) !=
+			(ssize_t)sizeof(d->claims.key))
 		return -EIO;
 	for (uint32_t i = 0; err == 0 && i < d->cfg.engine_count; i++) {
 		ec.id = (uint16_t)i;
@@ -478,6 +483,7 @@ static int start_server(struct daemon *d)
 		.neigh = d->neigh,
 		.nd = d->nd,
 		.port_owner = d->port_owner,
+		.claims = &d->claims,
 		.version = d->version,
 	};
 

@@ -305,6 +305,7 @@ int join_begin(struct server *s, int fd, const struct peer *peer, const struct p
 		return r;
 	}
 	c->names.session = c->id;
+	c->names.uid = c->peer.uid;
 	r = start(c);
 	if (r < 0) {
 		s->counters.attach_refused_failed++;

@@ -11,9 +11,10 @@
 struct name {
 	struct net_addr addr;
 	uint16_t port;
-	bool reuseaddr;
+	bool reuseaddr, reuseport;
 	bool v6only;	       /* of any address: not of IPv4's */
 	bool by_listen;	       /* nobody bound it: it ends with the listener */
+	uint32_t uid;	       /* of the session */
 	uint32_t session;      /* 0: the entry is free */
 	uint32_t session_next; /* 1 + index, also the free list */
 	uint32_t port_next;
@@ -97,17 +98,23 @@ static uint32_t owner(const struct names *n, uint16_t port)
 	return atomic_load_explicit(&n->cfg.port_owner[port], memory_order_relaxed);
 }
 
-static bool bind_conflicts(const struct names *n, uint32_t session, const struct net_addr *addr,
+/* May two names overlap, by what a new one says and what the other is? */
+static bool tolerates(uint32_t uid, uint32_t flags, const struct name *o)
+{
+	if ((flags & PROTO_NAME_REUSEADDR) && o->reuseaddr && !o->listener)
+		return true;
+	return (flags & PROTO_NAME_REUSEPORT) && o->reuseport && o->uid == uid;
+}
+
+static bool bind_conflicts(const struct names *n, uint32_t uid, const struct net_addr *addr,
 	uint16_t port, uint32_t flags)
 {
-	bool v6only = flags & PROTO_NAME_V6ONLY, reuse = flags & PROTO_NAME_REUSEADDR;
+	bool v6only = flags & PROTO_NAME_V6ONLY;
 
-	if (owner(n, port) != 0 && owner(n, port) != session)
-		return true;
 	for (uint32_t i = n->port_head[port]; i; i = n->name[i - 1].port_next) {
 		const struct name *o = &n->name[i - 1];
 
-		if (overlaps(addr, v6only, o) && !(reuse && o->reuseaddr && !o->listener))
+		if (overlaps(addr, v6only, o) && !tolerates(uid, flags, o))
 			return true;
 	}
 	return false;
@@ -117,12 +124,14 @@ static bool bind_conflicts(const struct names *n, uint32_t session, const struct
 static bool listen_conflicts(
 	const struct names *n, const struct net_addr *addr, uint16_t port, uint32_t own)
 {
-	bool v6only = own && n->name[own - 1].v6only;
+	const struct name *m = own ? &n->name[own - 1] : NULL;
+	uint32_t reuse = m && m->reuseport ? PROTO_NAME_REUSEPORT : 0;
+	bool v6only = m && m->v6only;
 
 	for (uint32_t i = n->port_head[port]; i; i = n->name[i - 1].port_next) {
 		const struct name *o = &n->name[i - 1];
 
-		if (o->listener && overlaps(addr, v6only, o))
+		if (o->listener && overlaps(addr, v6only, o) && !(m && tolerates(m->uid, reuse, o)))
 			return true;
 	}
 	return false;
@@ -147,9 +156,46 @@ static uint16_t choose_port(const struct names *n)
 	return 0;
 }
 
-static int name_add(struct names *n, struct names_holder *h, const struct net_addr *addr,
-	uint16_t port, struct name **out)
+/* What a connect may name. */
+static const struct net_addr *claimed_addr(const struct net_addr *addr, bool v6only)
 {
+	return net_addr_is_any(addr) && v6only ? &claims_any6 : addr;
+}
+
+/* Has the session this very name once more? */
+static bool has_twin(
+	const struct names *n, uint32_t session, const struct net_addr *claimed, uint16_t port)
+{
+	for (uint32_t i = n->port_head[port]; i; i = n->name[i - 1].port_next) {
+		const struct name *m = &n->name[i - 1];
+
+		if (m->session == session &&
+			net_addr_equal(claimed_addr(&m->addr, m->v6only), claimed))
+			return true;
+	}
+	return false;
+}
+
+/* Tells the engines whose the port is, now that its names have changed. */
+static void publish_owner(const struct names *n, uint16_t port)
+{
+	uint32_t who = 0;
+
+	for (uint32_t i = n->port_head[port]; i; i = n->name[i - 1].port_next) {
+		uint32_t session = n->name[i - 1].session;
+
+		who = who && who != session ? CLAIMS_SHARED : session;
+		if (who == CLAIMS_SHARED)
+			break;
+	}
+	/* relaxed: the answer that the client waits for orders it before any connect */
+	atomic_store_explicit(&n->cfg.port_owner[port], who, memory_order_relaxed);
+}
+
+static int name_add(struct names *n, struct names_holder *h, const struct net_addr *addr,
+	uint16_t port, uint32_t flags)
+{
+	const struct net_addr *claimed = claimed_addr(addr, flags & PROTO_NAME_V6ONLY);
 	struct name *m;
 	uint32_t link;
 
@@ -161,12 +207,19 @@ static int name_add(struct names *n, struct names_holder *h, const struct net_ad
 		if (r < 0)
 			return r;
 	}
+	if (!has_twin(n, h->session, claimed, port) &&
+		!claims_add(n->cfg.claims, claimed, port, h->session))
+		return -ENOBUFS;
 	link = n->free_head;
 	m = &n->name[link - 1];
 	n->free_head = m->session_next;
 	*m = (struct name){
 		.addr = *addr,
 		.port = port,
+		.reuseaddr = flags & PROTO_NAME_REUSEADDR,
+		.reuseport = flags & PROTO_NAME_REUSEPORT,
+		.v6only = flags & PROTO_NAME_V6ONLY,
+		.uid = h->uid,
 		.session = h->session,
 		.session_next = h->head,
 		.port_next = n->port_head[port],
@@ -174,9 +227,7 @@ static int name_add(struct names *n, struct names_holder *h, const struct net_ad
 	h->head = link;
 	h->names++;
 	n->port_head[port] = link;
-	/* relaxed: the answer that the client waits for orders it before any connect */
-	atomic_store_explicit(&n->cfg.port_owner[port], h->session, memory_order_relaxed);
-	*out = m;
+	publish_owner(n, port);
 	return 0;
 }
 
@@ -188,8 +239,7 @@ static void unlink_from_port(struct names *n, uint32_t link)
 	while (*at != link)
 		at = &n->name[*at - 1].port_next;
 	*at = n->name[link - 1].port_next;
-	if (!n->port_head[port])
-		atomic_store_explicit(&n->cfg.port_owner[port], 0, memory_order_relaxed);
+	publish_owner(n, port);
 }
 
 static void listener_free(struct names *n, struct names_holder *h, struct name *m)
@@ -212,6 +262,8 @@ static void name_free(struct names *n, struct names_holder *h, uint32_t link)
 	h->names--;
 	listener_free(n, h, m);
 	unlink_from_port(n, link);
+	if (!has_twin(n, h->session, claimed_addr(&m->addr, m->v6only), m->port))
+		claims_del(n->cfg.claims, claimed_addr(&m->addr, m->v6only), m->port, h->session);
 	*m = (struct name){.session_next = n->free_head};
 	n->free_head = link;
 }
@@ -219,19 +271,11 @@ static void name_free(struct names *n, struct names_holder *h, uint32_t link)
 int names_bind(struct names *n, struct names_holder *h, const struct net_addr *addr, uint16_t *port,
 	uint32_t flags)
 {
-	struct name *m;
-	int r;
-
 	if (*port == 0)
 		*port = choose_port(n);
-	if (*port == 0 || bind_conflicts(n, h->session, addr, *port, flags))
+	if (*port == 0 || bind_conflicts(n, h->uid, addr, *port, flags))
 		return -EADDRINUSE;
-	r = name_add(n, h, addr, *port, &m);
-	if (r < 0)
-		return r;
-	m->reuseaddr = flags & PROTO_NAME_REUSEADDR;
-	m->v6only = flags & PROTO_NAME_V6ONLY;
-	return 0;
+	return name_add(n, h, addr, *port, flags);
 }
 
 /* The session's name at addr and port that listens, or does not; 0: there is none. */
@@ -302,6 +346,13 @@ int names_listen(struct names *n, struct names_holder *h, const struct net_addr 
 	h->listeners++;
 	*handle = (struct proto_handle){.idx = slot - 1, .gen = n->next_gen};
 	return 0;
+}
+
+bool names_reuseport(const struct names *n, struct proto_handle handle)
+{
+	const struct listener *l = &n->listener[handle.idx % NAMES_LISTENERS_MAX];
+
+	return l->name && l->gen == handle.gen && n->name[l->name - 1].reuseport;
 }
 
 bool names_v6only(const struct names *n, struct proto_handle handle)

@@ -2,12 +2,14 @@
  *
  * The main thread owns every name, so a bind needs no engine's agreement: engines read
  * port_owner, which this writes, when a client connects from a bound port and when they choose
- * an ephemeral one. A port belongs to one session at a time, whatever the address; inside a
- * session the rules are those of Linux:
+ * an ephemeral one, and the claims where several sessions have names of one port. The rules
+ * are those of Linux, whosesoever the names are:
  *
  *	bind	conflicts with a name of the same port whose address overlaps (equal, or one of
- *		them any), unless both have REUSEADDR and the other does not listen
- *	listen	conflicts with a listener of the same port whose address overlaps
+ *		them any), unless both have REUSEADDR and the other does not listen, or both
+ *		have REUSEPORT and belong to one user
+ *	listen	conflicts with a listener of the same port whose address overlaps, unless both
+ *		have REUSEPORT and belong to one user
  *
  * A name made by bind lives until unbind; one made by listen alone lives until unlisten. All
  * names of a session go when it ends. Everything is bounded: names in all and per session,
@@ -16,6 +18,7 @@
 #ifndef CTL_NAMES_H
 #define CTL_NAMES_H
 
+#include <engine/claims.h>
 #include <net/addr.h>
 #include <proto/slot.h>
 
@@ -29,16 +32,18 @@ enum {
 	NAMES_LISTENERS_MAX = 4096,
 };
 
-/* A session's part; embedded in it. Zero it, set `session`. */
+/* A session's part; embedded in it. Zero it, set `session` and `uid`. */
 struct names_holder {
 	uint32_t session; /* id, > 0 */
-	uint32_t head;	  /* 1 + index of the first name; 0: none */
+	uint32_t uid;
+	uint32_t head; /* 1 + index of the first name; 0: none */
 	uint32_t names;
 	uint32_t listeners;
 };
 
 struct names_config {
-	_Atomic uint32_t *port_owner;	/* [65536], written by names alone */
+	_Atomic uint32_t *port_owner; /* [65536], written by names alone, as are the claims */
+	struct claims *claims;
 	uint16_t port_first, port_last; /* for bind(0) */
 	uint32_t listeners_per_session;
 };
@@ -66,7 +71,8 @@ int names_unbind(
 int names_listen(struct names *n, struct names_holder *h, const struct net_addr *addr,
 	uint16_t *port, struct proto_handle *handle);
 
-/* Is the listener's name for IPv6 only? False if there is no such listener. */
+/* Is the listener's name for IPv6 only, or shared? False if there is no such listener. */
+bool names_reuseport(const struct names *n, struct proto_handle handle);
 bool names_v6only(const struct names *n, struct proto_handle handle);
 
 /* 0, or -ENOENT: no such listener, or another session's. */

@@ -174,6 +174,7 @@ static struct engine_msg *listen_add(
 		.handle = m->listener,
 		.addr = *addr,
 		.v6only = names_v6only(c->server->names, m->listener),
+		.reuseport = names_reuseport(c->server->names, m->listener),
 		.port = m->port,
 		.backlog = m->backlog ? m->backlog : 1,
 		.cookie = m->cookie,

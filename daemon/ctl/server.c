@@ -166,6 +166,7 @@ static int make_tables(struct server *s)
 	};
 	const struct names_config names_cfg = {
 		.port_owner = s->p.port_owner,
+		.claims = s->p.claims,
 		.port_first = s->p.port_first,
 		.port_last = s->p.port_last,
 		.listeners_per_session = limits->listeners_per_session,

@@ -40,6 +40,7 @@ struct server_params {
 	struct net_neigh_table *neigh;
 	/* [65536], zero at start; the engines got the same array as engine_config.port_owner. */
 	_Atomic uint32_t *port_owner;
+	struct claims *claims;		/* likewise, but for its key */
 	uint16_t port_first, port_last; /* the main thread's ephemeral ports, for bind(0) */
 	const char *version;		/* of the daemon, for `mtcpctl version` */
 };

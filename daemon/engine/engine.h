@@ -75,10 +75,12 @@ struct engine_config {
 	struct ringer *ringer;		/* of all engines; NULL: doorbells are never handed over */
 	uint16_t port_first, port_last; /* ephemeral ports of all engines: each takes those
 					 * whose number mod `count` is its id (handover.c) */
-	const _Atomic uint32_t *port_owner; /* [65536]: session that bound the port, 0 none;
-					     * written by the main thread */
-	uint8_t secret[64];		    /* isn, cookie, timestamp and fast open keys; the
-					     * last is the same in all engines */
+	/* [65536]: session that bound the port, 0 none, CLAIMS_SHARED several, which the claims
+	 * tell apart (NULL: there are none); written by the main thread. */
+	const _Atomic uint32_t *port_owner;
+	const struct claims *claims;
+	uint8_t secret[64]; /* isn, cookie, timestamp and fast open keys; the
+			     * last is the same in all engines */
 	uint8_t hash_key[16];
 	uint8_t label_key[16]; /* of flow labels and identifications, IPv6 */
 	bool flow_labels;      /* else they are zero */
@@ -155,6 +157,7 @@ struct engine_listen_desc {
 	struct proto_handle handle; /* chosen by the main thread, same on every engine */
 	struct net_addr addr;	    /* all zero: any; ::ffff:0.0.0.0: any of IPv4 */
 	bool v6only;		    /* all zero means any of IPv6 */
+	bool reuseport;		    /* one of several of this address and port */
 	uint16_t port;
 	uint32_t backlog;
 	uint32_t cookie;

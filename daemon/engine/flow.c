@@ -11,6 +11,8 @@
  */
 #include "internal.h"
 
+#include <engine/claims.h>
+
 #include <tcp/reply.h>
 
 #include <errno.h>
@@ -324,6 +326,21 @@ static uint16_t choose_port(struct engine *e, struct net_tuple *key)
 	return 0;
 }
 
+/* Has the session bound the name from which it connects, be it as any address? */
+static bool has_bound(const struct engine *e, const struct session *s, const struct net_tuple *key)
+{
+	static const struct net_addr any, any4 = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}};
+	uint32_t id = s->desc.session;
+	uint32_t owner = atomic_load_explicit(&e->cfg.port_owner[key->lport], memory_order_relaxed);
+	const struct net_addr *family = net_addr_is_ip4(&key->local) ? &any4 : &claims_any6;
+	const struct claims *c = e->cfg.claims;
+
+	if (owner != CLAIMS_SHARED || !c)
+		return owner == id;
+	return claims_has(c, &key->local, key->lport, id) ||
+	       claims_has(c, family, key->lport, id) || claims_has(c, &any, key->lport, id);
+}
+
 /* Fills the key from a client's request: 0 or -errno. */
 static int connect_key(struct engine *e, const struct session *s, const struct proto_connect *req,
 	struct net_tuple *key)
@@ -352,8 +369,7 @@ static int connect_key(struct engine *e, const struct session *s, const struct p
 		return -EADDRNOTAVAIL;
 	}
 	if (is_to_itself(key, key->lport) || handover_owner(e, key->lport) != e->cfg.id ||
-		atomic_load_explicit(&e->cfg.port_owner[key->lport], memory_order_relaxed) !=
-			s->desc.session)
+		!has_bound(e, s, key))
 		return -EADDRNOTAVAIL;
 	return 0;
 }

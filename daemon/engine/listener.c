@@ -17,12 +17,33 @@ static struct listener **bucket_of(struct engine *e, uint16_t port)
 	return &e->listener_bucket[port % LISTENER_BUCKETS];
 }
 
+static bool same_name(const struct listener *a, const struct listener *b)
+{
+	return a->desc.port == b->desc.port && net_addr_equal(&a->desc.addr, &b->desc.addr);
+}
+
 static struct listener *find_exact(struct engine *e, const struct net_addr *addr, uint16_t port)
 {
 	for (struct listener *l = *bucket_of(e, port); l; l = l->bucket_next)
 		if (l->desc.port == port && net_addr_equal(&l->desc.addr, addr))
 			return l;
 	return NULL;
+}
+
+/* Of several that share a name (SO_REUSEPORT) each peer has its own, as long as they stay. */
+static struct listener *pick(struct engine *e, struct listener *first, const struct net_tuple *key)
+{
+	uint32_t n = 0, at;
+	struct listener *l;
+
+	if (!first->desc.reuseport)
+		return first;
+	for (l = first; l; l = l->bucket_next)
+		n += same_name(l, first);
+	at = (uint32_t)((tcp_table_hash(&e->table, key) >> 32) * n >> 32);
+	for (l = first; at > 0 || !same_name(l, first); l = l->bucket_next)
+		at -= same_name(l, first);
+	return l;
 }
 
 /* The listener for a segment's key: the one of that address, else the one of any address of its
@@ -35,10 +56,12 @@ struct listener *listener_lookup(struct engine *e, const struct net_tuple *key)
 
 	if (!l && ip4)
 		l = find_exact(e, &any4, key->lport);
-	if (l)
-		return l;
-	l = find_exact(e, &any, key->lport);
-	return l && l->desc.v6only && ip4 ? NULL : l;
+	if (!l) {
+		l = find_exact(e, &any, key->lport);
+		if (l && l->desc.v6only && ip4)
+			return NULL;
+	}
+	return l ? pick(e, l, key) : NULL;
 }
 
 struct listener *listener_by_handle(struct engine *e, struct proto_handle h)
@@ -57,13 +80,14 @@ bool listener_full(const struct listener *l)
 int listener_add(struct engine *e, const struct engine_listen_desc *d)
 {
 	struct session *s = session_find(e, d->session);
+	const struct listener *other = find_exact(e, &d->addr, d->port);
 	struct listener *l;
 
 	if (!s || s->dying)
 		return -ENOENT;
 	if (d->handle.idx >= LISTENERS_MAX || d->context >= s->desc.layout.contexts)
 		return -EINVAL;
-	if (e->listeners[d->handle.idx] || find_exact(e, &d->addr, d->port))
+	if (e->listeners[d->handle.idx] || (other && !(other->desc.reuseport && d->reuseport)))
 		return -EADDRINUSE;
 	l = calloc(1, sizeof(*l));
 	if (!l)

@@ -4,6 +4,7 @@
 #include <ctl/log.h>
 #include <ctl/loop.h>
 #include <ctl/server.h>
+#include <engine/claims.h>
 #include <net/arp.h>
 #include <net/nd.h>
 #include <net/wire.h>
@@ -240,6 +241,7 @@ void pkt_world_init(struct pkt_world *w, const char *dir)
 static int open_server(struct pkt_world *w)
 {
 	static struct engine_thread *const threads[] = {&the_thread};
+	static struct claims claims;
 	struct server_params p = {
 		.cfg = &w->cfg,
 		.loop = w->loop,
@@ -251,6 +253,7 @@ static int open_server(struct pkt_world *w)
 		.nd = w->host.nd,
 		.neigh = w->host.neigh,
 		.port_owner = w->host.port_owner,
+		.claims = &claims,
 		.port_first = 50000,
 		.port_last = 50999,
 		.version = "script",

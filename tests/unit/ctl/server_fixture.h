@@ -14,6 +14,7 @@
 #include <ctl/loop.h>
 #include <ctl/server.h>
 #include <ctl/server_state.h>
+#include <engine/claims.h>
 #include <net/neigh.h>
 #include <net/route.h>
 #include <proto/attach.h>
@@ -45,6 +46,7 @@ struct fixture {
 	struct net_neigh_table *neigh;
 	void *neigh_mem;
 	_Atomic uint32_t port_owner[65536];
+	struct claims claims;
 	char dir[64];
 };
 
@@ -69,6 +71,7 @@ static void fixture_params(struct server_params *p)
 		.iface = &fx.iface,
 		.neigh = fx.neigh,
 		.port_owner = fx.port_owner,
+		.claims = &fx.claims,
 		.port_first = 50000,
 		.port_last = 50009,
 		.version = "1.2.3",

@@ -14,6 +14,7 @@
 #include <string.h>
 
 static _Atomic uint32_t owner[65536];
+static struct claims claims;
 static struct names *names;
 static struct names_holder one, two;
 static const struct net_addr any;
@@ -22,6 +23,7 @@ static struct net_addr a1, a2;
 static int setup(void **state)
 {
 	const struct names_config cfg = {.port_owner = owner,
+		.claims = &claims,
 		.port_first = 50000,
 		.port_last = 50003,
 		.listeners_per_session = 3};
@@ -43,6 +45,8 @@ static int teardown(void **state)
 	names_drop(names, &two);
 	for (unsigned int i = 0; i < 65536; i++)
 		assert_int_equal(owner[i], 0);
+	for (unsigned int i = 0; i < CLAIMS_SLOTS; i++)
+		assert_int_equal(claims.slot[i], 0);
 	names_destroy(names);
 	return 0;
 }
@@ -55,15 +59,77 @@ static int bind_at(struct names_holder *h, const struct net_addr *a, uint16_t po
 static void test_names_bind_taken_by_another_session_is_in_use(void **state)
 {
 	(void)state;
-	assert_int_equal(bind_at(&one, &a1, 80, true), 0);
+	assert_int_equal(bind_at(&one, &a1, 80, false), 0);
 	assert_int_equal(owner[80], 11);
 	assert_int_equal(bind_at(&two, &a1, 80, true), -EADDRINUSE);
-	assert_int_equal(bind_at(&two, &a2, 80, true), -EADDRINUSE);
+	assert_int_equal(bind_at(&two, &any, 80, true), -EADDRINUSE);
 	assert_int_equal(names_unbind(names, &two, &a1, 80), -ENOENT);
 	assert_int_equal(names_unbind(names, &one, &a1, 80), 0);
 	assert_int_equal(owner[80], 0);
 	assert_int_equal(bind_at(&two, &any, 80, false), 0);
 	assert_int_equal(owner[80], 22);
+}
+
+/* A port of two sessions: each connects from its own name alone. */
+static void test_names_bind_other_address_shares_the_port(void **state)
+{
+	struct proto_handle h;
+	uint16_t port = 80;
+
+	(void)state;
+	assert_int_equal(bind_at(&one, &a1, 80, false), 0);
+	assert_int_equal(bind_at(&two, &a2, 80, false), 0);
+	assert_int_equal(owner[80], CLAIMS_SHARED);
+	assert_true(claims_has(&claims, &a1, 80, 11));
+	assert_false(claims_has(&claims, &a2, 80, 11));
+	assert_false(claims_has(&claims, &a1, 80, 22));
+	assert_true(claims_has(&claims, &a2, 80, 22));
+	assert_false(claims_has(&claims, &a2, 81, 22));
+	assert_int_equal(names_listen(names, &one, &a1, &port, &h), 0);
+	assert_int_equal(names_listen(names, &two, &a2, &port, &h), 0);
+	names_drop(names, &one);
+	assert_int_equal(owner[80], 22);
+	assert_false(claims_has(&claims, &a1, 80, 11));
+	assert_true(claims_has(&claims, &a2, 80, 22));
+}
+
+/* A name bound twice by one session is one claim, until the last of them goes. */
+static void test_names_bind_twice_is_claimed_until_both_are_gone(void **state)
+{
+	(void)state;
+	assert_int_equal(bind_at(&one, &a1, 80, true), 0);
+	assert_int_equal(bind_at(&one, &a1, 80, true), 0);
+	assert_int_equal(bind_at(&two, &a1, 80, true), 0);
+	assert_int_equal(names_unbind(names, &one, &a1, 80), 0);
+	assert_true(claims_has(&claims, &a1, 80, 11));
+	assert_int_equal(names_unbind(names, &one, &a1, 80), 0);
+	assert_false(claims_has(&claims, &a1, 80, 11));
+	assert_true(claims_has(&claims, &a1, 80, 22));
+}
+
+static void test_names_reuseport_is_shared_by_one_user_alone(void **state)
+{
+	const uint32_t share = PROTO_NAME_REUSEPORT;
+	struct proto_handle h1, h2, h3;
+	uint16_t port = 80;
+
+	(void)state;
+	assert_int_equal(names_bind(names, &one, &a1, &port, share), 0);
+	two.uid = 1000;
+	assert_int_equal(names_bind(names, &two, &a1, &port, share), -EADDRINUSE);
+	assert_int_equal(names_bind(names, &two, &any, &port, share), -EADDRINUSE);
+	assert_int_equal(names_bind(names, &two, &a2, &port, share), 0);
+	assert_int_equal(names_unbind(names, &two, &a2, port), 0);
+	two.uid = 0;
+	assert_int_equal(names_bind(names, &two, &a1, &port, 0), -EADDRINUSE);
+	assert_int_equal(names_bind(names, &two, &a1, &port, share), 0);
+	assert_int_equal(names_bind(names, &two, &any, &port, share), 0);
+	assert_int_equal(names_listen(names, &one, &a1, &port, &h1), 0);
+	assert_int_equal(names_listen(names, &two, &a1, &port, &h2), 0);
+	assert_int_equal(names_listen(names, &two, &any, &port, &h3), 0);
+	assert_true(names_reuseport(names, h1) && names_reuseport(names, h2));
+	h2.gen++;
+	assert_false(names_reuseport(names, h2));
 }
 
 static void test_names_bind_same_session_follows_linux(void **state)
@@ -128,7 +194,12 @@ static void test_names_bind_families_are_apart_only_with_v6only(void **state)
 	assert_int_equal(bind6(&one, &v6, 82, 0), 0);
 	assert_int_equal(bind6(&one, &any4, 82, 0), 0);
 	assert_int_equal(bind6(&one, &any, 82, only), -EADDRINUSE);
-	assert_int_equal(bind6(&two, &any, 82, only), -EADDRINUSE); /* a port is one session's */
+	assert_int_equal(bind6(&two, &any, 83, only), 0); /* of two sessions likewise */
+	assert_int_equal(bind6(&one, &any, 83, 0), -EADDRINUSE);
+	assert_int_equal(bind6(&one, &v6, 83, 0), -EADDRINUSE);
+	assert_int_equal(bind6(&one, &any4, 83, 0), 0);
+	assert_true(claims_has(&claims, &claims_any6, 83, 22));
+	assert_false(claims_has(&claims, &any, 83, 22));
 }
 
 static void test_names_listen_both_families_on_one_port(void **state)
@@ -241,8 +312,10 @@ static void test_names_random_steps_owner_matches_names(void **state)
 			assert_true(count[who][port] > 0);
 			count[who][port]--;
 		}
-		assert_false(count[1][port] && count[2][port]);
-		assert_int_equal(owner[port], count[1][port] ? 11 : count[2][port] ? 22 : 0);
+		assert_int_equal(owner[port], count[1][port] && count[2][port] ? CLAIMS_SHARED
+					      : count[1][port]		       ? 11
+					      : count[2][port]		       ? 22
+									       : 0);
 	}
 }
 
@@ -251,6 +324,9 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_names_bind_taken_by_another_session_is_in_use),
+		T(test_names_bind_other_address_shares_the_port),
+		T(test_names_bind_twice_is_claimed_until_both_are_gone),
+		T(test_names_reuseport_is_shared_by_one_user_alone),
 		T(test_names_bind_same_session_follows_linux),
 		T(test_names_listen_two_overlapping_is_in_use),
 		T(test_names_bind_families_are_apart_only_with_v6only),

@@ -129,7 +129,7 @@ static void test_name_request_with_bad_fields_is_refused(void **state)
 	union proto_msg m = request(PROTO_MSG_LISTEN);
 
 	(void)state;
-	m.name.flags = 1u << 2;
+	m.name.flags = 1u << 3;
 	assert_int_equal(check(&m), -EPROTO);
 	m = request(PROTO_MSG_LISTEN);
 	m.name.context = PROTO_CONTEXTS_MAX;
