@@ -107,6 +107,7 @@ enum tcp_loss_flag {
 	TCP_L_TLP_NEW = 1 << 8,	   /* and it was new data */
 	TCP_L_MTU = 1 << 9,	   /* segments are smaller than they might be (mtu.c) */
 	TCP_L_MTU_OUT = 1 << 10,   /* a probe of the path MTU is out, from mtu_seq on */
+	TCP_L_MTU_ALONE = 1 << 15, /* and less than a segment was there to follow it */
 
 	/* Of nothing but interest to TCP_INFO; there is room for them here. */
 	TCP_L_SEEN_ECT = 1 << 11,	/* a segment with data was ECN-capable */

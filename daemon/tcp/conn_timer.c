@@ -227,7 +227,7 @@ static uint32_t expire_flight(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t 
 	if (is_over(ctx, c, c->retries, retries_max(ctx, c), now_us))
 		return timed_out(ctx, c);
 	tcp_loss_timeout(ctx, c, now_us);
-	tcp_mtu_timed_out(ctx, c);
+	tcp_mtu_timed_out(ctx, c, now_us);
 	return 0;
 }
 

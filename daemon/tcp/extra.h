@@ -105,13 +105,14 @@ struct tcp_extra {
 		uint32_t mtu_seq;      /* TCP_L_MTU_OUT */
 		uint32_t mtu_again_ms; /* the search is over: when it begins again */
 	};
+	uint16_t mtu_bytes; /* TCP_L_MTU_OUT: size of the probe */
+	uint16_t pad;
 
 	/* The engine's: tcp/ neither reads nor writes them. */
 	uint32_t reasm_idx;
 	uint32_t score_idx;
 	uint32_t cc_idx;
 	uint32_t limit; /* what the sender waits for, info.c ... */
-	uint32_t pad;
 	uint64_t limit_since_us;
 	uint64_t busy_us, rwnd_limited_us, sndbuf_limited_us;
 };

@@ -121,7 +121,7 @@ static void ack_tell_recovery(
 	if (acked > 0)
 		tcp_loss_acked(rx->ctx, rx->c, acked, flight_bytes, rx->now_us);
 	else if (ack_is_duplicate(rx, old_wnd))
-		tcp_loss_dupack(rx->ctx, rx->c);
+		tcp_loss_dupack(rx->ctx, rx->c, rx->now_us);
 }
 
 /* An ACK in a closed window answers our probe: the peer lives. */

@@ -196,7 +196,9 @@ uint32_t tcp_recovery_resend_tail(struct tcp_ctx *ctx, struct tcp_conn *c, uint6
 
 void tcp_mtu_established(struct tcp_ctx *ctx, struct tcp_conn *c);
 /* The retransmission timer has expired, and retries counts it. */
-void tcp_mtu_timed_out(struct tcp_ctx *ctx, struct tcp_conn *c);
+void tcp_mtu_timed_out(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+/* Duplicate ACKs say so, without SACK. */
+void tcp_mtu_first_lost(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 /* With TCP_L_MTU: the length of a probe that is to be sent now, which must be; 0: none. */
 uint32_t tcp_mtu_probe(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 /* With TCP_L_MTU_OUT: SND.UNA has moved. */
@@ -244,7 +246,7 @@ void tcp_ecn_mark(struct tcp_conn *c, struct tcp_out *out);
 /* `acked_bytes` (FIN counted) were newly acknowledged, with `flight_bytes` in flight before. */
 void tcp_loss_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_bytes,
 	uint64_t flight_bytes, uint64_t now_us);
-void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c);
+void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 /* The retransmission timer has expired (RFC 6298 section 5.4 ff.). */
 void tcp_loss_timeout(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 /* ssthresh comes down; `acked` bytes of the flight are just acknowledged. */

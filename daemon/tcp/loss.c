@@ -53,7 +53,7 @@ static bool loss_may_recover(const struct tcp_conn *c)
 	       tcp_seq_gt(tcp_conn_una_seq(c), c->recover_seq);
 }
 
-void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c)
+void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	ctx->counters->dup_acks++;
 	if (c->dupacks < UINT8_MAX)
@@ -62,6 +62,8 @@ void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c)
 		if (c->cwnd < TCP_CWND_MAX_BYTES) /* RFC 5681 section 3.2 step 4 */
 			c->cwnd += c->snd_mss_bytes;
 	} else if (c->dupacks == TCP_DUPACK_THRESHOLD && loss_may_recover(c)) {
+		if (tcp_conn_loss(c, TCP_L_MTU_OUT))
+			tcp_mtu_first_lost(ctx, c, now_us);
 		loss_enter_recovery(ctx, c);
 	}
 }

@@ -16,7 +16,13 @@
  * the cause, and it is sent again in segments without a back-off. If more was lost, or
  * the timer expires, it has told nothing.
  *
- * Without SACK there is no search: what a lost probe leaves is no different from any other loss.
+ * Without SACK the loss of a probe is seen by duplicate ACKs or the timer, which answer it as
+ * congestion (RFC 4821 section 7.6.1 allows that); that it was the first one lost counts all the
+ *same.
+ *
+ * Who exchanges messages never has what must follow a probe. There a message that is longer than a
+ * segment goes as one packet now and then, when nothing else is in flight: TCP_L_MTU_ALONE. Should
+ * it not pass, that is a time-out, and so once in ten minutes is enough.
  */
 #include <tcp/internal.h>
 
@@ -72,21 +78,6 @@ void tcp_mtu_established(struct tcp_ctx *ctx, struct tcp_conn *c)
 		begin_search(ctx, c, base_mss(c));
 }
 
-/* What goes out again now is one segment, of `len` bytes. */
-void tcp_mtu_timed_out(struct tcp_ctx *ctx, struct tcp_conn *c)
-{
-	uint64_t flight = tcp_conn_snd_max(c) - tcp_conn_una(c);
-	uint32_t len = flight < c->snd_mss_bytes ? (uint32_t)flight : c->snd_mss_bytes;
-	uint32_t mss = c->retries > BLACK_HOLE_TIMEOUTS ? least_mss(c) : base_mss(c);
-
-	c->loss &= (uint16_t)~TCP_L_MTU_OUT;
-	if (ctx->cfg->mtu_probing == TCP_MTU_OFF || len <= mss || c->retries == 0 ||
-		c->retries % BLACK_HOLE_TIMEOUTS != 0)
-		return;
-	ctx->counters->mtu_black_holes++;
-	begin_search(ctx, c, mss);
-}
-
 /* Nothing is left to try, or for a time: or everything is as it was. */
 static void check_range(struct tcp_conn *c, struct tcp_extra *x, uint64_t now_us)
 {
@@ -97,6 +88,47 @@ static void check_range(struct tcp_conn *c, struct tcp_extra *x, uint64_t now_us
 		x->mtu_fails = COMPLETE;
 		x->mtu_again_ms = tcp_ms(now_us) + AGAIN_MS;
 	}
+}
+
+static void probe_failed(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	struct tcp_extra *x = tcp_extra_have(ctx, c);
+
+	ctx->counters->mtu_probes_lost++;
+	if (tcp_conn_loss(c, TCP_L_MTU_ALONE)) {
+		x->mtu_fails = COMPLETE;
+		x->mtu_again_ms = tcp_ms(now_us) + AGAIN_MS;
+	} else if (++x->mtu_fails == PROBES_MAX) {
+		x->mtu_fails = 0;
+		x->mtu_high = (uint16_t)(x->mtu_bytes - 1);
+		check_range(c, x, now_us);
+	}
+}
+
+/* The oldest of what is in flight is lost, and no SACK tells what else is. */
+void tcp_mtu_first_lost(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	bool probe = tcp_conn_loss(c, TCP_L_MTU_OUT) &&
+		     tcp_conn_una_seq(c) == tcp_extra(ctx, c)->mtu_seq;
+
+	c->loss &= (uint16_t)~TCP_L_MTU_OUT;
+	if (probe && (tcp_conn_loss(c, TCP_L_MTU_ALONE) || !tcp_conn_has(c, TCP_F_SACK)))
+		probe_failed(ctx, c, now_us);
+}
+
+/* What goes out again now is one segment, of `len` bytes. */
+void tcp_mtu_timed_out(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	uint64_t flight = tcp_conn_snd_max(c) - tcp_conn_una(c);
+	uint32_t len = flight < c->snd_mss_bytes ? (uint32_t)flight : c->snd_mss_bytes;
+	uint32_t mss = c->retries > BLACK_HOLE_TIMEOUTS ? least_mss(c) : base_mss(c);
+
+	tcp_mtu_first_lost(ctx, c, now_us);
+	if (ctx->cfg->mtu_probing == TCP_MTU_OFF || len <= mss || c->retries == 0 ||
+		c->retries % BLACK_HOLE_TIMEOUTS != 0)
+		return;
+	ctx->counters->mtu_black_holes++;
+	begin_search(ctx, c, mss);
 }
 
 /* -- probes ---------------------------------------------------------------------------------- */
@@ -117,17 +149,36 @@ static bool search_again(struct tcp_extra *x, uint64_t now_us)
 	return true;
 }
 
-/* RFC 4821 section 7.4: data for the probe and what must follow, room for both, and no loss. */
-static bool may_probe(const struct tcp_ctx *ctx, const struct tcp_conn *c, uint32_t bytes)
+/* Nothing lost, nothing on trial, nothing that forbids to send. */
+static bool is_quiet(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	uint64_t end = tcp_conn_snd_nxt(c) + bytes + BEHIND_SEGMENTS * c->snd_mss_bytes;
+	return c->snd_nxt_low == c->snd_max_low && !tcp_conn_in_episode(c) &&
+	       !(c->loss & (TCP_L_MTU_OUT | TCP_L_FRTO)) && c->retries == 0 && c->dupacks == 0 &&
+	       !tcp_conn_has(c, TCP_F_PACE_HOLD) && tcp_conn_pipe(ctx, c) == tcp_conn_flight(c);
+}
+
+static bool windows_hold(const struct tcp_conn *c, uint64_t end_pos)
+{
 	uint64_t una = tcp_conn_una(c);
 
-	return tcp_conn_has(c, TCP_F_SACK) && c->snd_nxt_low == c->snd_max_low &&
-	       !tcp_conn_in_episode(c) && !(c->loss & (TCP_L_MTU_OUT | TCP_L_FRTO)) &&
-	       c->retries == 0 && !tcp_conn_has(c, TCP_F_PACE_HOLD) &&
-	       tcp_conn_pipe(ctx, c) == tcp_conn_flight(c) && end <= c->snd_end_pos &&
-	       end <= una + c->cwnd && end <= una + c->snd_wnd;
+	return end_pos <= una + c->cwnd && end_pos <= una + c->snd_wnd;
+}
+
+/* RFC 4821 section 7.4: data for the probe and what must follow, and room for both; or all there is
+ * to send, with nothing else in flight. How long the probe will be; 0: not now. */
+static uint32_t may_probe(const struct tcp_conn *c, uint32_t bytes)
+{
+	uint64_t nxt = tcp_conn_snd_nxt(c), left = c->snd_end_pos - nxt;
+	uint32_t behind = BEHIND_SEGMENTS * (uint32_t)c->snd_mss_bytes;
+
+	if (left >= bytes + behind)
+		return windows_hold(c, nxt + bytes + behind) ? bytes : 0;
+	if (left < bytes)
+		bytes = (uint32_t)left;
+	if (tcp_conn_flight(c) > 0 || bytes <= c->snd_mss_bytes ||
+		(c->flags & (TCP_F_CORK | TCP_F_MORE)))
+		return 0;
+	return windows_hold(c, nxt + bytes) ? bytes : 0;
 }
 
 uint32_t tcp_mtu_probe(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
@@ -135,13 +186,19 @@ uint32_t tcp_mtu_probe(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 	struct tcp_extra *x = tcp_extra_have(ctx, c);
 	uint32_t bytes;
 
+	if (tcp_conn_snd_nxt(c) >= c->snd_end_pos || !tcp_conn_sends(c) || !is_quiet(ctx, c))
+		return 0;
 	if (x->mtu_fails == COMPLETE && !search_again(x, now_us))
 		return 0;
-	bytes = probe_bytes(c, x);
-	if (!may_probe(ctx, c, bytes))
+	bytes = may_probe(c, probe_bytes(c, x));
+	if (bytes == 0)
 		return 0;
+	x->mtu_bytes = (uint16_t)bytes;
 	x->mtu_seq = tcp_conn_snd_seq(c, tcp_conn_snd_nxt(c));
+	c->loss &= (uint16_t)~TCP_L_MTU_ALONE;
 	c->loss |= TCP_L_MTU_OUT;
+	if (tcp_conn_snd_nxt(c) + bytes + c->snd_mss_bytes > c->snd_end_pos)
+		c->loss |= TCP_L_MTU_ALONE;
 	ctx->counters->mtu_probes++;
 	return bytes;
 }
@@ -149,7 +206,7 @@ uint32_t tcp_mtu_probe(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 void tcp_mtu_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	struct tcp_extra *x = tcp_extra_have(ctx, c);
-	uint32_t bytes = probe_bytes(c, x);
+	uint32_t bytes = x->mtu_bytes;
 
 	if (tcp_seq_lt(tcp_conn_una_seq(c), x->mtu_seq + bytes))
 		return;
@@ -169,21 +226,16 @@ bool tcp_mtu_lost(
 	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t start_pos, uint32_t len, uint64_t now_us)
 {
 	struct tcp_extra *x = tcp_extra_have(ctx, c);
-	uint32_t bytes;
 
 	if (!tcp_conn_loss(c, TCP_L_MTU_OUT))
 		return false;
-	bytes = probe_bytes(c, x);
 	c->loss &= (uint16_t)~TCP_L_MTU_OUT;
-	if (tcp_conn_snd_seq(c, start_pos) != x->mtu_seq || len != bytes)
+	/* Of one that was alone the end is known to arrive, by the probe of the tail. */
+	if (tcp_conn_snd_seq(c, start_pos) != x->mtu_seq ||
+		(len != x->mtu_bytes && !tcp_conn_loss(c, TCP_L_MTU_ALONE)))
 		return false;
-	ctx->counters->mtu_probes_lost++;
-	if (++x->mtu_fails == PROBES_MAX) {
-		x->mtu_fails = 0;
-		x->mtu_high = (uint16_t)(bytes - 1);
-		check_range(c, x, now_us);
-	}
-	return true;
+	probe_failed(ctx, c, now_us);
+	return len == x->mtu_bytes;
 }
 
 /* What a router says ends a search above it (RFC 4821 section 7.6.2). */

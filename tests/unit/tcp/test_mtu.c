@@ -94,7 +94,7 @@ static void answer(void)
 		s.opt.sack[i].start = h.c.iss + 1 + (uint32_t)range[i].start_pos;
 		s.opt.sack[i].end = h.c.iss + 1 + (uint32_t)range[i].end_pos;
 	}
-	s.opt.sack_count = (uint8_t)n;
+	s.opt.sack_count = tcp_conn_has(&h.c, TCP_F_SACK) ? (uint8_t)n : 0;
 	host_deliver(&h, &s);
 }
 
@@ -362,22 +362,133 @@ static void test_mtu_given_icmp_about_probe_bounds_the_search(void **state)
 	assert_int_equal(h.counters.icmp_ignored, 1);
 }
 
-/* Without SACK a lost probe could not be told from congestion: segments stay small. */
-static void test_mtu_given_no_sack_shrinks_and_does_not_search(void **state)
+/* Without SACK duplicate ACKs and the timer tell of a lost probe. */
+static void test_mtu_given_no_sack_finds_what_passes(void **state)
 {
 	(void)state;
-	host_send(&h, STREAM);
+	begin_stream();
+	run_to(STREAM, 1300);
+	assert_in_range(h.c.snd_mss_bytes, 1300 - 16, 1300);
+	assert_int_equal(largest, h.c.snd_mss_bytes);
+	assert_int_equal(h.counters.mtu_black_holes, 1);
+	assert_true(h.counters.mtu_probes_lost >= 3);
+}
+
+static void test_mtu_given_no_sack_outage_is_back_at_once(void **state)
+{
+	(void)state;
+	begin_stream();
 	host_output(&h);
 	time_out(2);
 	assert_int_equal(h.c.snd_mss_bytes, BASE);
-	for (uint32_t una = 0; una < STREAM / 2;) {
-		host_output(&h);
-		h.now_us += RTT_US;
-		una = (uint32_t)tcp_conn_snd_max(&h.c);
-		host_input(&h, TCP_ACK, 1, 1 + una, WND >> 7, 0);
-	}
-	assert_int_equal(h.counters.mtu_probes, 0);
+	run_to(STREAM / 4, TOP);
+	assert_int_equal(h.c.snd_mss_bytes, TOP);
+	assert_int_equal(h.counters.mtu_probes, 1);
+}
+
+/* -- messages: nothing follows a probe ----------------------------------------------------------
+ */
+
+static void ack_all(void)
+{
+	h.now_us += RTT_US;
+	got = tcp_conn_snd_max(&h.c);
+	tcp_reasm_init(&at_peer);
+	answer();
+}
+
+/* A message, and the outage that makes segments small. */
+static void shrink(uint32_t message)
+{
+	host_send(&h, message);
+	host_output(&h);
+	time_out(2);
 	assert_int_equal(h.c.snd_mss_bytes, BASE);
+	host_output(&h);
+	ack_all();
+	host_output(&h);
+	ack_all();
+	assert_int_equal(tcp_conn_flight(&h.c), 0);
+}
+
+static void check_message_brings_back(void)
+{
+	shrink(1400);
+	host_send(&h, 1000); /* what a segment holds tries nothing */
+	host_output(&h);
+	assert_int_equal(h.counters.mtu_probes, 0);
+	ack_all();
+	host_send(&h, 1400);
+	assert_int_equal(host_output(&h), 1);
+	assert_int_equal(h.out[0].len, 1400);
+	assert_int_equal(h.out[0].mss_bytes, 1400);
+	assert_int_equal(h.counters.mtu_probes, 1);
+	ack_all();
+	assert_int_equal(h.c.snd_mss_bytes, 1400);
+	host_send(&h, 1460);
+	assert_int_equal(host_output(&h), 1);
+	ack_all();
+	assert_int_equal(h.c.snd_mss_bytes, TOP);
+	assert_false(tcp_conn_loss(&h.c, TCP_L_MTU));
+}
+
+static void test_mtu_given_messages_after_an_outage_is_back(void **state)
+{
+	(void)state;
+	check_message_brings_back();
+}
+
+static void test_mtu_given_messages_without_sack_after_an_outage_is_back(void **state)
+{
+	(void)state;
+	check_message_brings_back();
+}
+
+/* The path is a black hole: one message in ten minutes finds out. */
+static void check_message_lost_waits(void)
+{
+	shrink(1400);
+	got = h.c.snd_una_pos;
+	tcp_reasm_init(&at_peer);
+	host_send(&h, 1400);
+	run_to(h.c.snd_end_pos, BASE);
+	assert_int_equal(h.counters.mtu_probes, 1);
+	assert_int_equal(h.counters.mtu_probes_lost, 1);
+	assert_int_equal(h.c.snd_mss_bytes, BASE);
+	for (int i = 0; i < 10; i++) {
+		host_send(&h, 1400);
+		run_to(h.c.snd_end_pos, BASE);
+	}
+	assert_int_equal(h.counters.mtu_probes, 1);
+	h.now_us += 601 * SEC_US;
+	host_send(&h, 1400);
+	run_to(h.c.snd_end_pos, TOP);
+	assert_int_equal(h.counters.mtu_probes, 2);
+	assert_int_equal(h.c.snd_mss_bytes, 1400);
+}
+
+static void test_mtu_given_message_lost_tries_again_in_ten_minutes(void **state)
+{
+	(void)state;
+	check_message_lost_waits();
+}
+
+static void test_mtu_given_message_lost_without_sack_tries_again_in_ten_minutes(void **state)
+{
+	(void)state;
+	check_message_lost_waits();
+}
+
+/* More is to follow: it would be no message yet. */
+static void test_mtu_given_corked_message_tries_nothing(void **state)
+{
+	(void)state;
+	shrink(1400);
+	tcp_setopt(&h.ctx, &h.c, TCP_OPT_CORK, 1, h.now_us);
+	host_send(&h, 1400);
+	host_output(&h);
+	assert_int_equal(h.counters.mtu_probes, 0);
+	assert_int_equal(h.out[0].len, BASE);
 }
 
 /* A message shorter than the segment size, and still too long for the path. */
@@ -412,7 +523,14 @@ int main(void)
 		S(test_mtu_given_size_lost_three_times_tries_smaller, setup),
 		S(test_mtu_given_ten_minutes_searches_again, setup),
 		S(test_mtu_given_icmp_about_probe_bounds_the_search, setup_always),
-		S(test_mtu_given_no_sack_shrinks_and_does_not_search, setup_without_sack),
+		S(test_mtu_given_no_sack_finds_what_passes, setup_without_sack),
+		S(test_mtu_given_no_sack_outage_is_back_at_once, setup_without_sack),
+		S(test_mtu_given_messages_after_an_outage_is_back, setup),
+		S(test_mtu_given_messages_without_sack_after_an_outage_is_back, setup_without_sack),
+		S(test_mtu_given_message_lost_tries_again_in_ten_minutes, setup),
+		S(test_mtu_given_message_lost_without_sack_tries_again_in_ten_minutes,
+			setup_without_sack),
+		S(test_mtu_given_corked_message_tries_nothing, setup),
 		S(test_mtu_given_message_of_less_than_a_segment_shrinks, setup),
 	};
 
