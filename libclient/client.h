@@ -273,12 +273,15 @@ enum sock_request {
 struct listener {
 	uint32_t first, last; /* accepted by the engine, not yet by the program; ev_lock */
 	uint32_t queued;
-	uint32_t outstanding; /* ACCEPT slots not answered */
+	uint32_t outstanding;		/* ACCEPT slots not answered */
+	uint32_t kept_first, kept_last; /* those of them that wait for a connection to come */
+	uint32_t appetite;		/* how many to have wait, by what was accepted */
 	uint32_t engines;
 	struct proto_handle handle;
 	struct {
 		uint32_t pending;     /* as told */
 		uint32_t outstanding; /* of this engine */
+		uint32_t kept;	      /* of them */
 		uint32_t told;	      /* LISTEN events so far */
 	} engine[];
 };
@@ -366,7 +369,7 @@ struct sock_cold {
 		uint32_t pool_next;  /* KIND_TCP that waits for transmit memory; pool_lock */
 	};
 	union {
-		uint32_t next;	    /* KIND_FREE, table_lock; in a listener's queue, its ev_lock */
+		uint32_t next;	    /* KIND_FREE, table_lock; in a listener's lists, its ev_lock */
 		uint32_t pool_prev; /* as pool_next */
 	};
 	uint16_t lport, rport;
@@ -510,6 +513,7 @@ void sock_settle(struct sock *s);
 void sock_request_begin(struct sock *s);
 /* Begins one, ev_lock held: its id. */
 uint32_t sock_request_new(struct sock *s, enum sock_request what);
+uint32_t sock_request_id(const struct sock *s);		 /* of the last; ev_lock */
 bool sock_request_is(const struct sock *s, uint32_t id); /* ev_lock: it waits for that answer */
 int sock_request(struct sock *s, struct proto_slot *slot, bool info); /* sock.c */
 uint64_t sock_deadline(const struct sock *s, int flags, const struct timeval *timeo);
@@ -564,8 +568,13 @@ void rx_fork_child(void);
 void connect_answered(struct sock *s);		    /* s->lock held */
 void listener_push(struct sock *l, struct sock *s); /* ev_lock of l */
 struct sock *listener_pop(struct sock *l);	    /* ev_lock of l; NULL: empty */
-void listener_close(struct sock *s);		    /* s->lock held */
-bool listener_drop(struct sock *s);		    /* the same; false: answers are still due */
+void listener_count(struct sock *l);		    /* what can be had at once; ev_lock of l */
+/* The ACCEPTs that wait for a connection; ev_lock of l. */
+void listener_kept_add(struct sock *l, struct sock *s);
+bool listener_kept_drop(struct sock *l, struct sock *s); /* if it is one */
+bool listener_settle(struct sock *s);			 /* false: as sock_wait()'s -EBADF */
+void listener_close(struct sock *s);			 /* s->lock held */
+bool listener_drop(struct sock *s); /* the same; false: answers are still due */
 /* TCP fast open, with s->lock held, which may be dropped meanwhile: the engine has the request, and
  * what is sent next may go with the SYN. 0, or as connect(2). */
 int connect_fast(struct sock *s, const uint8_t addr[16], uint16_t port);

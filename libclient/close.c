@@ -46,9 +46,14 @@ static int shutdown_listener(struct sock *s, int how)
 	listener_close(s);
 	atomic_store(&s->state, STATE_NEW);
 	sock_wake_unlocked(s, UINT32_MAX);
+	if (!listener_settle(s))
+		return -EBADF;
+	if (sock_listener(s))
+		listener_close(s); /* what came meanwhile */
 	return 0;
 }
 
+/* -EBADF: closed meanwhile, and the lock is gone. */
 static int shutdown_locked(struct sock *s, int how)
 {
 	uint8_t bits = how == SHUT_RD	? SHUT_LOCAL_RD
@@ -81,7 +86,8 @@ int mtcp_shutdown(int sd, int how)
 	if (err)
 		return ret_errno(err);
 	err = shutdown_locked(s, how);
-	sock_put(s);
+	if (err != -EBADF)
+		sock_put(s);
 	return ret_errno(err);
 }
 

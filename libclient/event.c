@@ -128,14 +128,15 @@ static void apply_flow(struct ctx *c, const struct proto_flow *f)
 
 /* -- listeners ----------------------------------------------------------------------------- */
 
-/* What a listener can give at once. ev_lock held. */
-static void count_acceptable(struct sock *s)
+/* What waits at an engine and will come for a kept ACCEPT is not there before it has come. */
+void listener_count(struct sock *s)
 {
 	struct listener *l = s->listener;
 	uint32_t n = l->queued;
 
 	for (uint32_t e = 0; e < l->engines; e++)
-		n += l->engine[e].pending;
+		if (l->engine[e].pending > l->engine[e].kept)
+			n += l->engine[e].pending - l->engine[e].kept;
 	atomic_store(&s->acceptable, n);
 }
 
@@ -158,8 +159,8 @@ static void apply_listen(struct ctx *c, uint32_t engine, const struct proto_list
 	if (sock_listener(s) && listens(s->listener, m->gen) && engine < s->listener->engines) {
 		s->listener->engine[engine].pending = m->pending;
 		s->listener->engine[engine].told++;
-		count_acceptable(s);
-		if (m->pending)
+		listener_count(s);
+		if (atomic_load(&s->acceptable))
 			sock_wake(s, POLLIN | POLLRDNORM);
 	} else {
 		stale(c);
@@ -169,15 +170,17 @@ static void apply_listen(struct ctx *c, uint32_t engine, const struct proto_list
 
 /* An ACCEPT was answered, with how many more wait. `pending` is news only if no LISTEN event
  * has come since it was pushed: that one may be younger, and comes through another ring. */
-static void settle(struct sock *l, const struct sock *s, uint32_t pending)
+static bool settle(struct sock *l, struct sock *s, uint32_t pending)
 {
 	struct listener *x = l->listener;
+	bool kept = listener_kept_drop(l, s);
 
 	x->outstanding--;
 	x->engine[s->engine].outstanding--;
 	if (pending || x->engine[s->engine].told == s->pending_told)
 		x->engine[s->engine].pending = pending;
 	atomic_store(&l->request, REQUEST_DONE);
+	return kept;
 }
 
 /* Whether id is the ACCEPT that s waits for; then s is the caller's, and nobody else's yet. */
@@ -218,7 +221,7 @@ static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accept
 	settle(l, s, m->pending);
 	atomic_store(&s->tx_blocks, 0); /* was pending_told */
 	listener_push(l, s);
-	count_acceptable(l);
+	listener_count(l);
 	sock_wake(l, POLLIN | POLLRDNORM | WAKE_RESULT);
 	lock_drop(&l->ev_lock);
 	sock_do(l, TODO_GONE); /* a closed listener waits for this */
@@ -228,14 +231,15 @@ static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accept
 static void apply_refused(struct sock *s, int32_t result)
 {
 	struct sock *l = sock_at(sock_cold(s)->pending_of);
+	bool kept;
 
 	s->kind = KIND_ZOMBIE;
 	lock_take(&l->ev_lock);
-	settle(l, s, result == -EAGAIN ? 0 : l->listener->engine[s->engine].pending);
-	if (result != -EAGAIN)
+	kept = settle(l, s, result == -EAGAIN ? 0 : l->listener->engine[s->engine].pending);
+	if (result != -EAGAIN && !kept) /* else who accepts next asks, and is told */
 		sock_cold(l)->result = result;
-	count_acceptable(l);
-	sock_wake(l, WAKE_RESULT);
+	listener_count(l);
+	sock_wake(l, WAKE_RESULT | (atomic_load(&l->acceptable) ? POLLIN | POLLRDNORM : 0));
 	lock_drop(&l->ev_lock);
 	sock_do(s, TODO_GONE);
 	sock_do(l, TODO_GONE);

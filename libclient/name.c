@@ -74,7 +74,7 @@ int listener_open(struct sock *s, int backlog)
 	l = calloc(1, sizeof(*l) + ses.engines * sizeof(l->engine[0]));
 	if (!l)
 		return -ENOMEM;
-	l->first = l->last = SOCK_IDX_NONE;
+	l->first = l->last = l->kept_first = l->kept_last = SOCK_IDX_NONE;
 	l->engines = ses.engines;
 	sock_name(s, SOCK_LOCAL, m.addr);
 	lock_take(&s->ev_lock);
@@ -132,6 +132,100 @@ struct sock *listener_pop(struct sock *l)
 	return s;
 }
 
+void listener_kept_add(struct sock *l, struct sock *s)
+{
+	struct listener *x = l->listener;
+
+	sock_cold(s)->next = SOCK_IDX_NONE;
+	if (x->kept_last == SOCK_IDX_NONE)
+		x->kept_first = sock_idx(s);
+	else
+		sock_cold(sock_at(x->kept_last))->next = sock_idx(s);
+	x->kept_last = sock_idx(s);
+	x->engine[s->engine].kept++;
+	listener_count(l);
+}
+
+/* Nearly always the first: an engine answers in order. */
+bool listener_kept_drop(struct sock *l, struct sock *s)
+{
+	struct listener *x = l->listener;
+	uint32_t *at = &x->kept_first, before = SOCK_IDX_NONE;
+
+	while (*at != sock_idx(s) && *at != SOCK_IDX_NONE) {
+		before = *at;
+		at = &sock_cold(sock_at(before))->next;
+	}
+	if (*at == SOCK_IDX_NONE)
+		return false;
+	*at = sock_cold(s)->next;
+	if (x->kept_last == sock_idx(s))
+		x->kept_last = before;
+	x->engine[s->engine].kept--;
+	return true;
+}
+
+static struct sock *kept_pop(struct sock *l)
+{
+	struct sock *s = NULL;
+
+	lock_take(&l->ev_lock);
+	if (l->listener->kept_first != SOCK_IDX_NONE) {
+		s = sock_at(l->listener->kept_first);
+		listener_kept_drop(l, s);
+	}
+	lock_drop(&l->ev_lock);
+	return s;
+}
+
+/* The number of the request that s waits for, if it still does; 0. ev_lock of s. */
+static uint32_t kept_request(const struct sock *l, const struct sock *s)
+{
+	bool waits = s->kind == KIND_PENDING && sock_cold(s)->pending_of == sock_idx(l) &&
+		     atomic_load(&s->request) == REQUEST_ACCEPT;
+
+	return waits ? sock_request_id(s) : 0;
+}
+
+/* The daemon may not know the listener any more, and answers all the same. What was answered by now
+ * is not asked for. */
+static void kept_cancel(struct sock *l, struct proto_handle listener)
+{
+	struct proto_slot slot = {0};
+	uint32_t id = 0;
+	struct sock *s;
+
+	slot.body.accept.listener = listener;
+	slot.body.accept.flags = PROTO_ACCEPT_CANCEL;
+	while ((s = kept_pop(l))) {
+		lock_take(&s->ev_lock);
+		id = kept_request(l, s);
+		lock_drop(&s->ev_lock);
+		slot.head = proto_head_make(PROTO_OP_ACCEPT, id);
+		slot.body.accept.cookie = sock_idx(s);
+		if (id)
+			ctx_push(s->ctx, s->engine, &slot);
+	}
+}
+
+/* Waits for the answers that are due, so that the socket may be another listener. */
+bool listener_settle(struct sock *s)
+{
+	bool none;
+
+	do {
+		lock_take(&s->ev_lock);
+		none = !sock_listener(s) || !s->listener->outstanding;
+		atomic_store(&s->request, none ? REQUEST_DONE : REQUEST_NONE);
+		sock_cold(s)->result =
+			0; /* that they were cancelled is no news to who accepts later */
+		lock_drop(&s->ev_lock);
+		if (!none && sock_wait(s, WAKE_RESULT, MTCPI_FOREVER) == -EBADF)
+			return false;
+	} while (!none && !sock_dead(s));
+	return true;
+}
+
 static struct sock *queue_pop(struct sock *s)
 {
 	struct sock *c;
@@ -181,6 +275,7 @@ void listener_close(struct sock *s)
 		lock_take(&s->ev_lock);
 		s->listener->handle.gen = 0;
 		lock_drop(&s->ev_lock);
+		kept_cancel(s, m.listener);
 	}
 	while ((c = queue_pop(s))) {
 		lock_queued(c);

@@ -8,10 +8,11 @@
  * the rest: a failed attempt is told once and leaves a fresh socket.
  *
  * accept is a request to one of the engines that said that connections wait. A few are asked for
- * at once when several wait, and further ones before these are used up: each answer is a socket of
- * its own, made beforehand and named in the request, which the drainer puts into the listener's
- * queue. accept takes from that queue. `pending` is the engine's word; what is already asked for is
- * subtracted from it.
+ * at once when several wait: each answer is a socket of its own, made beforehand and named in the
+ * request, which the drainer puts into the listener's queue. accept takes from that queue.
+ * `pending` is the engine's word; what is already asked for is subtracted from it. Where some were
+ * accepted there are requests at every engine that wait for connections to come
+ * (PROTO_ACCEPT_KEEP), which spares a server the question and the sleep until it is answered.
  */
 #include <libclient/client.h>
 
@@ -323,41 +324,52 @@ static void ask_undo(struct sock *l, struct sock *s)
 	lock_take(&l->ev_lock);
 	l->listener->outstanding--;
 	l->listener->engine[s->engine].outstanding--;
+	listener_kept_drop(l, s);
+	listener_count(l);
 	lock_drop(&l->ev_lock);
 	lock_take(&s->lock);
 	s->kind = KIND_ZOMBIE;
 	sock_put(s);
 }
 
-/* Asks for one connection. 0, -EAGAIN (none to be had), -EMFILE, -ENETDOWN... */
-static int ask_one(struct sock *l, uint32_t ctx)
+/* Asks an engine for one connection; if `keep`, for one that is yet to come. 0, -EMFILE,
+ * -ENETDOWN... */
+static int ask(struct sock *l, uint32_t ctx, uint32_t engine, bool keep)
 {
 	struct proto_slot slot = {0};
 	struct listener *x = l->listener;
-	uint32_t credit, engine, id;
 	struct sock *s;
-	int err;
+	uint32_t id;
+	int err = make_pending(l, ctx, engine, &s, &id);
 
-	lock_take(&l->ev_lock);
-	engine = best_engine(x, &credit);
-	lock_drop(&l->ev_lock);
-	if (!credit)
-		return -EAGAIN;
-	err = make_pending(l, ctx, engine, &s, &id);
 	if (err)
 		return err;
 	lock_take(&l->ev_lock);
 	s->pending_told = x->engine[engine].told;
 	x->outstanding++;
 	x->engine[engine].outstanding++;
+	if (keep)
+		listener_kept_add(l, s);
 	lock_drop(&l->ev_lock);
 	slot.head = proto_head_make(PROTO_OP_ACCEPT, id);
 	slot.body.accept.listener = x->handle;
 	slot.body.accept.cookie = sock_idx(s);
+	slot.body.accept.flags = keep ? PROTO_ACCEPT_KEEP : 0;
 	err = ctx_push(ctx, engine, &slot);
 	if (err)
 		ask_undo(l, s);
 	return err;
+}
+
+/* Asks for one of those that wait. 0, or -EAGAIN (none to be had), or as ask(). */
+static int ask_one(struct sock *l, uint32_t ctx)
+{
+	uint32_t credit, engine;
+
+	lock_take(&l->ev_lock);
+	engine = best_engine(l->listener, &credit);
+	lock_drop(&l->ev_lock);
+	return credit ? ask(l, ctx, engine, false) : -EAGAIN;
 }
 
 static struct sock *take_queued(struct sock *l)
@@ -372,15 +384,36 @@ static struct sock *take_queued(struct sock *l)
 	return s;
 }
 
-/* Sleeps until an answer has come; other threads may have taken what it brought. It is not
- * REQUEST_DONE only while answers are due, so that nobody sleeps for one that somebody else has
- * seen. The listener's lock is dropped meanwhile. */
+/* ev_lock held. */
+static uint32_t kept_count(const struct listener *x)
+{
+	uint32_t n = 0;
+
+	for (uint32_t e = 0; e < x->engines; e++)
+		n += x->engine[e].kept;
+	return n;
+}
+
+/* No answer that is to come at once. */
+static bool nothing_due(struct sock *l)
+{
+	bool none;
+
+	lock_take(&l->ev_lock);
+	none = l->listener->outstanding == kept_count(l->listener);
+	lock_drop(&l->ev_lock);
+	return none;
+}
+
+/* Sleeps until an answer has come that is to come at once; other threads may have taken what it
+ * brought. It is not REQUEST_DONE only while answers are due, so that nobody sleeps for one that
+ * somebody else has seen. The listener's lock is dropped meanwhile. */
 static int await_answer(struct sock *l)
 {
 	bool none, any;
 
 	lock_take(&l->ev_lock);
-	none = !l->listener->outstanding;
+	none = l->listener->outstanding == kept_count(l->listener);
 	any = l->listener->queued;
 	atomic_store(&l->request, none || any ? REQUEST_DONE : REQUEST_NONE);
 	lock_drop(&l->ev_lock);
@@ -405,18 +438,26 @@ static int refusal(struct sock *l)
 	return err == -EBADF ? -EINVAL : err;
 }
 
-/* Who has accepted one is likely to accept the next: it is asked for before it is waited for. */
+/* Who has accepted one is likely to accept the next: the more were, the more ACCEPTs wait for
+ * connections to come. */
 static void ask_ahead(struct sock *l, uint32_t ctx)
 {
-	const struct listener *x = l->listener;
-	bool few;
+	struct listener *x = l->listener;
 
-	lock_take(&l->ev_lock);
-	few = x->queued + x->outstanding < ACCEPT_BATCH / 2;
-	lock_drop(&l->ev_lock);
-	for (int i = 0; few && i < ACCEPT_BATCH; i++)
-		if (ask_one(l, ctx))
-			return;
+	if (x->appetite < PROTO_ACCEPTS_KEPT)
+		x->appetite++;
+	for (uint32_t e = 0; e < x->engines; e++) {
+		uint32_t kept;
+
+		lock_take(&l->ev_lock);
+		kept = x->engine[e].kept;
+		lock_drop(&l->ev_lock);
+		if (kept > x->appetite / 2)
+			continue;
+		for (; kept < x->appetite; kept++)
+			if (ask(l, ctx, e, true))
+				return;
+	}
 }
 
 /* One connection, without waiting for the network. *out; 0, -EAGAIN, -EBADF (lock gone). */
@@ -435,7 +476,7 @@ static int accept_now(struct sock *l, struct sock **out)
 		}
 		for (int i = 0; i < ACCEPT_BATCH && !err; i++)
 			err = ask_one(l, ctx);
-		if (err && err != -EAGAIN && !l->listener->outstanding)
+		if (err && err != -EAGAIN && nothing_due(l))
 			return err;
 		err = await_answer(l);
 		if (!err)

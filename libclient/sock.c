@@ -610,11 +610,16 @@ uint64_t sock_deadline(const struct sock *s, int flags, const struct timeval *ti
 /* -- requests ------------------------------------------------------------------------------ */
 
 /* The index below, a number that tells it from the previous one above; never 0. */
+uint32_t sock_request_id(const struct sock *s)
+{
+	return (uint32_t)s->request_seq * SOCKS_MAX + sock_idx(s);
+}
+
 uint32_t sock_request_new(struct sock *s, enum sock_request what)
 {
 	s->request_seq = (uint16_t)(s->request_seq % REQUEST_SEQ_MAX + 1);
 	atomic_store(&s->request, what);
-	return (uint32_t)s->request_seq * SOCKS_MAX + sock_idx(s);
+	return sock_request_id(s);
 }
 
 bool sock_request_is(const struct sock *s, uint32_t id)

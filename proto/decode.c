@@ -38,8 +38,11 @@ static int judge_connect(const union proto_body *b)
 
 static int judge_accept(const union proto_body *b)
 {
-	return tail_is_zero(b, offsetof(struct proto_accept, reserved)) ? PROTO_OK
-									: PROTO_CONDEMNED_OP;
+	const uint32_t known = PROTO_ACCEPT_KEEP | PROTO_ACCEPT_CANCEL;
+
+	if (b->accept.flags & ~known || !tail_is_zero(b, offsetof(struct proto_accept, reserved)))
+		return PROTO_CONDEMNED_OP;
+	return PROTO_OK;
 }
 
 static int judge_send(const union proto_body *b)

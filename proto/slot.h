@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 enum {
-	PROTO_VERSION = 4,
+	PROTO_VERSION = 5,
 };
 
 /* A socket in the daemon, as its clients name it. gen is never 0. */
@@ -46,9 +46,9 @@ static inline uint64_t proto_ref_offset(proto_ref ref)
 
 enum proto_op {
 	PROTO_OP_INVALID,
-	PROTO_OP_CONNECT,  /* body connect; answered: RESULT with the handle, at once */
-	PROTO_OP_ACCEPT,   /* body accept;  answered: ACCEPTED, or RESULT with -EAGAIN */
-	PROTO_OP_SEND,	   /* body send;    not answered: acked_pos moves */
+	PROTO_OP_CONNECT, /* body connect; answered: RESULT with the handle, at once */
+	PROTO_OP_ACCEPT, /* body accept;  answered: ACCEPTED, or RESULT with -EAGAIN, unless kept */
+	PROTO_OP_SEND,	 /* body send;    not answered: acked_pos moves */
 	PROTO_OP_CONSUMED, /* body consumed; not answered */
 	PROTO_OP_SHUTDOWN, /* body shutdown: no data after pos; not answered */
 	PROTO_OP_CLOSE,	   /* body close; not answered: an event with GONE ends the handle */
@@ -79,7 +79,19 @@ enum proto_option_bit {
 struct proto_accept {
 	struct proto_handle listener;
 	uint32_t cookie; /* of the socket to be */
-	uint32_t reserved[11];
+	uint32_t flags;	 /* enum proto_accept_flag */
+	uint32_t reserved[10];
+};
+enum proto_accept_flag {
+	PROTO_ACCEPT_KEEP = 1 << 0,   /* if nothing waits, the request does, and is answered when a
+				       * connection comes. Of each listener an engine keeps
+				       * PROTO_ACCEPTS_KEPT; one more is answered at once */
+	PROTO_ACCEPT_CANCEL = 1 << 1, /* the request of this number, if it is kept, is no more;
+				       * answered: RESULT with -EAGAIN or -EBADF in any case. Those
+				       * of a listener that ends go without an answer */
+};
+enum {
+	PROTO_ACCEPTS_KEPT = 32,
 };
 
 struct proto_send {

@@ -124,11 +124,9 @@ bool gate_push(struct engine *e, struct ring *r, const struct proto_slot *slot)
 
 /* -- operations ----------------------------------------------------------------------------- */
 
-static void answer(
-	struct engine *e, struct ring *r, const struct proto_slot *req, struct proto_result result)
+static void answer(struct engine *e, struct ring *r, uint32_t request, struct proto_result result)
 {
-	struct proto_slot slot = {
-		.head = proto_head_make(PROTO_EV_RESULT, proto_head_request(req->head))};
+	struct proto_slot slot = {.head = proto_head_make(PROTO_EV_RESULT, request)};
 
 	slot.body.result = result;
 	gate_push(e, r, &slot);
@@ -136,7 +134,7 @@ static void answer(
 
 static void answer_code(struct engine *e, struct ring *r, const struct proto_slot *req, int code)
 {
-	answer(e, r, req, (struct proto_result){.result = code});
+	answer(e, r, proto_head_request(req->head), (struct proto_result){.result = code});
 }
 
 /* The connection behind a handle, NULL (counted) if it is stale. */
@@ -166,18 +164,18 @@ static enum proto_condemned op_connect(
 		memcpy(res.laddr, c->entry.key.local.b, sizeof(res.laddr));
 		res.lport = c->entry.key.lport;
 	}
-	answer(e, r, req, res);
+	answer(e, r, proto_head_request(req->head), res);
 	return PROTO_OK;
 }
 
 /* 0 and *out, or -errno as accept(2) would report it. */
-static int accept_one(struct engine *e, struct ring *r, const struct proto_accept *req,
-	struct listener *l, struct sock **out)
+static int accept_one(
+	struct engine *e, struct ring *r, struct listener *l, uint32_t cookie, struct sock **out)
 {
 	struct session *s = r->session;
 	int rc;
 
-	if (!l || l->session != s->idx)
+	if (!l)
 		return -EBADF;
 	if (!l->count)
 		return -EAGAIN;
@@ -185,7 +183,7 @@ static int accept_one(struct engine *e, struct ring *r, const struct proto_accep
 		e->counters.session_conns_full++;
 		return -EMFILE;
 	}
-	*out = sock_new(e, s, r->ctx, req->cookie);
+	*out = sock_new(e, s, r->ctx, cookie);
 	if (!*out)
 		return -ENFILE;
 	rc = flow_accept(e, l, *out);
@@ -195,7 +193,7 @@ static int accept_one(struct engine *e, struct ring *r, const struct proto_accep
 }
 
 static void accept_failed(
-	struct engine *e, struct ring *r, const struct proto_slot *req, struct listener *l, int rc)
+	struct engine *e, struct ring *r, struct listener *l, uint32_t request, int rc)
 {
 	struct proto_result res = {.result = rc};
 
@@ -203,22 +201,22 @@ static void accept_failed(
 		res.listen_seq = l->seq;
 		listener_told(l);
 	}
-	answer(e, r, req, res);
+	answer(e, r, request, res);
 }
 
-static enum proto_condemned op_accept(
-	struct engine *e, struct ring *r, const struct proto_slot *req)
+/* Gives the next connection of l (NULL: there is no such listener) as the answer to `request`, or
+ * says why not. */
+static void accept_answer(
+	struct engine *e, struct ring *r, struct listener *l, uint32_t request, uint32_t cookie)
 {
-	struct proto_slot slot = {
-		.head = proto_head_make(PROTO_EV_ACCEPTED, proto_head_request(req->head))};
-	struct listener *l = listener_by_handle(e, req->body.accept.listener);
+	struct proto_slot slot = {.head = proto_head_make(PROTO_EV_ACCEPTED, request)};
 	struct sock *sk = NULL;
-	int rc = accept_one(e, r, &req->body.accept, l, &sk);
+	int rc = accept_one(e, r, l, cookie, &sk);
 	const struct tcp_conn *c;
 
 	if (rc) {
-		accept_failed(e, r, req, l, rc);
-		return PROTO_OK;
+		accept_failed(e, r, l, request, rc);
+		return;
 	}
 	c = conn_at(e, sk->conn);
 	slot.body.accepted = (struct proto_accepted){
@@ -235,7 +233,47 @@ static enum proto_condemned op_accept(
 	listener_told(l);
 	e->counters.accepted++;
 	sock_mark(e, sk);
+}
+
+static enum proto_condemned op_accept(
+	struct engine *e, struct ring *r, const struct proto_slot *req)
+{
+	const struct proto_accept *m = &req->body.accept;
+	const struct kept_accept k = {proto_head_request(req->head), m->cookie, r->ctx};
+	struct listener *l = listener_by_handle(e, m->listener);
+
+	if (l && l->session != r->session->idx)
+		l = NULL;
+	if (m->flags & PROTO_ACCEPT_CANCEL) {
+		if (l)
+			listener_unkeep(l, k.ctx, k.request);
+		answer_code(e, r, req, l ? -EAGAIN : -EBADF);
+	} else if (l && !l->count && m->flags & PROTO_ACCEPT_KEEP && listener_keep(l, &k)) {
+		e->counters.accepts_kept++;
+	} else {
+		accept_answer(e, r, l, k.request, k.cookie);
+	}
 	return PROTO_OK;
+}
+
+/* Gives what waits to who waited for it. False if an answer has no room now. */
+bool gate_accept_kept(struct engine *e, struct listener *l)
+{
+	struct session *s = e->sessions[l->session];
+
+	while (l->count && l->kept_count) {
+		struct ring *r = &s->rings[l->kept[l->kept_head].ctx];
+		int room = shm_ring_prod_room(&r->completions, 1);
+		struct kept_accept k;
+
+		if (room < 0)
+			session_condemn(e, s, PROTO_CONDEMNED_INDEX);
+		if (room < 1)
+			return false;
+		k = listener_kept_pop(l);
+		accept_answer(e, r, l, k.request, k.cookie);
+	}
+	return true;
 }
 
 /* The daemon is going down and has closed the connection for its client, who cannot know: what

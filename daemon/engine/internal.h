@@ -267,6 +267,12 @@ struct session {
 /* -- listeners (listener.c)
  * --------------------------------------------------------------------------- */
 
+/* An accept that came when nothing waited (PROTO_ACCEPT_KEEP). */
+struct kept_accept {
+	uint32_t request, cookie;
+	uint32_t ctx;
+};
+
 struct listener {
 	struct engine_listen_desc desc;
 	struct listener *bucket_next;
@@ -284,6 +290,9 @@ struct listener {
 	uint32_t *fastopen_reset_s; /* when those that were reset no longer count; a ring of
 				     * FASTOPEN_PENDING_MAX, made when it is needed */
 	uint32_t fastopen_reset_head, fastopen_reset_count;
+	uint32_t kept_head,
+		kept_count; /* a ring; unless being answered, empty if something waits */
+	struct kept_accept kept[PROTO_ACCEPTS_KEPT];
 	struct listener *dirty_next;
 };
 
@@ -548,6 +557,9 @@ void listener_del_session(struct engine *e, uint32_t session_idx);
 struct listener *listener_lookup(struct engine *e, const struct net_tuple *key);
 struct listener *listener_by_handle(struct engine *e, struct proto_handle h);
 bool listener_full(const struct listener *l);
+bool listener_keep(struct listener *l, const struct kept_accept *k);
+void listener_unkeep(struct listener *l, uint32_t ctx, uint32_t request);
+struct kept_accept listener_kept_pop(struct listener *l);
 void listener_told(struct listener *l); /* an answer to the client has said it all */
 void listener_push(struct engine *e, struct listener *l, struct tcp_conn *c);
 struct tcp_conn *listener_first(struct engine *e, struct listener *l); /* NULL: none waits */
@@ -647,6 +659,7 @@ const uint8_t *session_down(const struct session *s, proto_ref ref, uint32_t len
 
 /* gate.c */
 unsigned int gate_poll(struct engine *e);
+bool gate_accept_kept(struct engine *e, struct listener *l);
 unsigned int gate_publish(struct engine *e);
 void gate_publish_later(struct engine *e, struct ring *r);
 void gate_watch(struct engine *e, struct ring *r);

@@ -5,7 +5,8 @@
  * ring; while it is full a handshake is held back (its half-open entry stays and the peer
  * repeats), so that a connection is never established and then dropped. Accept is a request
  * against this queue: nothing is handed to a client that did not ask, so a stalled worker
- * strands nobody.
+ * strands nobody. A request may wait here for its connection: a server that accepts one after
+ * another then hears of each once, with its first data, and need not ask when it is awake.
  */
 #include "internal.h"
 
@@ -304,15 +305,57 @@ void listener_fastopen_end(struct engine *e, struct tcp_conn *c)
 		l->fastopen_pending--;
 }
 
-/* Tells the listeners' contexts how many connections wait. One that cannot be told now, the
- * ring being full, stays dirty. */
+/* -- accepts that wait for a connection -------------------------------------------------------- */
+
+static struct kept_accept *kept_at(struct listener *l, uint32_t i)
+{
+	return &l->kept[(l->kept_head + i) % PROTO_ACCEPTS_KEPT];
+}
+
+/* False: too many are. */
+bool listener_keep(struct listener *l, const struct kept_accept *k)
+{
+	if (l->kept_count == PROTO_ACCEPTS_KEPT)
+		return false;
+	*kept_at(l, l->kept_count++) = *k;
+	return true;
+}
+
+void listener_unkeep(struct listener *l, uint32_t ctx, uint32_t request)
+{
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; i < l->kept_count; i++) {
+		struct kept_accept k = *kept_at(l, i);
+
+		if (k.ctx != ctx || k.request != request)
+			*kept_at(l, left++) = k;
+	}
+	l->kept_count = left;
+}
+
+/* The one that has waited longest; some do. */
+struct kept_accept listener_kept_pop(struct listener *l)
+{
+	struct kept_accept k = *kept_at(l, 0);
+
+	assert(l->kept_count);
+	l->kept_head = (l->kept_head + 1) % PROTO_ACCEPTS_KEPT;
+	l->kept_count--;
+	return k;
+}
+
+/* Answers the accepts that waited, and tells the listeners' contexts how many connections still do.
+ * One that cannot be told now, the ring being full, stays dirty. */
 void listener_publish(struct engine *e)
 {
-	struct listener *again = NULL;
+	struct listener *l = e->listeners_dirty;
 
-	for (struct listener *l = e->listeners_dirty, *next; l; l = next) {
+	e->listeners_dirty = NULL;
+	for (struct listener *next; l; l = next) {
 		struct session *s = e->sessions[l->session];
 		struct proto_slot slot = {.head = proto_head_make(PROTO_EV_LISTEN, 0)};
+		bool answered = s->condemned || gate_accept_kept(e, l);
 
 		next = l->dirty_next;
 		slot.body.listen_state = (struct proto_listen_state){
@@ -322,16 +365,15 @@ void listener_publish(struct engine *e)
 			.listen_seq = l->seq,
 		};
 		l->dirty = false;
-		if (l->told == l->seq || s->condemned)
+		if (s->condemned || (answered && l->told == l->seq))
 			continue;
-		if (gate_push(e, &s->rings[l->desc.context], &slot)) {
+		if (answered && gate_push(e, &s->rings[l->desc.context], &slot)) {
 			listener_told(l);
 			e->counters.events++;
 		} else {
 			l->dirty = true;
-			l->dirty_next = again;
-			again = l;
+			l->dirty_next = e->listeners_dirty;
+			e->listeners_dirty = l;
 		}
 	}
-	e->listeners_dirty = again;
 }

@@ -331,6 +331,7 @@ static void fill_slot(struct world *w, struct fuzz_input *in, struct proto_slot 
 		break;
 	case PROTO_OP_ACCEPT:
 		s->body.accept.listener = w->hostile_port;
+		s->body.accept.flags = fuzz_u8(in) & (PROTO_ACCEPT_KEEP | PROTO_ACCEPT_CANCEL);
 		break;
 	case PROTO_OP_SEND:
 		fill_send(w, in, k, &s->body.send);

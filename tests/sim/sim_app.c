@@ -139,6 +139,9 @@ static unsigned int accept_all(struct sim_app *a, struct sim_client *c)
 		while (l->accepting < l->pending &&
 			sim_client_accept(l, (uint32_t)sim_rng_below(&a->rng, c->cfg.contexts)))
 			work++;
+		while (l->handle.gen && !l->refused && l->accepting < a->accept_ahead &&
+			sim_client_accept_ahead(l, l->accepting % c->cfg.contexts))
+			work++;
 	}
 	for (uint32_t i = 0; i < c->sock_count; i++) {
 		struct sim_sock *sk = c->socks[i];
@@ -376,6 +379,7 @@ static void fill_pattern(void)
 void sim_app_init(struct sim_app *a, struct sim_world *w, uint64_t seed)
 {
 	*a = (struct sim_app){.world = w, .rng = {.state = seed}};
+	a->accept_ahead = seed % 3 ? 0 : (uint32_t)(1 + seed / 3 % PROTO_ACCEPTS_KEPT);
 	w->drive = drive;
 	w->drive_next_us = next_us;
 	w->drive_arg = a;

@@ -71,7 +71,8 @@ struct sim_app {
 	uint32_t flow_count;
 	struct sim_client *client[2][4];
 	uint32_t client_count[2];
-	uint64_t bytes; /* read in all */
+	uint64_t bytes;	       /* read in all */
+	uint32_t accept_ahead; /* this many ACCEPTs wait at each listener; 0: as asked for */
 };
 
 /* Becomes the world's driver. */

@@ -348,6 +348,7 @@ static void on_result(struct sim_client *c, uint32_t request, const struct proto
 		sk->state = SIM_SOCK_FAILED;
 		sk->error = (uint32_t)-r->result;
 		listener_of(c, request)->accepting--;
+		listener_of(c, request)->refused = true;
 		if (r->result == -EAGAIN)
 			listen_news(listener_of(c, request), 0, r->listen_seq);
 		break;
@@ -376,6 +377,7 @@ static void on_accepted(struct sim_client *c, uint32_t request, const struct pro
 	sk->key.lport = a->lport;
 	sk->key.rport = a->rport;
 	l->accepting--;
+	l->refused = false;
 	listen_news(l, a->pending, a->listen_seq);
 }
 

@@ -99,6 +99,7 @@ struct sim_listener {
 	uint32_t ctx;
 	struct proto_handle handle;
 	uint32_t pending, seq;
+	bool refused; /* the last ACCEPT: those that are ahead of their connection wait with it */
 	uint32_t accepting; /* ACCEPTs under way */
 	void *app;
 };
@@ -151,6 +152,9 @@ struct sim_sock *sim_client_connect(
 struct sim_sock *sim_client_connect_to(struct sim_client *c, uint32_t ctx,
 	const struct net_addr *remote, uint16_t rport, uint16_t lport);
 struct sim_sock *sim_client_accept(struct sim_listener *l, uint32_t ctx);
+/* The same, which waits at the engine if nothing else does (PROTO_ACCEPT_KEEP); and its end. */
+struct sim_sock *sim_client_accept_ahead(struct sim_listener *l, uint32_t ctx);
+void sim_client_accept_cancel(struct sim_listener *l, const struct sim_sock *sk);
 
 /* Hands over up to max bytes from `data` (at most a block); returns how many, 0: no room. */
 uint32_t sim_sock_send(struct sim_sock *sk, const uint8_t *data, uint32_t max, bool more);

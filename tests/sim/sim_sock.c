@@ -102,21 +102,43 @@ struct sim_sock *sim_client_connect(
 	return sim_client_connect_to(c, ctx, &remote, rport, lport);
 }
 
-struct sim_sock *sim_client_accept(struct sim_listener *l, uint32_t ctx)
+static int submit_accept(struct sim_listener *l, const struct sim_sock *sk, uint32_t flags)
 {
-	struct sim_client *c = l->client;
-	struct sim_sock *sk = sock_new(c, ctx, SIM_SOCK_ACCEPTING);
 	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_ACCEPT,
 					  request_id(SIM_REQUEST_ACCEPT, l->cookie, sk->cookie))};
 
 	slot.body.accept.listener = l->handle;
 	slot.body.accept.cookie = sk->cookie;
-	if (sim_client_submit(c, ctx, &slot)) {
+	slot.body.accept.flags = flags;
+	return sim_client_submit(l->client, sk->ctx, &slot);
+}
+
+static struct sim_sock *accept_with(struct sim_listener *l, uint32_t ctx, uint32_t flags)
+{
+	struct sim_client *c = l->client;
+	struct sim_sock *sk = sock_new(c, ctx, SIM_SOCK_ACCEPTING);
+
+	if (submit_accept(l, sk, flags)) {
 		sock_drop_last(c);
 		return NULL;
 	}
 	l->accepting++;
 	return sk;
+}
+
+struct sim_sock *sim_client_accept(struct sim_listener *l, uint32_t ctx)
+{
+	return accept_with(l, ctx, 0);
+}
+
+struct sim_sock *sim_client_accept_ahead(struct sim_listener *l, uint32_t ctx)
+{
+	return accept_with(l, ctx, PROTO_ACCEPT_KEEP);
+}
+
+void sim_client_accept_cancel(struct sim_listener *l, const struct sim_sock *sk)
+{
+	SIM_CHECK(!submit_accept(l, sk, PROTO_ACCEPT_CANCEL), "no room to cancel");
 }
 
 /* -- sending -------------------------------------------------------------------------------------

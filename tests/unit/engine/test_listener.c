@@ -273,6 +273,77 @@ static void test_listener_given_accept_of_nothing_says_again(void **state)
 	assert_works(f.here);
 }
 
+/* An accept that comes before its connection waits for it, and is all that the client hears. */
+static void test_listener_given_accept_ahead_answers_it_with_the_connection(void **state)
+{
+	struct sim_sock *s[2], *c[3];
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		s[i] = sim_client_accept_ahead(f.listener, 0);
+	run_ms(5);
+	assert_int_equal(s[0]->state, SIM_SOCK_ACCEPTING);
+	assert_int_equal(engine_counters(engine_of(1))->accepts_kept, 2);
+	for (int i = 0; i < 3; i++) {
+		c[i] = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
+		run_ms(50);
+		send_bytes(c[i], 0x51, 100);
+		run_ms(50);
+	}
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(s[i]->state, SIM_SOCK_OPEN);
+		assert_int_equal(s[i]->key.rport, c[i]->key.lport);
+		assert_int_equal(read_bytes(s[i], 0x51), 100);
+	}
+	assert_int_equal(f.listener->pending, 1); /* the third is told of as ever */
+	s[0] = sim_client_accept_ahead(f.listener, 0);
+	run_ms(5);
+	assert_int_equal(s[0]->state, SIM_SOCK_OPEN);
+	assert_int_equal(f.listener->pending, 0);
+	assert_int_equal(engine_counters(engine_of(1))->accepts_kept, 2);
+}
+
+static void test_listener_given_too_many_accepts_ahead_refuses_the_rest(void **state)
+{
+	struct sim_sock *s[PROTO_ACCEPTS_KEPT + 1];
+
+	(void)state;
+	for (int i = 0; i <= PROTO_ACCEPTS_KEPT; i++) {
+		s[i] = sim_client_accept_ahead(f.listener, 0);
+		run_ms(1);
+	}
+	assert_int_equal(s[PROTO_ACCEPTS_KEPT - 1]->state, SIM_SOCK_ACCEPTING);
+	assert_int_equal(s[PROTO_ACCEPTS_KEPT]->state, SIM_SOCK_FAILED);
+	assert_int_equal(s[PROTO_ACCEPTS_KEPT]->error, EAGAIN);
+}
+
+/* The other one of two goes on waiting; of a listener that is gone none does. */
+static void test_listener_given_cancel_answers_the_accept(void **state)
+{
+	struct sim_sock *s[2];
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		s[i] = sim_client_accept_ahead(f.listener, 0);
+	run_ms(5);
+	sim_client_accept_cancel(f.listener, s[0]);
+	run_ms(5);
+	assert_int_equal(s[0]->state, SIM_SOCK_FAILED);
+	assert_int_equal(s[0]->error, EAGAIN);
+	assert_non_null(sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0));
+	run_ms(50);
+	assert_int_equal(s[1]->state, SIM_SOCK_OPEN);
+	s[0] = sim_client_accept_ahead(f.listener, 0);
+	run_ms(5);
+	sim_client_unlisten(f.listener);
+	run_ms(5);
+	assert_int_equal(s[0]->state, SIM_SOCK_ACCEPTING);
+	sim_client_accept_cancel(f.listener, s[0]);
+	run_ms(5);
+	assert_int_equal(s[0]->state, SIM_SOCK_FAILED);
+	assert_int_equal(s[0]->error, EBADF);
+}
+
 static void test_listener_given_peer_reset_before_accept_forgets_it(void **state)
 {
 	struct sim_sock *c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
@@ -356,6 +427,9 @@ int main(void)
 		T(test_listener_set_of_another_session_refused),
 		S(test_listener_given_full_queue_holds_handshakes_back, setup_small_backlog),
 		T(test_listener_given_accept_of_nothing_says_again),
+		T(test_listener_given_accept_ahead_answers_it_with_the_connection),
+		T(test_listener_given_too_many_accepts_ahead_refuses_the_rest),
+		T(test_listener_given_cancel_answers_the_accept),
 		T(test_listener_given_peer_reset_before_accept_forgets_it),
 		T(test_listener_given_unlisten_resets_the_waiting),
 		T(test_listener_given_bad_descriptions_refuses),

@@ -87,6 +87,11 @@ struct fake_listener {
 	uint16_t port;
 	struct fake_sock *queue[64]; /* one queue per engine */
 	uint32_t count[64], told[64];
+	uint32_t kept_count[64]; /* ACCEPTs that wait for a connection */
+	struct {
+		uint32_t ctx;
+		struct proto_slot slot;
+	} kept[64][PROTO_ACCEPTS_KEPT];
 };
 
 struct fake {
@@ -338,15 +343,38 @@ static void fake_connect(struct fake *f, uint32_t ctx, uint32_t engine, const st
 		s->peer = s;
 }
 
+static void fake_unkeep(struct fake_listener *l, uint32_t ctx, uint32_t engine, uint32_t request)
+{
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; i < l->kept_count[engine]; i++)
+		if (l->kept[engine][i].ctx != ctx ||
+			proto_head_request(l->kept[engine][i].slot.head) != request)
+			l->kept[engine][left++] = l->kept[engine][i];
+	l->kept_count[engine] = left;
+}
+
 static void fake_accept(struct fake *f, uint32_t ctx, uint32_t engine, const struct proto_slot *q)
 {
 	struct proto_slot slot = {
 		.head = proto_head_make(PROTO_EV_ACCEPTED, proto_head_request(q->head))};
 	struct fake_listener *l = &f->listener[q->body.accept.listener.idx];
-	struct fake_sock *s = l->used ? l->queue[engine] : NULL;
-	int err = !l->used ? -EBADF : f->refuse_accept ? -EMFILE : s ? 0 : -EAGAIN;
+	bool listens = l->used && l->gen == q->body.accept.listener.gen;
+	struct fake_sock *s = listens ? l->queue[engine] : NULL;
+	uint32_t flags = q->body.accept.flags;
+	int err = !listens ? -EBADF : f->refuse_accept ? -EMFILE : s ? 0 : -EAGAIN;
 	bool ok;
 
+	if (listens && flags & PROTO_ACCEPT_CANCEL) {
+		fake_unkeep(l, ctx, engine, proto_head_request(q->head));
+		err = -EAGAIN;
+	}
+	if (listens && !s && flags == PROTO_ACCEPT_KEEP &&
+		l->kept_count[engine] < PROTO_ACCEPTS_KEPT) {
+		l->kept[engine][l->kept_count[engine]].ctx = ctx;
+		l->kept[engine][l->kept_count[engine]++].slot = *q;
+		return;
+	}
 	if (err) {
 		fake_answer(f, ctx, engine, q->head, &(struct proto_result){.result = err});
 		return;
@@ -624,6 +652,14 @@ static unsigned int fake_publish(struct fake *f)
 		for (uint32_t e = 0; l->used && e < f->engines; e++) {
 			struct proto_slot slot = {.head = proto_head_make(PROTO_EV_LISTEN, 0)};
 
+			while (l->queue[e] && l->kept_count[e]) {
+				struct proto_slot q = l->kept[e][0].slot;
+				uint32_t ctx = l->kept[e][0].ctx;
+
+				fake_unkeep(l, ctx, e, proto_head_request(q.head));
+				fake_accept(f, ctx, e, &q);
+				work++;
+			}
 			if (l->count[e] == l->told[e])
 				continue;
 			slot.body.listen_state = (struct proto_listen_state){

@@ -248,6 +248,94 @@ static void test_accept_given_many_waiting_expected_few_sleeps(void **state)
 	assert_true(fake_is_clean(fake));
 }
 
+/* A server that accepted some has asked for the next before they come: each costs it one sleep, the
+ * one in poll. */
+static void test_accept_given_one_after_another_expected_no_sleep_for_answers(void **state)
+{
+	enum { N = 64 };
+	int l = fake_listening(8080, SOCK_NONBLOCK), c, s;
+	struct pollfd p = {.fd = l, .events = POLLIN};
+	struct mtcp_stats before, after;
+
+	(void)state;
+	for (int i = 0; i < N; i++) {
+		if (i == N / 2)
+			mtcp_stats(&before);
+		c = fake_connected(8080, 0);
+		assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+		s = mtcp_accept(l, NULL, NULL);
+		assert_true(s >= 0);
+		mtcp_close(c);
+		mtcp_close(s);
+	}
+	mtcp_stats(&after);
+	/* two for each connect and at most one for each poll: none for accept */
+	assert_true(after.sleeps - before.sleeps <= 3 * N / 2);
+	assert_errno(mtcp_accept(l, NULL, NULL), EAGAIN);
+	assert_int_equal(mtcp_poll(&p, 1, 10), 0);
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
+/* What waits at the daemon for a connection is answered when the listener ends, and it may be
+ * one again at once. */
+static void test_shutdown_given_accepts_that_wait_expected_may_listen_again(void **state)
+{
+	int l = fake_listening(8080, SOCK_NONBLOCK);
+	struct pollfd p = {.fd = l, .events = POLLIN};
+
+	(void)state;
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < 40; i++) {
+			int c = fake_connected(8080, 0), s;
+
+			assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+			s = mtcp_accept(l, NULL, NULL);
+			assert_true(s >= 0);
+			mtcp_close(c);
+			mtcp_close(s);
+		}
+		assert_int_equal(mtcp_shutdown(l, SHUT_RD), 0);
+		assert_errno(mtcp_accept(l, NULL, NULL), EINVAL);
+		assert_int_equal(mtcp_listen(l, 5), 0);
+	}
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
+/* Refusals of ACCEPTs that waited are nobody's error; who accepts then asks, and is told. */
+static void test_accept_given_waiting_ones_refused_expected_error_while_it_lasts(void **state)
+{
+	int l = fake_listening(8080, SOCK_NONBLOCK), c[3], s;
+	struct pollfd p = {.fd = l, .events = POLLIN};
+
+	(void)state;
+	c[0] = fake_connected(8080, 0);
+	assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+	s = mtcp_accept(l, NULL, NULL);
+	assert_true(s >= 0);
+	fake->refuse_accept = true;
+	c[1] = fake_connected(8080, 0);
+	c[2] = fake_connected(8080, 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+		assert_errno(mtcp_accept(l, NULL, NULL), EMFILE);
+	}
+	fake->refuse_accept = false;
+	mtcp_close(s);
+	for (int i = 1; i < 3; i++) {
+		assert_int_equal(mtcp_poll(&p, 1, 5000), 1);
+		s = mtcp_accept(l, NULL, NULL);
+		assert_true(s >= 0);
+		mtcp_close(s);
+	}
+	assert_errno(mtcp_accept(l, NULL, NULL), EAGAIN);
+	for (int i = 0; i < 3; i++)
+		mtcp_close(c[i]);
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
 static void *kill_later(void *arg)
 {
 	usleep(50000);
@@ -312,6 +400,9 @@ int main(void)
 		T(test_accept_given_thousands_on_one_listener_expected_the_last_can_send),
 		T(test_listener_given_shutdown_and_connect_expected_a_connection),
 		T(test_accept_given_many_waiting_expected_few_sleeps),
+		T(test_accept_given_one_after_another_expected_no_sleep_for_answers),
+		T(test_shutdown_given_accepts_that_wait_expected_may_listen_again),
+		T(test_accept_given_waiting_ones_refused_expected_error_while_it_lasts),
 		T(test_accept_given_daemon_gone_expected_one_error_then_silence),
 		T(test_accept_given_daemon_gone_and_blocking_expected_one_error_then_sleep),
 	};

@@ -173,7 +173,7 @@ static void test_decode_other_bits_are_the_gates(void **state)
 
 	(void)state;
 	check_bits(PROTO_OP_CONNECT, zero, 0, offsetof(struct proto_connect, options), PROTO_OK);
-	check_bits(PROTO_OP_ACCEPT, zero, 0, offsetof(struct proto_accept, reserved), PROTO_OK);
+	check_bits(PROTO_OP_ACCEPT, zero, 0, offsetof(struct proto_accept, flags), PROTO_OK);
 	check_bits(PROTO_OP_CONSUMED, zero, 0, offsetof(struct proto_consumed, reserved), PROTO_OK);
 	check_bits(PROTO_OP_SHUTDOWN, zero, 0, offsetof(struct proto_shutdown, reserved), PROTO_OK);
 	check_bits(PROTO_OP_CLOSE, zero, 0, offsetof(struct proto_close, flags), PROTO_OK);
@@ -191,6 +191,11 @@ static void test_decode_flags_beyond_the_known_condemn(void **state)
 		b.send.flags = flag;
 		assert_int_equal(decode(PROTO_OP_SEND, &b),
 			flag == PROTO_SEND_MORE ? PROTO_OK : PROTO_CONDEMNED_OP);
+		b = zero_body();
+		b.accept.flags = flag;
+		assert_int_equal(decode(PROTO_OP_ACCEPT, &b),
+			flag & (PROTO_ACCEPT_KEEP | PROTO_ACCEPT_CANCEL) ? PROTO_OK
+									 : PROTO_CONDEMNED_OP);
 		b = zero_body();
 		b.close.flags = flag;
 		assert_int_equal(decode(PROTO_OP_CLOSE, &b),
