@@ -301,7 +301,8 @@ static ssize_t recv_locked(struct sock *s, struct sink *to, int flags)
 	int err = 0;
 
 	for (;;) {
-		if (!sock_unread(s))
+		if (!sock_unread(s) ||
+			flags & MSG_PEEK) /* who peeks may wait for more than is there */
 			ctx_drain(&ses.ctx[s->ctx], false);
 		n = take(s, to, flags);
 		if (n > 0)

@@ -355,6 +355,27 @@ static void test_connect_given_nonblocking_and_no_route_expected_error_then_fres
 	assert_true(fake_is_clean(fake));
 }
 
+/* Who peeks and is not content asks again, without a wait between. */
+static void test_peek_given_unread_bytes_expected_those_that_came_since(void **state)
+{
+	int sd = fake_connected(FAKE_ECHO, 0);
+	char buf[8];
+	ssize_t n = 0;
+
+	(void)state;
+	assert_int_equal(mtcp_send(sd, "abc", 3, 0), 3);
+	assert_int_equal(mtcp_recv(sd, buf, 8, MSG_PEEK), 3);
+	assert_int_equal(mtcp_send(sd, "def", 3, 0), 3);
+	for (int i = 0; i < 60000 && n < 6; i++) {
+		usleep(1000);
+		n = mtcp_recv(sd, buf, 8, MSG_PEEK);
+	}
+	assert_int_equal(n, 6);
+	assert_memory_equal(buf, "abcdef", 6);
+	mtcp_close(sd);
+	assert_true(fake_is_clean(fake));
+}
+
 static void test_timeouts_given_rcvtimeo_sndtimeo_expected_eagain_in_time(void **state)
 {
 	struct timeval tv = {0, 300000};
@@ -500,6 +521,7 @@ int main(void)
 		T(test_connect_given_no_answer_and_close_expected_nothing_left),
 		T(test_getsockname_given_no_answer_expected_wait_and_name),
 		T(test_connect_given_nonblocking_and_no_route_expected_error_then_fresh_socket),
+		T(test_peek_given_unread_bytes_expected_those_that_came_since),
 		T(test_timeouts_given_rcvtimeo_sndtimeo_expected_eagain_in_time),
 		T(test_write_given_closed_for_writing_expected_epipe_and_sigpipe),
 		T(test_read_given_reset_expected_data_then_error_then_eof),
