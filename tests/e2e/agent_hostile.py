@@ -117,8 +117,9 @@ def insane(path):
 
 
 def deaf(path):
-    attach(path)
+    s = attach(path)
     time.sleep(600)
+    s.close()  # kept until now: nobody else holds it
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ transfer_end "garbage"
 for what in insane deaf; do
 	spawn hostile "${AS[@]}" $AGENT_USER python3 "$SRC/tests/e2e/agent_hostile.py" "$SOCKET" $what
 	HOSTILE=$LAST
-	wait_until 5 attached
+	check "an agent that is $what attaches" wait_until 5 attached
 	transfer_begin 2000000
 	transfer_end "an agent that is $what"
 	stop "$HOSTILE" KILL
