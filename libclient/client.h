@@ -40,6 +40,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/queue.h>
 
 #define MTCPI_FOREVER UINT64_MAX
@@ -286,7 +287,17 @@ struct listener {
 	} engine[];
 };
 
-LIST_HEAD(sock_items, epoll_item);
+/* A socket in an epoll instance (epoll.c): a line, which lies in the table by the socket's index
+ * if it is in no other. */
+struct epoll_item {
+	struct epoll_item *next;	    /* of the socket; its ev_lock */
+	struct epoll *ep;		    /* NULL: a place in the table that is free; ev_lock */
+	TAILQ_ENTRY(epoll_item) all_link;   /* this and the rest: ep->lock */
+	TAILQ_ENTRY(epoll_item) ready_link; /* ITEM_QUEUED */
+	struct epoll_event event;	    /* with ITEM_* among its events */
+	uint32_t sock;
+};
+static_assert(sizeof(struct epoll_item) == SHM_CACHE_LINE, "byte budget, docs/architecture.md");
 
 /* Beyond what the header that we are built with knows. */
 union sock_info {
@@ -354,7 +365,7 @@ struct sock {
 
 	struct sock_event ev;
 	struct wait_list waiters; /* ev_lock */
-	struct sock_items items;  /* ev_lock */
+	struct epoll_item *items; /* ev_lock */
 	struct sock_rare *rare;	  /* sock_rare(), sock_rare_make() */
 };
 static_assert(sizeof(struct sock) == 2 * SHM_CACHE_LINE, "byte budget, docs/architecture.md");
@@ -380,11 +391,12 @@ struct sock_cold {
 };
 static_assert(sizeof(struct sock_cold) == 32, "byte budget, docs/architecture.md");
 
-/* All sockets, which never move: two arrays, by the same index. */
+/* All sockets, which never move: arrays by the same index, of which `base` is set last. */
 struct sock_table {
 	_Atomic(struct sock *) base;
-	struct sock_cold *cold; /* set before `base` */
-	_Atomic uint32_t used;	/* entries ever used */
+	struct sock_cold *cold;
+	struct epoll_item *items;
+	_Atomic uint32_t used; /* entries ever used */
 };
 extern struct sock_table sock_table;
 static inline struct sock *sock_at(uint32_t idx) /* NULL: never used */
@@ -583,7 +595,7 @@ int listener_set(struct sock *s);
 void name_unbind(struct sock *s);
 
 void epoll_forget(struct sock *s);			  /* s is being closed */
-void epoll_wake(struct sock_items *items, uint32_t bits); /* ev_lock of their socket held */
+void epoll_wake(struct epoll_item *items, uint32_t bits); /* ev_lock of their socket held */
 bool epoll_has_event(struct epoll *ep);
 void epoll_wait_begin(struct epoll *ep, struct wait_entry *e);
 void epoll_wait_end(struct epoll *ep, struct wait_entry *e);

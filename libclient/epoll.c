@@ -19,14 +19,9 @@
 #define EVENT_ALWAYS   ((uint32_t)(EPOLLERR | EPOLLHUP))
 #define EVENT_BEHAVIOR (EPOLLET | EPOLLONESHOT)
 
-struct epoll_item {
-	struct sock *s;
-	struct epoll *ep;
-	struct epoll_event event;	    /* ep->lock */
-	bool disabled, queued;		    /* ep->lock */
-	LIST_ENTRY(epoll_item) sock_link;   /* s->ev_lock */
-	TAILQ_ENTRY(epoll_item) all_link;   /* ep->lock */
-	TAILQ_ENTRY(epoll_item) ready_link; /* ep->lock */
+enum {				 /* bits of epoll_item.event.events that are nobody's */
+	ITEM_QUEUED = 1 << 16,	 /* in the ready list */
+	ITEM_DISABLED = 1 << 17, /* EPOLLONESHOT, and it has been reported */
 };
 
 TAILQ_HEAD(item_list, epoll_item);
@@ -107,12 +102,39 @@ void epoll_put(struct sock *s)
 /* ev_lock held. */
 static struct epoll_item *item_find(struct sock *s, const struct epoll *ep)
 {
-	struct epoll_item *i;
+	struct epoll_item *i = s->items;
 
-	LIST_FOREACH(i, &s->items, sock_link)
-	if (i->ep == ep)
-		return i;
-	return NULL;
+	while (i && i->ep != ep)
+		i = i->next;
+	return i;
+}
+
+/* A place for one more of s. ev_lock held. NULL: ENOMEM. */
+static struct epoll_item *item_new(struct sock *s)
+{
+	struct epoll_item *i = &sock_table.items[sock_idx(s)];
+
+	if (i->ep) {
+		i = aligned_alloc(sizeof(*i), sizeof(*i));
+		if (!i)
+			return NULL;
+	}
+	*i = (struct epoll_item){.next = s->items, .sock = sock_idx(s)};
+	return i;
+}
+
+static void item_free(struct epoll_item *i)
+{
+	if (i == &sock_table.items[i->sock])
+		i->ep = NULL;
+	else
+		free(i);
+}
+
+/* ep->lock held, and with it the sockets of all items stay. */
+static struct sock *item_sock(const struct epoll_item *i)
+{
+	return &sock_table.base[i->sock];
 }
 
 /* ep->lock held. */
@@ -120,9 +142,10 @@ static void item_enqueue(struct epoll_item *i)
 {
 	struct wait_entry *e;
 
-	if (!i->queued)
+	if (!(i->event.events & ITEM_QUEUED)) {
 		TAILQ_INSERT_TAIL(&i->ep->ready, i, ready_link);
-	i->queued = true;
+		i->event.events |= ITEM_QUEUED;
+	}
 	LIST_FOREACH(e, &i->ep->waiters, link)
 	{
 		if (waiter_woken(e->w))
@@ -133,27 +156,27 @@ static void item_enqueue(struct epoll_item *i)
 }
 
 /* ev_lock held. */
-static void item_remove(struct epoll_item *i)
+static void item_remove(struct sock *s, struct epoll_item *i)
 {
+	struct epoll_item **at = &s->items;
 	struct epoll *ep = i->ep;
 
-	LIST_REMOVE(i, sock_link);
+	while (*at != i)
+		at = &(*at)->next;
+	*at = i->next;
 	lock_take(&ep->lock);
 	TAILQ_REMOVE(&ep->all, i, all_link);
-	if (i->queued)
+	if (i->event.events & ITEM_QUEUED)
 		TAILQ_REMOVE(&ep->ready, i, ready_link);
 	lock_drop(&ep->lock);
-	free(i);
+	item_free(i);
 }
 
-void epoll_wake(struct sock_items *items, uint32_t bits)
+void epoll_wake(struct epoll_item *items, uint32_t bits)
 {
-	struct epoll_item *i;
-
-	LIST_FOREACH(i, items, sock_link)
-	{
+	for (struct epoll_item *i = items; i; i = i->next) {
 		lock_take(&i->ep->lock);
-		if (!i->disabled && (i->event.events | EVENT_ALWAYS) & EVENT_BITS & bits)
+		if (!(i->event.events & ITEM_DISABLED) && i->event.events & EVENT_BITS & bits)
 			item_enqueue(i);
 		lock_drop(&i->ep->lock);
 	}
@@ -161,11 +184,9 @@ void epoll_wake(struct sock_items *items, uint32_t bits)
 
 void epoll_forget(struct sock *s)
 {
-	struct epoll_item *i;
-
 	lock_take(&s->ev_lock);
-	while ((i = LIST_FIRST(&s->items)))
-		item_remove(i);
+	while (s->items)
+		item_remove(s, s->items);
 	lock_drop(&s->ev_lock);
 }
 
@@ -176,7 +197,7 @@ static struct sock *first_member(struct epoll *ep)
 
 	lock_take(&ep->lock);
 	i = TAILQ_FIRST(&ep->all);
-	s = i ? i->s : NULL;
+	s = i ? item_sock(i) : NULL;
 	lock_drop(&ep->lock);
 	return s;
 }
@@ -197,7 +218,7 @@ int epoll_close(int epd)
 		lock_take(&member->ev_lock);
 		i = item_find(member, s->epoll);
 		if (i)
-			item_remove(i);
+			item_remove(member, i);
 		lock_drop(&member->ev_lock);
 	}
 	lock_take(&s->epoll->lock);
@@ -215,12 +236,13 @@ static void item_set(struct epoll_item *i, const struct epoll_event *event)
 {
 	const uint32_t known = EVENT_BITS | EVENT_BEHAVIOR;
 	struct epoll *ep = i->ep;
+	uint32_t queued;
 
 	lock_take(&ep->lock);
+	queued = i->event.events & ITEM_QUEUED;
 	i->event = *event;
-	i->event.events = (event->events & known) | EVENT_ALWAYS;
-	i->disabled = false;
-	if (sock_poll(i->s, i->event.events) & i->event.events & EVENT_BITS)
+	i->event.events = (event->events & known) | EVENT_ALWAYS | queued;
+	if (sock_poll(item_sock(i), i->event.events) & i->event.events & EVENT_BITS)
 		item_enqueue(i);
 	lock_drop(&ep->lock);
 }
@@ -231,12 +253,11 @@ static int item_add(struct sock *s, struct epoll *ep, const struct epoll_event *
 
 	if (item_find(s, ep))
 		return -EEXIST;
-	i = calloc(1, sizeof(*i));
+	i = item_new(s);
 	if (!i)
 		return -ENOMEM;
-	i->s = s;
 	i->ep = ep;
-	LIST_INSERT_HEAD(&s->items, i, sock_link);
+	s->items = i;
 	lock_take(&ep->lock);
 	TAILQ_INSERT_TAIL(&ep->all, i, all_link);
 	lock_drop(&ep->lock);
@@ -254,7 +275,7 @@ static int control(struct sock *s, struct epoll *ep, int op, const struct epoll_
 	if (!i)
 		return -ENOENT;
 	if (op == EPOLL_CTL_DEL)
-		item_remove(i);
+		item_remove(s, i);
 	else
 		item_set(i, event);
 	return 0;
@@ -286,23 +307,25 @@ int mtcp_epoll_ctl(int epd, int op, int sd, struct epoll_event *event)
 
 /* -- waiting ------------------------------------------------------------------------------- */
 
-/* What an item has to say now; what becomes of it after it has said it. ep->lock held. */
+/* What an item that was taken from the ready list has to say now; what becomes of it after it has
+ * said it. ep->lock held. */
 static bool item_report(struct epoll_item *i, struct epoll_event *out)
 {
-	uint32_t wanted = i->event.events & EVENT_BITS;
-	uint32_t bits = sock_poll(i->s, wanted) & wanted;
+	uint32_t events = i->event.events, wanted = events & EVENT_BITS;
+	uint32_t bits = sock_poll(item_sock(i), wanted) & wanted;
 
-	i->queued = false;
-	if (!bits || i->disabled)
+	if (!bits || events & ITEM_DISABLED) {
+		i->event.events = events & ~(uint32_t)ITEM_QUEUED;
 		return false;
-	*out = i->event;
-	out->events = bits;
-	if (i->event.events & EPOLLONESHOT) {
-		i->disabled = true;
-	} else if (!(i->event.events & EPOLLET)) {
-		TAILQ_INSERT_TAIL(&i->ep->ready, i, ready_link);
-		i->queued = true;
 	}
+	out->events = bits;
+	out->data = i->event.data;
+	if (events & EPOLLONESHOT)
+		i->event.events = (events & ~(uint32_t)ITEM_QUEUED) | ITEM_DISABLED;
+	else if (events & EPOLLET)
+		i->event.events = events & ~(uint32_t)ITEM_QUEUED;
+	else
+		TAILQ_INSERT_TAIL(&i->ep->ready, i, ready_link);
 	return true;
 }
 
@@ -334,7 +357,8 @@ bool epoll_has_event(struct epoll *ep)
 	{
 		uint32_t wanted = i->event.events & EVENT_BITS;
 
-		found = !i->disabled && sock_poll(i->s, wanted) & wanted;
+		found = !(i->event.events & ITEM_DISABLED) &&
+			sock_poll(item_sock(i), wanted) & wanted;
 		if (found)
 			break;
 	}

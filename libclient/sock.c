@@ -34,38 +34,41 @@ void sock_fetch(uint32_t idx)
 {
 	const struct sock *s = sock_at(idx);
 
-	for (size_t i = 0; s && i < sizeof(*s); i += SHM_CACHE_LINE)
+	if (!s)
+		return;
+	for (size_t i = 0; i < sizeof(*s); i += SHM_CACHE_LINE)
 		__builtin_prefetch((const uint8_t *)s + i);
+	__builtin_prefetch(&sock_table.items[idx]);
 }
 
+/* The arrays one behind the other, each at a border of cache lines. */
+enum {
+	COLD_AT = SOCKS_MAX * sizeof(struct sock),
+	ITEMS_AT = COLD_AT + SOCKS_MAX * sizeof(struct sock_cold),
+	TABLE_BYTES = ITEMS_AT + SOCKS_MAX * sizeof(struct epoll_item),
+};
+
 /* Address space only; pages come with use. `at` NULL: anywhere, else in place of what is there. */
-static void *table_map(void *at, size_t bytes)
+static void *table_map(void *at)
 {
-	return mmap(at, bytes, PROT_READ | PROT_WRITE,
+	return mmap(at, TABLE_BYTES, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
 }
 
 /* table_lock held. */
 static int table_reserve(void)
 {
-	void *t, *cold;
+	uint8_t *t;
 
 	if (sock_table.base)
 		return 0;
-	t = table_map(NULL, SOCKS_MAX * sizeof(struct sock));
-	cold = table_map(NULL, SOCKS_MAX * sizeof(struct sock_cold));
-	if (t == MAP_FAILED || cold == MAP_FAILED)
-		goto out_unmap;
-	sock_table.cold = cold;
-	atomic_store(&sock_table.base, t);
+	t = table_map(NULL);
+	if (t == MAP_FAILED)
+		return -ENOMEM;
+	sock_table.cold = (struct sock_cold *)(void *)(t + COLD_AT);
+	sock_table.items = (struct epoll_item *)(void *)(t + ITEMS_AT);
+	atomic_store(&sock_table.base, (struct sock *)(void *)t);
 	return 0;
-
-out_unmap:
-	if (t != MAP_FAILED)
-		munmap(t, SOCKS_MAX * sizeof(struct sock));
-	if (cold != MAP_FAILED)
-		munmap(cold, SOCKS_MAX * sizeof(struct sock_cold));
-	return -ENOMEM;
 }
 
 /* From so many sockets on a huge page is filled before it is wasted, and each plain one would be
@@ -143,7 +146,7 @@ static void sock_init(struct sock *s)
 	atomic_store(&s->tx_blocks, 0);
 	atomic_store(&s->request, REQUEST_NONE);
 	LIST_INIT(&s->waiters);
-	LIST_INIT(&s->items);
+	s->items = NULL;
 	s->is_listener = false;
 	s->rare = NULL;
 	*cold = (struct sock_cold){.pending_of = SOCK_IDX_NONE, .next = SOCK_IDX_NONE};
@@ -254,12 +257,11 @@ uint32_t sock_count(void)
 
 void sock_fork_child(void)
 {
-	void *t = sock_table.base, *cold = sock_table.cold;
+	void *t = sock_table.base;
 
 	pthread_mutex_init(&table_lock, NULL);
 	/* Fresh zeroes in place; what entries pointed to is leaked. */
-	if (t && (table_map(t, SOCKS_MAX * sizeof(struct sock)) != t ||
-			 table_map(cold, SOCKS_MAX * sizeof(struct sock_cold)) != cold))
+	if (t && table_map(t) != t)
 		abort();
 	atomic_store(&sock_table.used, 0);
 	free_first = free_last = SOCK_IDX_NONE;
@@ -501,7 +503,7 @@ int sock_take_error(struct sock *s)
 void sock_wake(struct sock *s, uint32_t bits)
 {
 	wait_wake_list(&s->waiters, bits);
-	epoll_wake(&s->items, bits);
+	epoll_wake(s->items, bits);
 }
 
 /* For changes that do not come from a ring. */
