@@ -86,6 +86,7 @@ static struct result run_one(const struct row *row, uint64_t seed, bool sack,
 	sim_world_config_default(&cfg, seed);
 	cfg.profile = row->profile;
 	cfg.profile.spare_arp = true;
+	cfg.nap_us[0] = row->nap_us;
 	configure(&cfg, &client, sack, buffers);
 	for (int i = 0; i < 2; i++) {
 		flow.end[i].abort_at_pos = SIM_APP_NEVER;
@@ -94,7 +95,6 @@ static struct result run_one(const struct row *row, uint64_t seed, bool sack,
 	}
 	sim_world_init(&w, &cfg);
 	w.check = false;
-	w.nap_us[0] = row->nap_us;
 	sim_app_init(&app, &w, seed);
 	for (int side = 0; side < 2; side++)
 		c[side] = sim_client_new(&w.host[side], &client);

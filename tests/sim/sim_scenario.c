@@ -26,6 +26,8 @@ enum {
 	PORT_FIRST = 5000,
 	EVENTS_MAX = 6,
 	CLIENTS_MAX = 3 + EVENTS_MAX,
+	NAP_MIN_US = 10,
+	NAP_MAX_US = 1000,
 	FEW_BYTES = 1 << 19, /* of more there are only a few: they take all the time */
 };
 
@@ -227,6 +229,17 @@ static void draw_agent(struct scenario *s)
 	}
 }
 
+/* An engine that is away for a while finds in one burst what comes one by one to one that always
+ * looks. */
+static void draw_naps(struct scenario *s)
+{
+	struct sim_rng rng = {s->seed ^ 3042};
+
+	for (int side = 0; side < 2; side++)
+		if (sim_rng_below(&rng, 4) == 0)
+			s->cfg.nap_us[side] = (uint32_t)sim_rng_log(&rng, NAP_MIN_US, NAP_MAX_US);
+}
+
 static void draw(struct scenario *s)
 {
 	static const uint16_t mtus[] = {1500, 1500, 1500, 576, 9000};
@@ -242,6 +255,7 @@ static void draw(struct scenario *s)
 	draw_clients(s);
 	draw_fastopen(s);
 	draw_agent(s);
+	draw_naps(s);
 	if (s->cfg.host[0].limits.halves_max == 1 || s->cfg.host[1].limits.halves_max == 1)
 		s->client.down_max_bytes += 32 << 20; /* who waits long to speak loses its cookie */
 	s->size_max = one_in(s, 30) ? 4 << 20 : one_in(s, 6) ? 1 << 19 : 1 << 16;

@@ -24,6 +24,7 @@ void sim_world_init(struct sim_world *w, const struct sim_world_config *cfg)
 	*w = (struct sim_world){
 		.rng = {.state = cfg->seed},
 		.now_us = SIM_START_US,
+		.nap_us = {cfg->nap_us[0], cfg->nap_us[1]},
 		.check = true,
 	};
 	sim_link_init(&w->link, sim_rng_next(&w->rng), &cfg->profile);

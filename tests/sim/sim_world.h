@@ -39,6 +39,7 @@ struct sim_world_config {
 	uint64_t seed;
 	struct sim_profile profile;
 	struct sim_host_config host[2];
+	uint32_t nap_us[2];
 };
 void sim_world_config_default(struct sim_world_config *cfg, uint64_t seed);
 
