@@ -271,6 +271,43 @@ static void structs_of(const char *where, int sd)
 		}
 }
 
+/* At the address that reaches the peer: until it is bound, a socket might be anybody's. */
+static int listening(void)
+{
+	struct sockaddr_in own;
+	socklen_t len = sizeof(own);
+	int sd = connected_quiet(), ls = fresh();
+
+	getsockname(sd, (struct sockaddr *)&own, &len);
+	close(sd);
+	own.sin_port = 0;
+	if (bind(ls, (struct sockaddr *)&own, sizeof(own)) || listen(ls, 1)) {
+		perror("listen");
+		exit(2);
+	}
+	return ls;
+}
+
+/* What would let a program make TCP's fast open cookies, or do without. */
+static void cookies_of(const char *where, int sd)
+{
+	static const struct option cookies[] = {
+		O(IPPROTO_TCP, TCP_FASTOPEN_KEY), O(IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE)};
+
+	for (size_t i = 0; i < COUNT(cookies); i++)
+		for (socklen_t size = 4; size <= 32; size *= 2) {
+			unsigned char buf[32] = {1};
+			socklen_t len = size;
+			int rc = setsockopt(sd, cookies[i].level, cookies[i].name, buf, len);
+
+			printf("%s %s set with %u bytes: %s\n", where, cookies[i].text, len,
+				rc ? name_of(errno) : "0");
+			rc = getsockopt(sd, cookies[i].level, cookies[i].name, buf, &len);
+			printf("%s %s got: %s\n", where, cookies[i].text,
+				rc ? name_of(errno) : "0");
+		}
+}
+
 static int table(void)
 {
 	int sd;
@@ -279,6 +316,9 @@ static int table(void)
 	table_of("connected", connected_quiet, true);
 	sd = connected_quiet();
 	structs_of("connected", sd);
+	close(sd);
+	sd = listening();
+	cookies_of("listening", sd);
 	close(sd);
 	return 0;
 }

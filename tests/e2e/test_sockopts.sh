@@ -10,6 +10,7 @@ KNOWN=(
 	'^connected (SO_PRIORITY|SO_DONTROUTE|IP_TOS|IP_TTL) '
 	'^connected SO_RCVLOWAT (= |got|set)'
 	'^connected TCP_MAXSEG (= |got|set)'
+	'^listening TCP_FASTOPEN_(KEY|NO_COOKIE) '
 )
 
 SOCKOPTS=$BUILD/tests/e2e/sockopts
@@ -46,6 +47,8 @@ ip -n "$K" link set kh up
 spawn_kernel peer "$SOCKOPTS" serve 7000
 wait_until 5 sh -c "ip netns exec $H ss -Hltn 'sport = :7000' | grep -q ."
 same table 1000
+check_equal "cookies are the daemon's: no program sets or gets their key" 16 \
+	"$(grep -c '^listening TCP_FASTOPEN_.*: ENOPROTOOPT$' "$T/table.mtcpd")"
 same ends 60
 check "the daemon is alive" alive
 e2e_end
