@@ -81,7 +81,7 @@ transfer_begin()
 {
 	rm -f "$T/hurry"
 	head -c "$1" /dev/urandom >"$T/data"
-	spawn_mtcp sender sh -c "nc -N $KERNEL_IP 9000 <$T/data"
+	spawn_mtcp sender sh -c "exec nc -N $KERNEL_IP 9000 <$T/data"
 	SENDER=$LAST
 	wait_until 5 cwnd_is_not null
 }
