@@ -398,6 +398,8 @@ static int start_engines(struct daemon *d)
 		return -EIO;
 	for (uint32_t i = 0; err == 0 && i < d->cfg.engine_count; i++) {
 		ec.id = (uint16_t)i;
+		if (getrandom(&ec.rng_seed, sizeof(ec.rng_seed), 0) != (ssize_t)sizeof(ec.rng_seed))
+			return -EIO;
 		err = engine_create(&d->engines[i], &ec, loop_now_us());
 	}
 	if (err < 0)

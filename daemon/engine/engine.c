@@ -289,8 +289,7 @@ static void init_lists(struct engine *e, uint64_t now_us)
 	cds_wfcq_init(&e->outbox.head, &e->outbox.tail);
 	cds_wfcq_init(&e->handover.head, &e->handover.tail);
 	net_ratelimit_init(&e->icmp_limit, ICMP_ECHO_PER_S, ICMP_ECHO_PER_S, now_us);
-	memcpy(&e->rng, e->cfg.secret + 40, sizeof(e->rng));
-	e->rng |= 1;
+	e->rng = e->cfg.rng_seed | 1;
 	e->now_us = now_us;
 	e->neigh_tick_us = now_us;
 	e->orphans_tick_us = now_us;

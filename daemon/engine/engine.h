@@ -81,6 +81,7 @@ struct engine_config {
 	const struct claims *claims;
 	uint8_t secret[64]; /* isn, cookie, timestamp and fast open keys; the
 			     * last is the same in all engines */
+	uint64_t rng_seed;  /* of engine_random(), whose results peers see: no part of a key */
 	uint8_t hash_key[16];
 	uint8_t label_key[16]; /* of flow labels and identifications, IPv6 */
 	bool flow_labels;      /* else they are zero */

@@ -85,6 +85,7 @@ static void fill_keys(struct engine_config *cfg, uint64_t seed)
 
 	for (size_t i = 0; i < sizeof(cfg->secret); i++)
 		cfg->secret[i] = (uint8_t)sim_rng_next(&rng);
+	memcpy(&cfg->rng_seed, cfg->secret + 40, sizeof(cfg->rng_seed)); /* as old seeds have it */
 	for (size_t i = 0; i < sizeof(cfg->hash_key); i++)
 		cfg->hash_key[i] = (uint8_t)sim_rng_next(&rng);
 	for (size_t i = 0; i < sizeof(cfg->label_key); i++)
