@@ -111,9 +111,9 @@ static int serve(char **argv, bool mute)
 		epoll_ctl(ep, EPOLL_CTL_ADD, lfd, ev))
 		die("listen");
 	while (!done && mute)
-		pause();
+		poll(NULL, 0, 200);
 	while (!done) {
-		int n = epoll_wait(ep, ev, EVENTS, -1);
+		int n = epoll_wait(ep, ev, EVENTS, 200); /* a signal may come just before */
 
 		for (int i = 0; i < n; i++) {
 			if (ev[i].data.fd == lfd)
