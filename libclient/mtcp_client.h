@@ -105,7 +105,7 @@ MTCP_API int mtcp_getsockopt(int sd, int level, int name, void *val, socklen_t *
 
 /* F_GETFL, F_SETFL (O_NONBLOCK), F_GETFD, F_SETFD (remembered). Else EINVAL. */
 MTCP_API int mtcp_fcntl(int sd, int cmd, ... /* int arg */);
-/* FIONREAD, FIONBIO, TIOCOUTQ. Else ENOTTY. */
+/* FIONREAD, FIONBIO, TIOCOUTQ, SIOCOUTQNSD (asks the daemon). Else ENOTTY. */
 MTCP_API int mtcp_ioctl(int sd, unsigned long request, ... /* int *arg */);
 
 /* Native sockets only. EPOLLET, EPOLLONESHOT, EPOLLRDHUP as in epoll(7); EPOLLEXCLUSIVE and

@@ -9,6 +9,7 @@
 #include <libclient/internal.h>
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -526,6 +527,9 @@ static int clamp_int(uint64_t n)
 
 static int ioctl_locked(struct sock *s, unsigned long request, int *arg)
 {
+	union sock_info info;
+	int err;
+
 	switch (request) {
 	case FIONREAD:
 		if (s->state == STATE_LISTEN)
@@ -539,6 +543,12 @@ static int ioctl_locked(struct sock *s, unsigned long request, int *arg)
 		ctx_drain(&ses.ctx[s->ctx], false);
 		*arg = clamp_int(sock_unacked(s));
 		return 0;
+	case SIOCOUTQNSD:
+		if (s->state == STATE_LISTEN)
+			return -EINVAL;
+		err = fetch_info(s, &info);
+		*arg = clamp_int(info.info.tcpi_notsent_bytes);
+		return err;
 	case FIONBIO:
 		s->nonblock = *arg;
 		return 0;

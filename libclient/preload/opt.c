@@ -149,6 +149,7 @@ PL_EXPORT int ioctl(int fd, unsigned long request, ...)
 		return mtcp_ioctl(sd, request, arg);
 	case FIONREAD:
 	case SIOCOUTQ:
+	case SIOCOUTQNSD:
 		return mtcp_ioctl(sd, request, arg);
 	default: /* interfaces, owner, ...: of the machine, or refused by the placeholder */
 		return pl_real()->ioctl(fd, request, arg);
