@@ -76,8 +76,13 @@ static uint32_t take_acked(struct sock *s, const struct proto_flow *f, uint32_t 
 	uint32_t low = (uint32_t)f->acked_pos;
 	bool more = is_past(low, atomic_load_explicit(&ev->acked_low, memory_order_relaxed)) &&
 		    !(f->flags & PROTO_FLOW_GONE);
+	bool resized = f->sndbuf_bytes && f->sndbuf_bytes != atomic_load_explicit(&ev->sndbuf_bytes,
+								     memory_order_relaxed);
 	uint32_t bits = 0;
 
+	/* first: it may shrink by what is acknowledged, and who sees that must see this */
+	if (resized)
+		atomic_store(&ev->sndbuf_bytes, f->sndbuf_bytes);
 	if (more) {
 		atomic_store(&ev->acked_low, low);
 		*todo |= TODO_REAP;
@@ -86,12 +91,7 @@ static uint32_t take_acked(struct sock *s, const struct proto_flow *f, uint32_t 
 	}
 	if (any_room != event_any_room(ev))
 		atomic_fetch_xor(&ev->flags, PROTO_FLOW_ANY_ROOM);
-	if (f->sndbuf_bytes &&
-		f->sndbuf_bytes != atomic_load_explicit(&ev->sndbuf_bytes, memory_order_relaxed)) {
-		atomic_store(&ev->sndbuf_bytes, f->sndbuf_bytes);
-		more = true;
-	}
-	if (!more || !atomic_load(&s->nospace) || !sock_writable(s))
+	if (!(more || resized) || !atomic_load(&s->nospace) || !sock_writable(s))
 		return bits;
 	atomic_store(&s->nospace, false);
 	return bits | POLLOUT | POLLWRNORM;

@@ -97,7 +97,7 @@ MTCP_API int mtcp_getpeername(int sd, struct sockaddr *addr, socklen_t *len);
  * TCP_QUICKACK, TCP_MAXSEG (gives the connection's), TCP_WINDOW_CLAMP (two segments at least),
  * TCP_DEFER_ACCEPT (at most 300 s), TCP_FASTOPEN (of a listener: how many at a time),
  * TCP_FASTOPEN_CONNECT (connect succeeds at once, and what is written first goes with the SYN, as
- * with MSG_FASTOPEN), TCP_NOTSENT_LOWAT (poll says writable once less than half is unsent); get
+ * with MSG_FASTOPEN), TCP_NOTSENT_LOWAT (who waits is woken once less than half is unsent); get
  * only: TCP_INFO. TCP_CONGESTION: a name; ENOENT if the daemon has none of that name. A socket that
  * is accepted has its listener's. Any other: ENOPROTOOPT, and counted. */
 MTCP_API int mtcp_setsockopt(int sd, int level, int name, const void *val, socklen_t len);

@@ -97,14 +97,13 @@ static int bent(enum sock_number n, int value)
 	return value;
 }
 
-/* Until the engine says how far it has come: all that was written may have been sent. */
+/* Until the engine says how far it has come, which it does whenever it is told of a mark: nothing
+ * of what waits for an acknowledgement may have been sent. */
 static void expect_lowat(struct sock *s, uint32_t lowat_bytes)
 {
-	uint64_t used = sock_unacked(s);
-
 	lock_take(&s->ev_lock);
-	if (used + lowat_bytes < atomic_load(&s->ev.sndbuf_bytes))
-		atomic_store(&s->ev.sndbuf_bytes, (uint32_t)used + lowat_bytes);
+	if (lowat_bytes < atomic_load(&s->ev.sndbuf_bytes))
+		atomic_store(&s->ev.sndbuf_bytes, lowat_bytes);
 	atomic_fetch_or(&s->ev.flags, PROTO_FLOW_ANY_ROOM);
 	lock_drop(&s->ev_lock);
 }

@@ -411,8 +411,8 @@ bool sock_connecting(struct sock *s)
 /* Linux wakes writers when a third of the buffer is free (sk_stream_is_writeable). */
 bool sock_writable(struct sock *s)
 {
-	uint64_t buf = atomic_load_explicit(&s->ev.sndbuf_bytes, memory_order_relaxed);
-	uint64_t used = sock_unacked(s);
+	uint64_t used = sock_unacked(s); /* before the size, see take_acked() in event.c */
+	uint64_t buf = atomic_load(&s->ev.sndbuf_bytes);
 
 	return !atomic_load_explicit(&s->pool_wait, memory_order_relaxed) &&
 	       atomic_load_explicit(&s->tx_blocks, memory_order_relaxed) < TX_BLOCKS_MAX &&

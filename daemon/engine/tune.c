@@ -247,6 +247,7 @@ int tune_set_lowat(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64
 {
 	struct tune *t = value ? tune_make(e, sk) : tune_of(e, sk);
 
+	sock_mark(e, sk); /* in any case: the client makes do with the mark until it is told */
 	if (value && !t)
 		return -ENOBUFS;
 	if (t)
@@ -257,7 +258,6 @@ int tune_set_lowat(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64
 		c->due_flags |= CONN_LOWAT;
 		sk->flow_flags |= PROTO_FLOW_ANY_ROOM;
 	}
-	sock_mark(e, sk);
 	return 0;
 }
 

@@ -232,6 +232,11 @@ static void test_tune_given_blocks_run_out_takes_an_idle_one(void **state)
 	run_ms(5);
 	assert_int_equal(sock_of(0, q.here)->tune, 0);
 	assert_int_equal(engine_counters(e)->tunes_full, 1);
+	q.here->sndbuf_bytes = 1000; /* as a client assumes that has set what is refused now */
+	assert_true(sim_sock_setopt(q.here, PROTO_SET_NOTSENT_LOWAT, 1000));
+	run_ms(5);
+	assert_int_equal(engine_counters(e)->tunes_full, 2);
+	assert_int_equal(q.here->sndbuf_bytes, 256 << 10);
 	assert_true(sim_sock_setopt(p.here, PROTO_SET_NOTSENT_LOWAT, 0));
 	run_ms(2000);
 	for (uint32_t i = 0; i <= last / 16 && !sock_of(0, q.here)->tune; i++) {

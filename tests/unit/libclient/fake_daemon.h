@@ -50,6 +50,7 @@ enum {
 	FAKE_SOCKS = 4096,
 	FAKE_UNIT = 4096, /* of receive memory */
 	FAKE_IDLE_TURNS = 50,
+	FAKE_INFO_NOTSENT = 144, /* tcpi_notsent_bytes, which netinet/tcp.h does not have */
 };
 
 struct fake_piece {
@@ -77,7 +78,7 @@ struct fake_sock {
 	uint64_t acked, snd_end;
 	struct fake_chunk *rx;
 	uint64_t received, told, consumed, rcvbuf;
-	uint32_t sndbuf;
+	uint32_t sndbuf, lowat;
 	struct fake_sock *queue_next;
 };
 
@@ -472,6 +473,7 @@ static void fake_operation(
 {
 	struct fake_sock *s;
 	struct proto_result r = {0};
+	uint32_t unsent;
 	struct proto_slot slot = {
 		.head = proto_head_make(PROTO_EV_INFO, proto_head_request(q->head))};
 
@@ -507,6 +509,10 @@ static void fake_operation(
 			s->sndbuf = (uint32_t)q->body.setopt.value;
 			s->dirty = true;
 		}
+		if (s && q->body.setopt.option == PROTO_SET_NOTSENT_LOWAT) {
+			s->lowat = (uint32_t)q->body.setopt.value;
+			s->dirty = true;
+		}
 		if (s && q->body.setopt.option == PROTO_SET_CONGESTION)
 			f->congestion = (uint32_t)q->body.setopt.value + 1;
 		assert(q->body.setopt.option < PROTO_SET_COUNT);
@@ -526,7 +532,13 @@ static void fake_operation(
 		memset(slot.body.info_part.bytes, 0, 4);
 		slot.body.info_part.bytes[0] = (uint8_t)(f->congestion ? f->congestion - 1 : 1);
 		fake_push(f, ctx, engine, &slot);
-		r.result = 3;
+		s = fake_find(f, q->body.info.handle);
+		unsent = s ? (uint32_t)(s->snd_end - s->acked)
+			   : 0; /* sent is what is acknowledged */
+		slot.body.info_part.offset = FAKE_INFO_NOTSENT;
+		memcpy(slot.body.info_part.bytes, &unsent, sizeof(unsent));
+		fake_push(f, ctx, engine, &slot);
+		r.result = 4;
 		fake_answer(f, ctx, engine, q->head, &r);
 		break;
 	}
@@ -610,9 +622,10 @@ static void fake_tell(struct fake *f, struct fake_sock *s)
 		.acked_pos = gone ? 0 : s->acked,
 		.received_pos = s->received,
 		.chunk = fake_told_chunk(s),
-		.flags = s->flags | (gone ? PROTO_FLOW_CLOSED | PROTO_FLOW_GONE : 0),
+		.flags = s->flags | (s->lowat ? PROTO_FLOW_ANY_ROOM : 0) |
+			 (gone ? PROTO_FLOW_CLOSED | PROTO_FLOW_GONE : 0),
 		.error = s->error,
-		.sndbuf_bytes = s->sndbuf,
+		.sndbuf_bytes = s->lowat && s->lowat < s->sndbuf ? s->lowat : s->sndbuf,
 		.window_bytes = f->window_bytes ? f->window_bytes : (uint32_t)s->rcvbuf,
 	};
 	if (gone)

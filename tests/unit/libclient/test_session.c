@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include "fake_daemon.h"
 
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/un.h>
@@ -287,6 +288,34 @@ static void test_numbers_given_odd_values_expected_bent_as_in_linux(void **state
 	mtcp_close(sd);
 }
 
+/* TCP_NOTSENT_LOWAT of a connection that is full: there is no room until the rest has been sent. */
+static void test_lowat_given_more_unsent_expected_no_room_until_sent(void **state)
+{
+	int lowat = 64 << 10, full = 100 << 10, unsent = 0;
+	int sd = fake_connected(FAKE_HOLD, SOCK_NONBLOCK), l = fake_listening(8080, 0);
+	struct pollfd p = {sd, POLLOUT, 0};
+	static char bytes[200 << 10];
+
+	(void)state;
+	assert_int_equal(mtcp_send(sd, bytes, (size_t)full, 0), full);
+	assert_int_equal(mtcp_ioctl(sd, SIOCOUTQNSD, &unsent), 0);
+	assert_int_equal(unsent, full);
+	assert_int_equal(mtcp_poll(&p, 1, 0), 1);
+	assert_int_equal(set_int(sd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, lowat), 0);
+	assert_int_equal(mtcp_poll(&p, 1, 0), 0);
+	assert_errno(mtcp_send(sd, bytes, 1, 0), EAGAIN);
+	assert_int_equal(mtcp_poll(&p, 1, 20), 0); /* nor once the daemon knows */
+	fake->release = true;
+	assert_int_equal(mtcp_poll(&p, 1, 60000), 1);
+	assert_int_equal(mtcp_ioctl(sd, SIOCOUTQNSD, &unsent), 0);
+	assert_int_equal(unsent, 0);
+	fake->release = false;
+	assert_int_equal(mtcp_send(sd, bytes, sizeof(bytes), 0), lowat);
+	assert_errno(mtcp_ioctl(l, SIOCOUTQNSD, &unsent), EINVAL);
+	mtcp_close(sd);
+	mtcp_close(l);
+}
+
 static void test_fcntl_given_flags_expected_kept(void **state)
 {
 	int sd = mtcp_socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
@@ -534,6 +563,7 @@ int main(void)
 		T(test_options_given_known_and_unknown_expected_values_and_counted),
 		T(test_numbers_given_each_expected_bounds_values_and_pushed),
 		T(test_numbers_given_odd_values_expected_bent_as_in_linux),
+		T(test_lowat_given_more_unsent_expected_no_room_until_sent),
 		T(test_fcntl_given_flags_expected_kept),
 		T(test_pool_given_more_in_flight_than_down_expected_grows_then_waits),
 		T(test_segment_given_chunks_in_a_new_one_expected_mapped_when_met),
