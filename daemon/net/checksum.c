@@ -13,12 +13,13 @@ static inline uint64_t add64(uint64_t sum, uint64_t v)
 	return sum + (sum < v);
 }
 
-/* Four words, each carry into the next addition: compilers make three instructions of each. */
+/* Four words, each carry into the next addition: compilers make three instructions of each. The sum
+ * is written before all words are read, so it may share no register with one known to be equal. */
 static inline uint64_t add_four(uint64_t sum, const uint64_t v[4])
 {
 #if defined(__x86_64__)
 	__asm__("addq %1, %0\n\tadcq %2, %0\n\tadcq %3, %0\n\tadcq %4, %0\n\tadcq $0, %0"
-		: "+r"(sum)
+		: "+&r"(sum)
 		: "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3])
 		: "cc");
 	return sum;
