@@ -580,6 +580,7 @@ void rx_fork_child(void);
 void connect_answered(struct sock *s);		    /* s->lock held */
 void listener_push(struct sock *l, struct sock *s); /* ev_lock of l */
 struct sock *listener_pop(struct sock *l);	    /* ev_lock of l; NULL: empty */
+void listener_lock_queued(struct sock *c);	    /* with the lock of its listener held */
 void listener_count(struct sock *l);		    /* what can be had at once; ev_lock of l */
 /* The ACCEPTs that wait for a connection; ev_lock of l. */
 void listener_kept_add(struct sock *l, struct sock *s);

@@ -48,8 +48,8 @@ static int shutdown_listener(struct sock *s, int how)
 	sock_wake_unlocked(s, UINT32_MAX);
 	if (!listener_settle(s))
 		return -EBADF;
-	if (sock_listener(s))
-		listener_close(s); /* what came meanwhile */
+	if (sock_listener(s) && s->state != STATE_LISTEN) /* else another thread has made it one */
+		listener_close(s);			  /* what came meanwhile */
 	return 0;
 }
 

@@ -239,7 +239,7 @@ static struct sock *queue_pop(struct sock *s)
 /* Locks a socket of the queue. Only a drainer may hold it, briefly, and it waits for nobody; not
  * a plain lock, for the same two entries may have been listener and queued the other way round
  * in an earlier life. */
-static void lock_queued(struct sock *c)
+void listener_lock_queued(struct sock *c)
 {
 	while (!lock_try(&c->lock))
 		sched_yield();
@@ -278,7 +278,7 @@ void listener_close(struct sock *s)
 		kept_cancel(s, m.listener);
 	}
 	while ((c = queue_pop(s))) {
-		lock_queued(c);
+		listener_lock_queued(c);
 		sock_close_locked(c, true);
 		sock_put(c);
 	}

@@ -268,26 +268,8 @@ static uint32_t best_engine(const struct listener *l, uint32_t *credit)
 	return best;
 }
 
-/* 0 or -ENOMEM. */
-static int inherit_rare(const struct sock *l, struct sock *s)
-{
-	const struct sock_rare *from = sock_rare(l);
-	struct sock_rare *to;
-
-	if (from == &sock_rare_none)
-		return 0;
-	to = sock_rare_make(s);
-	if (!to)
-		return -ENOMEM;
-	to->sndbuf_bytes = from->sndbuf_bytes;
-	to->rcvbuf_bytes = from->rcvbuf_bytes;
-	to->congestion = from->congestion;
-	to->linger = from->linger;
-	return number_inherit(s, l);
-}
-
-/* A socket for a connection to come, waiting for the answer to request *id; it belongs to nobody,
- * and inherits as in Linux. */
+/* A socket for a connection to come, waiting for the answer to request *id; it belongs to nobody.
+ */
 static int make_pending(
 	struct sock *l, uint32_t ctx, uint32_t engine, struct sock **out, uint32_t *id)
 {
@@ -300,11 +282,7 @@ static int make_pending(
 	s->engine = (uint8_t)engine;
 	s->ip6 = l->ip6;
 	s->v6only = l->v6only;
-	s->nodelay = l->nodelay;
-	s->keepalive = l->keepalive;
 	err = sock_names_make(s);
-	if (!err)
-		err = inherit_rare(l, s);
 	if (err) {
 		lock_take(&s->lock);
 		sock_free(s);
@@ -460,19 +438,66 @@ static void ask_ahead(struct sock *l, uint32_t ctx)
 	}
 }
 
+/* What is set of the listener when the connection is given to the program, as nearly as in Linux:
+ * s may have waited for it long. Both are locked. 0 or -ENOMEM. */
+static int inherit(const struct sock *l, struct sock *s)
+{
+	const struct sock_rare *from = sock_rare(l);
+	struct sock_rare *to;
+
+	s->nodelay = l->nodelay;
+	s->keepalive = l->keepalive;
+	if (from == &sock_rare_none)
+		return 0;
+	to = sock_rare_make(s);
+	if (!to)
+		return -ENOMEM;
+	to->sndbuf_bytes = from->sndbuf_bytes;
+	to->rcvbuf_bytes = from->rcvbuf_bytes;
+	to->congestion = from->congestion;
+	to->linger = from->linger;
+	return number_inherit(s, l);
+}
+
+/* 0, or -ENOMEM, and s waits on. */
+static int give(struct sock *l, struct sock *s)
+{
+	int err;
+
+	listener_lock_queued(s);
+	err = inherit(l, s);
+	sock_put(s);
+	if (!err)
+		return 0;
+	lock_take(&l->ev_lock);
+	listener_push(l, s);
+	listener_count(l);
+	lock_drop(&l->ev_lock);
+	return err;
+}
+
+/* ACCEPTs of other threads are answered in rings of theirs, and they may not look there again. */
+static void drain_for(struct sock *l)
+{
+	ctx_drain(&ses.ctx[l->ctx], false);
+	for (uint32_t i = 0, n = wait_contexts(); i < n && !atomic_load(&l->acceptable); i++)
+		if (i != l->ctx)
+			ctx_drain(&ses.ctx[i], false);
+}
+
 /* One connection, without waiting for the network. *out; 0, -EAGAIN, -EBADF (lock gone). */
 static int accept_now(struct sock *l, struct sock **out)
 {
 	uint32_t ctx = waiter_self() ? waiter_self()->ctx % ses.contexts : l->ctx;
 
-	ctx_drain(&ses.ctx[l->ctx], false);
+	drain_for(l);
 	for (;;) {
 		int err = 0;
 
 		*out = take_queued(l);
 		if (*out) {
 			ask_ahead(l, ctx);
-			return 0;
+			return give(l, *out);
 		}
 		for (int i = 0; i < ACCEPT_BATCH && !err; i++)
 			err = ask_one(l, ctx);
@@ -528,7 +553,7 @@ static void push_options(struct sock *s)
 
 int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 {
-	struct sock *l, *s;
+	struct sock *l, *s = NULL;
 	uint8_t peer[16];
 	int err;
 

@@ -336,6 +336,80 @@ static void test_accept_given_waiting_ones_refused_expected_error_while_it_lasts
 	assert_true(fake_is_clean(fake));
 }
 
+/* A thread that accepted has asked for more; the answers lie in its ring when it is gone, and who
+ * only ever asks without waiting finds them there. */
+static void *accept_one(void *arg)
+{
+	return (void *)(intptr_t)mtcp_accept(*(int *)arg, NULL, NULL);
+}
+
+static void accept_behind_a_thread(void)
+{
+	int l = fake_listening(8080, 0), c[2], s = -1;
+	struct sockaddr_in sa = fake_addr(8080);
+	pthread_t t;
+	void *sd;
+
+	c[0] = fake_connected(8080, 0);
+	pthread_create(&t, NULL, accept_one, &l);
+	pthread_join(t, &sd);
+	assert_true((intptr_t)sd >= 0);
+	mtcp_close((int)(intptr_t)sd);
+	assert_int_equal(mtcp_fcntl(l, F_SETFL, O_NONBLOCK), 0);
+	c[1] = mtcp_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	assert_errno(mtcp_connect(c[1], (struct sockaddr *)&sa, sizeof(sa)), EINPROGRESS);
+	for (int i = 0; s < 0 && i < 60000; i++) {
+		usleep(1000);
+		s = mtcp_accept(l, NULL, NULL);
+	}
+	assert_true(s >= 0);
+	mtcp_close(s);
+	mtcp_close(c[0]);
+	mtcp_close(c[1]);
+	mtcp_close(l);
+}
+
+static void test_accept_given_asking_thread_ended_expected_found_without_a_wait(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) /* threads have contexts in turn, of which there are two */
+		accept_behind_a_thread();
+	assert_true(fake_is_clean(fake));
+}
+
+/* What is set of the listener counts for who comes after, however early he was asked for. */
+static void test_accept_given_options_set_since_it_was_asked_expected_inherited(void **state)
+{
+	int l = fake_listening(8080, 0), c[2], s[2], on = 1, got = 0;
+	struct linger linger = {1, 7}, got_linger = {0};
+	socklen_t len = sizeof(got);
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		c[i] = fake_connected(8080, 0);
+		s[i] = mtcp_accept(l, NULL, NULL);
+		assert_true(s[i] >= 0);
+		if (i > 0)
+			break;
+		assert_int_equal(mtcp_setsockopt(l, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
+		assert_int_equal(
+			mtcp_setsockopt(l, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(mtcp_getsockopt(s[i], IPPROTO_TCP, TCP_NODELAY, &got, &len), 0);
+		assert_int_equal(got, i);
+		len = sizeof(got_linger);
+		assert_int_equal(
+			mtcp_getsockopt(s[i], SOL_SOCKET, SO_LINGER, &got_linger, &len), 0);
+		assert_int_equal(got_linger.l_linger, i ? 7 : 0);
+		len = sizeof(got);
+		mtcp_close(c[i]);
+		mtcp_close(s[i]);
+	}
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
 static void *kill_later(void *arg)
 {
 	usleep(50000);
@@ -403,6 +477,8 @@ int main(void)
 		T(test_accept_given_one_after_another_expected_no_sleep_for_answers),
 		T(test_shutdown_given_accepts_that_wait_expected_may_listen_again),
 		T(test_accept_given_waiting_ones_refused_expected_error_while_it_lasts),
+		T(test_accept_given_asking_thread_ended_expected_found_without_a_wait),
+		T(test_accept_given_options_set_since_it_was_asked_expected_inherited),
 		T(test_accept_given_daemon_gone_expected_one_error_then_silence),
 		T(test_accept_given_daemon_gone_and_blocking_expected_one_error_then_sleep),
 	};
