@@ -280,10 +280,10 @@ struct listener {
 	uint32_t engines;
 	struct proto_handle handle;
 	struct {
-		uint32_t pending;     /* as told */
+		uint32_t pending;     /* as told ... */
+		uint32_t listen_seq;  /* ... last, by the engine's count */
 		uint32_t outstanding; /* of this engine */
 		uint32_t kept;	      /* of them */
-		uint32_t told;	      /* LISTEN events so far */
 	} engine[];
 };
 
@@ -343,8 +343,6 @@ struct sock {
 	union {
 		_Atomic uint32_t tx_blocks;  /* of a connection */
 		_Atomic uint32_t acceptable; /* of a listener: connections to be had */
-		uint32_t pending_told; /* KIND_PENDING: its `told` when ACCEPT was pushed; ev_lock
-					* of the listener */
 	};
 
 	/* sending */

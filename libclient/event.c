@@ -147,6 +147,16 @@ static bool listens(const struct listener *l, uint32_t gen)
 	return !l->handle.gen || l->handle.gen == gen;
 }
 
+/* Tellings come through several rings; the one with the later number holds. ev_lock of the
+ * listener. */
+static void take_pending(struct listener *l, uint32_t engine, uint32_t pending, uint32_t seq)
+{
+	if ((int32_t)(seq - l->engine[engine].listen_seq) < 0)
+		return;
+	l->engine[engine].pending = pending;
+	l->engine[engine].listen_seq = seq;
+}
+
 static void apply_listen(struct ctx *c, uint32_t engine, const struct proto_listen_state *m)
 {
 	struct sock *s = sock_at(m->cookie);
@@ -157,8 +167,9 @@ static void apply_listen(struct ctx *c, uint32_t engine, const struct proto_list
 	}
 	lock_take(&s->ev_lock);
 	if (sock_listener(s) && listens(s->listener, m->gen) && engine < s->listener->engines) {
-		s->listener->engine[engine].pending = m->pending;
-		s->listener->engine[engine].told++;
+		/* an unknown generation may be the last one, whose numbers mean nothing here */
+		take_pending(s->listener, engine, m->pending,
+			s->listener->handle.gen ? m->listen_seq : 0);
 		listener_count(s);
 		if (atomic_load(&s->acceptable))
 			sock_wake(s, POLLIN | POLLRDNORM);
@@ -168,17 +179,14 @@ static void apply_listen(struct ctx *c, uint32_t engine, const struct proto_list
 	lock_drop(&s->ev_lock);
 }
 
-/* An ACCEPT was answered, with how many more wait. `pending` is news only if no LISTEN event
- * has come since it was pushed: that one may be younger, and comes through another ring. */
-static bool settle(struct sock *l, struct sock *s, uint32_t pending)
+/* An ACCEPT was answered. Was it one that waited? ev_lock of l. */
+static bool settle(struct sock *l, struct sock *s)
 {
 	struct listener *x = l->listener;
 	bool kept = listener_kept_drop(l, s);
 
 	x->outstanding--;
 	x->engine[s->engine].outstanding--;
-	if (pending || x->engine[s->engine].told == s->pending_told)
-		x->engine[s->engine].pending = pending;
 	atomic_store(&l->request, REQUEST_DONE);
 	return kept;
 }
@@ -218,8 +226,8 @@ static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accept
 
 	l = sock_at(sock_cold(s)->pending_of);
 	lock_take(&l->ev_lock);
-	settle(l, s, m->pending);
-	atomic_store(&s->tx_blocks, 0); /* was pending_told */
+	settle(l, s);
+	take_pending(l->listener, s->engine, m->pending, m->listen_seq);
 	listener_push(l, s);
 	listener_count(l);
 	sock_wake(l, POLLIN | POLLRDNORM | WAKE_RESULT);
@@ -228,15 +236,17 @@ static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accept
 }
 
 /* The engine had nothing; or has, but does not give it: then they wait on, as in Linux. */
-static void apply_refused(struct sock *s, int32_t result)
+static void apply_refused(struct sock *s, int32_t result, uint32_t listen_seq)
 {
 	struct sock *l = sock_at(sock_cold(s)->pending_of);
 	bool kept;
 
 	s->kind = KIND_ZOMBIE;
 	lock_take(&l->ev_lock);
-	kept = settle(l, s, result == -EAGAIN ? 0 : l->listener->engine[s->engine].pending);
-	if (result != -EAGAIN && !kept) /* else who accepts next asks, and is told */
+	kept = settle(l, s);
+	if (result == -EAGAIN)
+		take_pending(l->listener, s->engine, 0, listen_seq);
+	else if (!kept) /* if it is, who accepts next asks, and is told */
 		sock_cold(l)->result = result;
 	listener_count(l);
 	sock_wake(l, WAKE_RESULT | (atomic_load(&l->acceptable) ? POLLIN | POLLRDNORM : 0));
@@ -264,7 +274,7 @@ static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *
 	uint32_t todo = 0;
 
 	if (claim_pending(s, id)) {
-		apply_refused(s, m->result);
+		apply_refused(s, m->result, m->listen_seq);
 		return;
 	}
 	if (!s) {

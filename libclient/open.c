@@ -323,7 +323,6 @@ static int ask(struct sock *l, uint32_t ctx, uint32_t engine, bool keep)
 	if (err)
 		return err;
 	lock_take(&l->ev_lock);
-	s->pending_told = x->engine[engine].told;
 	x->outstanding++;
 	x->engine[engine].outstanding++;
 	if (keep)

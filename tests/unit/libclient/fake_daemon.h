@@ -87,7 +87,7 @@ struct fake_listener {
 	uint32_t gen, cookie, ctx;
 	uint16_t port;
 	struct fake_sock *queue[64]; /* one queue per engine */
-	uint32_t count[64], told[64];
+	uint32_t count[64], told[64], seq[64];
 	uint32_t kept_count[64]; /* ACCEPTs that wait for a connection */
 	struct {
 		uint32_t ctx;
@@ -304,6 +304,7 @@ static void fake_enqueue(struct fake *f, struct fake_listener *l, struct fake_so
 		end = &(*end)->queue_next;
 	*end = p;
 	l->count[s->engine]++;
+	l->seq[s->engine]++;
 }
 
 static void fake_connect(struct fake *f, uint32_t ctx, uint32_t engine, const struct proto_slot *q)
@@ -377,11 +378,14 @@ static void fake_accept(struct fake *f, uint32_t ctx, uint32_t engine, const str
 		return;
 	}
 	if (err) {
-		fake_answer(f, ctx, engine, q->head, &(struct proto_result){.result = err});
+		fake_answer(f, ctx, engine, q->head,
+			&(struct proto_result){
+				.result = err, .listen_seq = err == -EAGAIN ? l->seq[engine] : 0});
 		return;
 	}
 	l->queue[engine] = s->queue_next;
 	l->count[engine]--;
+	l->seq[engine]++;
 	l->told[engine] = l->count[engine];
 	s->pending = false;
 	s->ctx = ctx;
@@ -394,6 +398,7 @@ static void fake_accept(struct fake *f, uint32_t ctx, uint32_t engine, const str
 	memcpy(slot.body.accepted.laddr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\x01", 16);
 	memcpy(slot.body.accepted.raddr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\x02", 16);
 	slot.body.accepted.pending = l->count[engine];
+	slot.body.accepted.listen_seq = l->seq[engine];
 	ok = fake_push(f, ctx, engine, &slot);
 	assert(ok);
 }
@@ -675,8 +680,10 @@ static unsigned int fake_publish(struct fake *f)
 			}
 			if (l->count[e] == l->told[e])
 				continue;
-			slot.body.listen_state = (struct proto_listen_state){
-				.cookie = l->cookie, .gen = l->gen, .pending = l->count[e]};
+			slot.body.listen_state = (struct proto_listen_state){.cookie = l->cookie,
+				.gen = l->gen,
+				.pending = l->count[e],
+				.listen_seq = l->seq[e]};
 			if (fake_push(f, l->ctx, e, &slot))
 				l->told[e] = l->count[e];
 			work++;

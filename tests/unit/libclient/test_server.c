@@ -410,6 +410,39 @@ static void test_accept_given_options_set_since_it_was_asked_expected_inherited(
 	assert_true(fake_is_clean(fake));
 }
 
+static void tell_pending(int sd, uint32_t pending, uint32_t seq)
+{
+	struct proto_slot slot = {.head = proto_head_make(PROTO_EV_LISTEN, 0)};
+	const struct fake_listener *l = fake->listener;
+
+	while (!l->used)
+		l++;
+	slot.body.listen_state = (struct proto_listen_state){
+		.cookie = (uint32_t)sd, .gen = l->gen, .pending = pending, .listen_seq = seq};
+	assert_true(fake_push(fake, l->ctx, 0, &slot));
+}
+
+/* The rings of several threads are not read in the order in which they were written. */
+static void test_listener_given_tellings_out_of_order_expected_the_later_holds(void **state)
+{
+	int l = fake_listening(8080, SOCK_NONBLOCK);
+	struct pollfd p = {.fd = l, .events = POLLIN};
+
+	(void)state;
+	fake_pause(fake);
+	tell_pending(l, 1, UINT32_MAX);
+	assert_int_equal(mtcp_poll(&p, 1, 10), 0); /* before 0 */
+	tell_pending(l, 1, 5);
+	tell_pending(l, 0, 4);
+	assert_int_equal(mtcp_poll(&p, 1, 10), 1);
+	tell_pending(l, 0, 6);
+	tell_pending(l, 1, 5);
+	assert_int_equal(mtcp_poll(&p, 1, 10), 0);
+	fake->pause = false;
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
 static void *kill_later(void *arg)
 {
 	usleep(50000);
@@ -477,6 +510,7 @@ int main(void)
 		T(test_accept_given_one_after_another_expected_no_sleep_for_answers),
 		T(test_shutdown_given_accepts_that_wait_expected_may_listen_again),
 		T(test_accept_given_waiting_ones_refused_expected_error_while_it_lasts),
+		T(test_listener_given_tellings_out_of_order_expected_the_later_holds),
 		T(test_accept_given_asking_thread_ended_expected_found_without_a_wait),
 		T(test_accept_given_options_set_since_it_was_asked_expected_inherited),
 		T(test_accept_given_daemon_gone_expected_one_error_then_silence),
