@@ -340,6 +340,7 @@ struct sock {
 	bool bound : 1, reuseaddr : 1, reuseport : 1, keepalive : 1, nodelay : 1, cork : 1;
 	bool broadcast : 1, oobinline : 1; /* given back; urgent data is in line whatever it says */
 	bool ip6 : 1, v6only : 1;	   /* AF_INET6; IPV6_V6ONLY */
+	bool counted : 1;		   /* has a place, see sock_count_in() */
 	union {
 		_Atomic uint32_t tx_blocks;  /* of a connection */
 		_Atomic uint32_t acceptable; /* of a listener: connections to be had */
@@ -469,6 +470,9 @@ void sock_fetch(uint32_t idx); /* into the cache */
 /* A fresh entry, not locked; it comes to life when the caller sets its kind, last of all. 0,
  * -EMFILE, -ENOMEM. */
 int sock_alloc(enum sock_kind kind, struct sock **out);
+/* The session has so many places for the program's sockets: those that wait for a connection to
+ * come have none before they are given to it. Locked; false: all are taken. */
+bool sock_count_in(struct sock *s);
 void sock_free(struct sock *s); /* locked by the caller; unlocks */
 void sock_reset_flow(struct sock *s);
 static inline bool sock_dead(const struct sock *s)

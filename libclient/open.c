@@ -458,13 +458,15 @@ static int inherit(const struct sock *l, struct sock *s)
 	return number_inherit(s, l);
 }
 
-/* 0, or -ENOMEM, and s waits on. */
+/* 0; or -ENOMEM or -EMFILE, and s waits on. */
 static int give(struct sock *l, struct sock *s)
 {
 	int err;
 
 	listener_lock_queued(s);
 	err = inherit(l, s);
+	if (!err && !sock_count_in(s))
+		err = -EMFILE;
 	sock_put(s);
 	if (!err)
 		return 0;
@@ -495,8 +497,10 @@ static int accept_now(struct sock *l, struct sock **out)
 
 		*out = take_queued(l);
 		if (*out) {
-			ask_ahead(l, ctx);
-			return give(l, *out);
+			err = give(l, *out);
+			if (!err)
+				ask_ahead(l, ctx);
+			return err;
 		}
 		for (int i = 0; i < ACCEPT_BATCH && !err; i++)
 			err = ask_one(l, ctx);

@@ -26,7 +26,7 @@ enum {
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 struct sock_table sock_table;
 static uint32_t free_first = SOCK_IDX_NONE, free_last = SOCK_IDX_NONE;
-static uint32_t taken; /* sockets, epoll instances aside */
+static uint32_t taken; /* places: `counted` */
 
 /* -- the table ----------------------------------------------------------------------------- */
 
@@ -192,30 +192,50 @@ void sock_name_set(struct sock *s, enum sock_end end, const uint8_t addr[16])
 		memcpy(sock_cold(s)->addr4[end], addr + 12, 4);
 }
 
-int sock_alloc(enum sock_kind kind, struct sock **out)
+/* table_lock held. */
+static bool take_place(void)
 {
 	uint32_t max = ses.info.sockets_max;
+
+	if (max && taken >= max)
+		return false;
+	taken++;
+	return true;
+}
+
+int sock_alloc(enum sock_kind kind, struct sock **out)
+{
+	bool counted = kind == KIND_TCP;
 	struct sock *s = NULL;
 	int err;
 
 	pthread_mutex_lock(&table_lock);
 	err = table_reserve();
-	if (!err && !(kind != KIND_EPOLL && max && taken >= max))
+	if (!err && (!counted || take_place())) {
 		s = table_take();
-	if (s && kind != KIND_EPOLL)
-		taken++;
+		taken -= !s && counted;
+	}
 	pthread_mutex_unlock(&table_lock);
 	if (!s)
 		return err ? err : -EMFILE;
 	sock_init(s);
+	s->counted = counted;
 	*out = s;
 	return 0;
+}
+
+bool sock_count_in(struct sock *s)
+{
+	pthread_mutex_lock(&table_lock);
+	s->counted = take_place();
+	pthread_mutex_unlock(&table_lock);
+	return s->counted;
 }
 
 void sock_free(struct sock *s)
 {
 	struct sock_cold *cold = sock_cold(s);
-	bool counted = !s->is_epoll;
+	bool counted = s->counted;
 
 	lock_take(&s->ev_lock);
 	free(sock_listener(s));

@@ -410,6 +410,47 @@ static void test_accept_given_options_set_since_it_was_asked_expected_inherited(
 	assert_true(fake_is_clean(fake));
 }
 
+/* Those that wait for a connection to come take no place from the program's own. */
+static void test_socket_given_accepts_that_wait_expected_all_places(void **state)
+{
+	enum { MAX = 1000 };
+	int l = fake_listening(8080, SOCK_NONBLOCK), sd[MAX], s;
+	struct pollfd p = {.fd = l, .events = POLLIN};
+
+	(void)state;
+	for (int i = 0; i < 80; i++) {
+		int c = fake_connected(8080, 0);
+
+		assert_int_equal(mtcp_poll(&p, 1, 60000), 1);
+		s = mtcp_accept(l, NULL, NULL);
+		assert_true(s >= 0);
+		mtcp_close(c);
+		mtcp_close(s);
+	}
+	assert_true(fake_is_clean(fake)); /* closed, and their places free */
+	mtcp_poll(&p, 1, 10);
+	sd[0] = fake_connected(8080, 0);
+	for (int i = 1; i < MAX - 1; i++) {
+		sd[i] = mtcp_socket(AF_INET, SOCK_STREAM, 0);
+		assert_true(sd[i] >= 0);
+	}
+	assert_errno(mtcp_socket(AF_INET, SOCK_STREAM, 0), EMFILE);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(mtcp_poll(&p, 1, 60000), 1);
+		assert_errno(mtcp_accept(l, NULL, NULL), EMFILE);
+	}
+	mtcp_close(sd[MAX - 2]);
+	s = mtcp_accept(l, NULL, NULL);
+	assert_true(s >= 0);
+	assert_errno(mtcp_accept(l, NULL, NULL), EAGAIN);
+	assert_errno(mtcp_socket(AF_INET, SOCK_STREAM, 0), EMFILE);
+	mtcp_close(s);
+	for (int i = 0; i < MAX - 2; i++)
+		mtcp_close(sd[i]);
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
 static void tell_pending(int sd, uint32_t pending, uint32_t seq)
 {
 	struct proto_slot slot = {.head = proto_head_make(PROTO_EV_LISTEN, 0)};
@@ -510,6 +551,7 @@ int main(void)
 		T(test_accept_given_one_after_another_expected_no_sleep_for_answers),
 		T(test_shutdown_given_accepts_that_wait_expected_may_listen_again),
 		T(test_accept_given_waiting_ones_refused_expected_error_while_it_lasts),
+		T(test_socket_given_accepts_that_wait_expected_all_places),
 		T(test_listener_given_tellings_out_of_order_expected_the_later_holds),
 		T(test_accept_given_asking_thread_ended_expected_found_without_a_wait),
 		T(test_accept_given_options_set_since_it_was_asked_expected_inherited),
