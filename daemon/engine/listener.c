@@ -18,32 +18,36 @@ static struct listener **bucket_of(struct engine *e, uint16_t port)
 	return &e->listener_bucket[port % LISTENER_BUCKETS];
 }
 
-static bool same_name(const struct listener *a, const struct listener *b)
+/* The first of that name at or behind l; `mapped`: that serves IPv4, too. */
+static struct listener *find_from(
+	struct listener *l, const struct net_addr *addr, uint16_t port, bool mapped)
 {
-	return a->desc.port == b->desc.port && net_addr_equal(&a->desc.addr, &b->desc.addr);
+	while (l && (l->desc.port != port || !net_addr_equal(&l->desc.addr, addr) ||
+			    (mapped && l->desc.v6only)))
+		l = l->bucket_next;
+	return l;
 }
 
 static struct listener *find_exact(struct engine *e, const struct net_addr *addr, uint16_t port)
 {
-	for (struct listener *l = *bucket_of(e, port); l; l = l->bucket_next)
-		if (l->desc.port == port && net_addr_equal(&l->desc.addr, addr))
-			return l;
-	return NULL;
+	return find_from(*bucket_of(e, port), addr, port, false);
 }
 
 /* Of several that share a name (SO_REUSEPORT) each peer has its own, as long as they stay. */
-static struct listener *pick(struct engine *e, struct listener *first, const struct net_tuple *key)
+static struct listener *pick(
+	struct engine *e, struct listener *first, const struct net_tuple *key, bool mapped)
 {
-	uint32_t n = 0, at;
+	const struct engine_listen_desc *d = &first->desc;
 	struct listener *l;
+	uint32_t n = 0, at;
 
-	if (!first->desc.reuseport)
+	if (!d->reuseport)
 		return first;
-	for (l = first; l; l = l->bucket_next)
-		n += same_name(l, first);
+	for (l = first; l; l = find_from(l->bucket_next, &d->addr, d->port, mapped))
+		n++;
 	at = (uint32_t)((tcp_table_hash(&e->table, key) >> 32) * n >> 32);
-	for (l = first; at > 0 || !same_name(l, first); l = l->bucket_next)
-		at -= same_name(l, first);
+	for (l = first; at > 0; at--)
+		l = find_from(l->bucket_next, &d->addr, d->port, mapped);
 	return l;
 }
 
@@ -53,16 +57,15 @@ struct listener *listener_lookup(struct engine *e, const struct net_tuple *key)
 {
 	static const struct net_addr any, any4 = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}};
 	struct listener *l = find_exact(e, &key->local, key->lport);
-	bool ip4 = net_addr_is_ip4(&key->local);
+	bool ip4 = net_addr_is_ip4(&key->local), mapped = false;
 
 	if (!l && ip4)
 		l = find_exact(e, &any4, key->lport);
 	if (!l) {
-		l = find_exact(e, &any, key->lport);
-		if (l && l->desc.v6only && ip4)
-			return NULL;
+		mapped = ip4;
+		l = find_from(*bucket_of(e, key->lport), &any, key->lport, mapped);
 	}
-	return l ? pick(e, l, key) : NULL;
+	return l ? pick(e, l, key, mapped) : NULL;
 }
 
 struct listener *listener_by_handle(struct engine *e, struct proto_handle h)

@@ -68,6 +68,52 @@ static void test_listener_set_of_another_session_refused(void **state)
 	assert_int_equal(listener_set(engine_of(1), &d), -ENOENT);
 }
 
+static struct listener *add_sharing(uint32_t idx, bool v6only)
+{
+	struct engine_listen_desc d = {.session = f.there->session,
+		.handle = {idx, 1},
+		.port = PORT + 1,
+		.backlog = 4,
+		.v6only = v6only,
+		.reuseport = true};
+
+	assert_int_equal(listener_add(engine_of(1), &d), 0);
+	return engine_of(1)->listeners[idx];
+}
+
+/* Of those that share [::] and a port, one that is for IPv6 only gets no connection of IPv4, and
+ * leaves them to the others. */
+static void test_listener_given_shared_name_picks_one_of_the_family(void **state)
+{
+	const struct listener *l[3];
+	unsigned int got[2][3] = {0};
+
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++)
+		l[i] = add_sharing(100 + i, i != 1);
+	for (uint32_t i = 0; i < 600; i++) {
+		struct net_tuple key = {.lport = PORT + 1, .rport = (uint16_t)(1024 + i)};
+		const struct listener *one;
+
+		key.local.b[15] = 1;
+		if (i % 2) {
+			key.local.b[10] = key.local.b[11] = 0xff;
+			key.local.b[12] = 10;
+		}
+		one = listener_lookup(engine_of(1), &key);
+		assert_ptr_equal(one, listener_lookup(engine_of(1), &key));
+		for (unsigned int n = 0; n < 3; n++)
+			got[i % 2][n] += one == l[n];
+	}
+	for (unsigned int n = 0; n < 3; n++)
+		assert_true(got[0][n] > 50);
+	assert_int_equal(got[1][1], 300);
+	listener_del(engine_of(1), l[1]->desc.handle);
+	assert_null(listener_lookup(engine_of(1),
+		&(struct net_tuple){.lport = PORT + 1,
+			.local = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1}}}));
+}
+
 static void test_listener_given_land_packet_drops_it(void **state)
 {
 	struct sim_tcp t = syn_from(0, PORT);
@@ -425,6 +471,7 @@ int main(void)
 		T(test_listener_given_land_packet_drops_it),
 		T(test_listener_given_no_entries_answers_odd_syns_as_ever),
 		T(test_listener_set_of_another_session_refused),
+		T(test_listener_given_shared_name_picks_one_of_the_family),
 		S(test_listener_given_full_queue_holds_handshakes_back, setup_small_backlog),
 		T(test_listener_given_accept_of_nothing_says_again),
 		T(test_listener_given_accept_ahead_answers_it_with_the_connection),
