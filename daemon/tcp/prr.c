@@ -5,6 +5,7 @@
  * have brought the flight below ssthresh already, it grows back like slow start while
  * recovery makes good progress, and is held where it is otherwise.
  */
+#include <tcp/cc.h>
 #include <tcp/recovery.h>
 
 static int64_t max_i64(int64_t a, int64_t b)
@@ -64,5 +65,5 @@ void tcp_prr_acked(struct tcp_round *r)
 	}
 	if (s->prr_out == 0 && count < mss)
 		count = mss; /* the first retransmission goes at once */
-	c->cwnd = (uint32_t)(pipe + max_i64(count, 0));
+	c->cwnd = (uint32_t)min_i64(pipe + max_i64(count, 0), TCP_CWND_MAX_BYTES);
 }
