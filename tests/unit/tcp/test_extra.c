@@ -157,8 +157,7 @@ int main(void)
 			test_extra_given_requests_and_responses_is_not_needed, setup,
 			host_teardown),
 		cmocka_unit_test_setup_teardown(
-			test_extra_given_many_data_segments_goes_on_counting, setup,
-			host_teardown),
+			test_extra_given_many_data_segments_goes_on_counting, setup, host_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_extra_given_first_use_begins_as_none, setup, host_teardown),
 		cmocka_unit_test_setup_teardown(
