@@ -29,6 +29,7 @@ MTCPD_IP=10.77.0.2
 T=
 H=e2e$$h
 M=e2e$$m
+K=e2e$$k
 PIDS=()
 NAMESPACES=()
 PASSED=0
@@ -125,6 +126,14 @@ check()
 check_equal()
 {
 	if [ "$2" = "$3" ]; then pass "$1: $3"; else fail "$1: $3 instead of $2"; fi
+}
+
+# check_same WHAT FILE FILE: shows the first lines that differ.
+check_same()
+{
+	diff "$2" "$3" >"$T/diff"
+	check_equal "$1" 0 "$(grep -c '^[<>]' "$T/diff")"
+	head -n 40 "$T/diff"
 }
 
 # check_less WHAT BOUND SEEN [UNIT]: numbers, decimal fractions too.
@@ -259,6 +268,20 @@ net_veth()
 	ip -n "$H" addr add $KERNEL_IP/24 dev vh
 	ip -n "$H" link set vh up
 	ip -n "$M" link set vm up
+}
+
+# net_rival: namespace $K for programs on the kernel, with a veth of its own from the neighbour
+# (10.77.1.1) to it (10.77.1.2), since the other one is what mtcpd has.
+net_rival()
+{
+	ns_new "$K"
+	ip -n "$H" link add hk type veth peer name kh netns "$K"
+	offloads_off "$H" hk
+	offloads_off "$K" kh
+	ip -n "$H" addr add 10.77.1.1/24 dev hk
+	ip -n "$K" addr add 10.77.1.2/24 dev kh
+	ip -n "$H" link set hk up
+	ip -n "$K" link set kh up
 }
 
 # -- the daemon ----------------------------------------------------------------------------------
