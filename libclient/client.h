@@ -474,6 +474,8 @@ int sock_alloc(enum sock_kind kind, struct sock **out);
  * come have none before they are given to it. Locked; false: all are taken. */
 bool sock_count_in(struct sock *s);
 void sock_free(struct sock *s); /* locked by the caller; unlocks */
+/* To the end of a list by number, whose links are `next`; the list's lock held. */
+void sock_append(uint32_t *first, uint32_t *last, const struct sock *s);
 void sock_reset_flow(struct sock *s);
 static inline bool sock_dead(const struct sock *s)
 {

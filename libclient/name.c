@@ -108,12 +108,7 @@ void listener_push(struct sock *l, struct sock *s)
 {
 	struct listener *x = l->listener;
 
-	sock_cold(s)->next = SOCK_IDX_NONE;
-	if (x->last == SOCK_IDX_NONE)
-		x->first = sock_idx(s);
-	else
-		sock_table.cold[x->last].next = sock_idx(s);
-	x->last = sock_idx(s);
+	sock_append(&x->first, &x->last, s);
 	x->queued++;
 }
 
@@ -136,12 +131,7 @@ void listener_kept_add(struct sock *l, struct sock *s)
 {
 	struct listener *x = l->listener;
 
-	sock_cold(s)->next = SOCK_IDX_NONE;
-	if (x->kept_last == SOCK_IDX_NONE)
-		x->kept_first = sock_idx(s);
-	else
-		sock_cold(sock_at(x->kept_last))->next = sock_idx(s);
-	x->kept_last = sock_idx(s);
+	sock_append(&x->kept_first, &x->kept_last, s);
 	x->engine[s->engine].kept++;
 	listener_count(l);
 }

@@ -361,23 +361,22 @@ static struct sock *take_queued(struct sock *l)
 	return s;
 }
 
-/* ev_lock held. */
-static uint32_t kept_count(const struct listener *x)
+/* Whether no answer is to come at once. ev_lock held. */
+static bool none_due(const struct listener *x)
 {
-	uint32_t n = 0;
+	uint32_t kept = 0;
 
 	for (uint32_t e = 0; e < x->engines; e++)
-		n += x->engine[e].kept;
-	return n;
+		kept += x->engine[e].kept;
+	return x->outstanding == kept;
 }
 
-/* No answer that is to come at once. */
 static bool nothing_due(struct sock *l)
 {
 	bool none;
 
 	lock_take(&l->ev_lock);
-	none = l->listener->outstanding == kept_count(l->listener);
+	none = none_due(l->listener);
 	lock_drop(&l->ev_lock);
 	return none;
 }
@@ -390,7 +389,7 @@ static int await_answer(struct sock *l)
 	bool none, any;
 
 	lock_take(&l->ev_lock);
-	none = l->listener->outstanding == kept_count(l->listener);
+	none = none_due(l->listener);
 	any = l->listener->queued;
 	atomic_store(&l->request, none || any ? REQUEST_DONE : REQUEST_NONE);
 	lock_drop(&l->ev_lock);

@@ -232,6 +232,16 @@ bool sock_count_in(struct sock *s)
 	return s->counted;
 }
 
+void sock_append(uint32_t *first, uint32_t *last, const struct sock *s)
+{
+	sock_cold(s)->next = SOCK_IDX_NONE;
+	if (*last == SOCK_IDX_NONE)
+		*first = sock_idx(s);
+	else
+		sock_table.cold[*last].next = sock_idx(s);
+	*last = sock_idx(s);
+}
+
 void sock_free(struct sock *s)
 {
 	struct sock_cold *cold = sock_cold(s);
@@ -252,12 +262,7 @@ void sock_free(struct sock *s)
 	lock_drop(&s->lock);
 
 	pthread_mutex_lock(&table_lock);
-	cold->next = SOCK_IDX_NONE;
-	if (free_last != SOCK_IDX_NONE)
-		sock_table.cold[free_last].next = sock_idx(s);
-	else
-		free_first = sock_idx(s);
-	free_last = sock_idx(s);
+	sock_append(&free_first, &free_last, s);
 	taken -= counted;
 	pthread_mutex_unlock(&table_lock);
 }
