@@ -8,6 +8,7 @@
  * as often as it does between two busy sides.
  *
  *	awake    the receiver polls
+ *	slot     the same without payload: what a payload inside of the slot could save at most
  *	asleep   the receiver has announced sleep and blocks, after a pause of GAP_US and more that
  *	         lets its CPU fall idle: the doorbell rings (eventfd towards the engine, socket pair
  *	         towards the client)
@@ -68,6 +69,7 @@ static struct {
 	int cpu[2];
 } arg = {.rounds = 7, .messages = 100000, .wakes = 1000, .cpu = {0, 1}};
 
+static bool with_payload = true;
 static double half_trip_ns[ROUNDS_MAX];
 static struct shm_segment segment[2];			 /* by the end that writes it */
 static struct direction direction[2];			 /* by the end that sends */
@@ -122,7 +124,8 @@ static void send_message(struct direction *d, uint32_t number)
 
 	memset(payload, (int)number, sizeof(payload));
 	slot.body.send.pos = ticks(); /* in the place of the position */
-	memcpy(d->area + offset, payload, sizeof(payload));
+	if (with_payload)
+		memcpy(d->area + offset, payload, sizeof(payload));
 	slot.body.send.ref = proto_ref_make(0, offset);
 	slot.body.send.len_bytes = PAYLOAD_BYTES;
 	memcpy(raw.word, &slot, sizeof(slot));
@@ -143,7 +146,10 @@ static bool take_message(struct direction *d, uint32_t number)
 	if (!shm_ring_cons_pop(&d->cons, &raw))
 		return false;
 	memcpy(&slot, raw.word, sizeof(slot));
-	memcpy(payload, d->area + proto_ref_offset(slot.body.send.ref), sizeof(payload));
+	if (with_payload)
+		memcpy(payload, d->area + proto_ref_offset(slot.body.send.ref), sizeof(payload));
+	else
+		memset(payload, (int)number, sizeof(payload));
 	__asm__ volatile("" : : "r"(payload) : "memory");
 	ns = elapsed_ns(slot.body.send.pos);
 	shm_ring_cons_publish(&d->cons);
@@ -331,19 +337,28 @@ static double median(double *values)
 }
 
 /* Both directions of the polled hop are one figure. */
-static void run_awake(struct figure *hop)
+static void round_awake(struct figure *f, unsigned int r, uint32_t *both)
+{
+	round_of(awake);
+	for (int end = 0; end < 2; end++)
+		memcpy(both + (size_t)end * arg.messages, direction[end].sample_ns,
+			arg.messages * sizeof(*both));
+	take_figure(f, r, both, 2 * arg.messages);
+}
+
+/* With payload and without in turn, so that both see the same machine. */
+static void run_awake(struct figure *hop, struct figure *slot)
 {
 	uint32_t *both = calloc(2 * (size_t)arg.messages, sizeof(*both));
 
 	for (unsigned int r = 0; both && r < arg.rounds; r++) {
 		uint64_t begin = now_ns();
 
-		round_of(awake);
+		round_awake(hop, r, both);
 		half_trip_ns[r] = (double)(now_ns() - begin) / (arg.messages + WARMUP) / 2;
-		for (int end = 0; end < 2; end++)
-			memcpy(both + (size_t)end * arg.messages, direction[end].sample_ns,
-				arg.messages * sizeof(*both));
-		take_figure(hop, r, both, 2 * arg.messages);
+		with_payload = false;
+		round_awake(slot, r, both);
+		with_payload = true;
 	}
 	free(both);
 }
@@ -425,7 +440,7 @@ static void arguments(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static struct figure hop, to_engine, to_client, bare_wake;
+	static struct figure hop, slot, to_engine, to_client, bare_wake;
 	int err;
 
 	arguments(argc, argv);
@@ -437,15 +452,16 @@ int main(int argc, char **argv)
 	pthread_barrier_init(&start, NULL, 2);
 	bind_to(arg.cpu[CLIENT]);
 	calibrate();
-	run_awake(&hop);
+	run_awake(&hop, &slot);
 	run_asleep(&to_engine, &to_client, &bare_wake);
 	printf("{\"hop_p50_ns\": %.0f, \"hop_p99_ns\": %.0f, \"hop_half_trip_ns\": %.0f, "
+	       "\"slot_p50_ns\": %.0f, \"slot_p99_ns\": %.0f, "
 	       "\"wake_engine_p50_us\": %.1f, "
 	       "\"wake_engine_p99_us\": %.1f, \"wake_client_p50_us\": %.1f, "
 	       "\"wake_client_p99_us\": %.1f, \"wake_bare_p50_us\": %.1f, "
 	       "\"wake_bare_p99_us\": %.1f}\n",
-		median(hop.p50), median(hop.p99), median(half_trip_ns),
-		median(to_engine.p50) / 1000, median(to_engine.p99) / 1000,
+		median(hop.p50), median(hop.p99), median(half_trip_ns), median(slot.p50),
+		median(slot.p99), median(to_engine.p50) / 1000, median(to_engine.p99) / 1000,
 		median(to_client.p50) / 1000, median(to_client.p99) / 1000,
 		median(bare_wake.p50) / 1000, median(bare_wake.p99) / 1000);
 	return 0;
