@@ -15,11 +15,14 @@ enum {
 	LOAD_MIN = 2, /* ... or merge one */
 	SEGMENT_BUCKETS = 1024,
 	ENTRIES_MAX = 1 << 30,
+	TAG_SHIFT = 12,
+	TAG_BITS = 16,
 };
+static_assert(ENTRIES_MAX / LOAD_MAX <= 1 << (TAG_SHIFT + TAG_BITS), "the tag ends the hash");
 
 /* Chains are packed: every line but the last is full, and no overflow line is empty. */
 struct tcp_bucket {
-	uint16_t tag[SLOTS]; /* top 16 bits of the hash; its low bits choose the bucket */
+	uint16_t tag[SLOTS]; /* bits 12 to 27 of the hash; bits 0 to 27 choose the bucket */
 	uint16_t used;
 	tcp_ref ref[SLOTS];
 	struct tcp_bucket *next;
@@ -28,7 +31,7 @@ static_assert(sizeof(struct tcp_bucket) == 64, "one cache line");
 
 static uint16_t tag_of(uint64_t hash)
 {
-	return (uint16_t)(hash >> 48);
+	return (uint16_t)(hash >> TAG_SHIFT);
 }
 
 static uint32_t bucket_count(const struct tcp_table *t)
@@ -208,11 +211,23 @@ static int chain_append(struct tcp_table *t, struct tcp_bucket *b, uint64_t hash
 
 /* -- growing and shrinking ---------------------------------------------------------------- */
 
-static void line_rehash(
-	struct tcp_table *t, const struct tcp_bucket *line, struct tcp_bucket **spare)
+/* What of an entry's hash chooses its bucket. In a table of many buckets that is its tag and the
+ * number of the bucket where it has been, `from`: the entry need not be looked at. */
+static uint64_t hash_again(
+	const struct tcp_table *t, const struct tcp_bucket *line, unsigned int i, uint32_t from)
+{
+	const uint32_t below_tag = (1u << TAG_SHIFT) - 1;
+
+	if (t->level_mask > below_tag) /* and so it was before the split */
+		return (uint64_t)line->tag[i] << TAG_SHIFT | (from & below_tag);
+	return tcp_table_hash(t, &tcp_space_entry(t->space, line->ref[i])->key);
+}
+
+static void line_rehash(struct tcp_table *t, const struct tcp_bucket *line, uint32_t from,
+	struct tcp_bucket **spare)
 {
 	for (unsigned int i = 0; i < line->used; i++) {
-		uint64_t hash = tcp_table_hash(t, &tcp_space_entry(t->space, line->ref[i])->key);
+		uint64_t hash = hash_again(t, line, i, from);
 		int rc = chain_append(t, bucket_of(t, hash), hash, line->ref[i], spare);
 
 		assert(rc == 0); /* the lines that were emptied are enough: merge_one() */
@@ -220,10 +235,11 @@ static void line_rehash(
 	}
 }
 
-/* Empties bucket `b` and puts its entries where they belong now. `spare` may hold a line;
+/* Empties bucket `from` and puts its entries where they belong now. `spare` may hold a line;
  * lines left over are freed. */
-static void bucket_rehash(struct tcp_table *t, struct tcp_bucket *b, struct tcp_bucket *spare)
+static void bucket_rehash(struct tcp_table *t, uint32_t from, struct tcp_bucket *spare)
 {
+	struct tcp_bucket *b = bucket_at(t, from);
 	struct tcp_bucket head = *b;
 	struct tcp_bucket *line = head.next;
 
@@ -233,10 +249,10 @@ static void bucket_rehash(struct tcp_table *t, struct tcp_bucket *b, struct tcp_
 
 		line->next = spare;
 		spare = line;
-		line_rehash(t, &copy, &spare);
+		line_rehash(t, &copy, from, &spare);
 		line = copy.next;
 	}
-	line_rehash(t, &head, &spare);
+	line_rehash(t, &head, from, &spare);
 	chain_free(t, spare);
 }
 
@@ -252,7 +268,7 @@ static void split_one(struct tcp_table *t)
 		t->level_mask = t->level_mask << 1 | 1;
 		t->split = 0;
 	}
-	bucket_rehash(t, bucket_at(t, old), NULL);
+	bucket_rehash(t, old, NULL);
 }
 
 static void merge_one(struct tcp_table *t)
@@ -273,7 +289,7 @@ static void merge_one(struct tcp_table *t)
 	if (t->split == 0)
 		t->level_mask >>= 1;
 	t->split = into;
-	bucket_rehash(t, bucket_at(t, gone), spare);
+	bucket_rehash(t, gone, spare);
 	if (gone % SEGMENT_BUCKETS == 0)
 		segment_drop(t);
 }

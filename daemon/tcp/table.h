@@ -12,6 +12,10 @@
  *
  *     bucket(hash) = hash mod 2^level; if below split, hash mod 2^(level + 1)
  *
+ * The tag is a part of what chooses buckets, so that entries of a large table move by their
+ * tags, without being fetched. That leaves 28 - level bits of it to tell those of a bucket
+ * apart: ten in a table of a million entries.
+ *
  * Buckets live in segments of 64 KiB, allocated as `split` reaches them and freed as it
  * leaves them. When no memory is to be had the table stays at its size and its chains grow,
  * until not even a chain can: then tcp_table_insert() fails and nothing changed.

@@ -14,6 +14,7 @@
 
 enum {
 	ENTRIES = 20000,
+	LARGE_ENTRIES = 36000, /* in more than 8192 buckets */
 	NONE = -1,
 };
 
@@ -74,9 +75,9 @@ static void fixture_init(struct fixture *f, uint32_t entries_max)
 	struct tcp_table_mem mem = {pool_alloc, pool_free, &f->pool};
 
 	memset(f, 0, sizeof(*f));
-	f->entries = calloc(ENTRIES, sizeof(*f->entries));
+	f->entries = calloc(entries_max + ENTRIES, sizeof(*f->entries));
 	assert_non_null(f->entries);
-	for (uint32_t i = 0; i < ENTRIES; i++)
+	for (uint32_t i = 0; i < entries_max + ENTRIES; i++)
 		f->entries[i].key = key_of(i);
 	for (int k = 0; k < TCP_KIND_COUNT; k++) {
 		f->space.base[k] = (uint8_t *)f->entries;
@@ -174,6 +175,28 @@ static void test_table_replace_finds_the_new_kind(void **state)
 		tcp_ref_make(TCP_KIND_CONN, 50));
 	assert_int_equal(lookup(&f, 50), tcp_ref_make(TCP_KIND_CONN, 50));
 	assert_int_equal(tcp_table_count(&f.table), 100);
+	fixture_fini(&f);
+}
+
+/* What is in a large table is not looked at when buckets split and merge: it may be anything. */
+static void test_table_large_splits_and_merges_without_keys(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f, 3 * LARGE_ENTRIES);
+	for (uint32_t i = 0; i < LARGE_ENTRIES; i++)
+		assert_int_equal(tcp_table_insert(&f.table, hash_of(&f, i), i), 0);
+	for (uint32_t i = 0; i < LARGE_ENTRIES; i++)
+		f.entries[i].key = (struct net_tuple){.lport = 1};
+	for (uint32_t i = LARGE_ENTRIES; i < 3 * LARGE_ENTRIES; i++)
+		assert_int_equal(tcp_table_insert(&f.table, hash_of(&f, i), i), 0);
+	for (uint32_t i = LARGE_ENTRIES; i < 3 * LARGE_ENTRIES; i++)
+		tcp_table_remove(&f.table, hash_of(&f, i), i);
+	for (uint32_t i = 0; i < LARGE_ENTRIES; i++)
+		f.entries[i].key = key_of(i);
+	for (uint32_t i = 0; i < 3 * LARGE_ENTRIES; i++)
+		assert_int_equal(lookup(&f, i), i < LARGE_ENTRIES ? i : (tcp_ref)TCP_REF_NONE);
 	fixture_fini(&f);
 }
 
@@ -282,6 +305,7 @@ int main(void)
 		cmocka_unit_test(test_table_grown_and_shrunk_keeps_every_entry),
 		cmocka_unit_test(test_table_insert_full_or_twice_refused),
 		cmocka_unit_test(test_table_replace_finds_the_new_kind),
+		cmocka_unit_test(test_table_large_splits_and_merges_without_keys),
 		cmocka_unit_test(test_table_no_memory_to_grow_still_serves),
 		cmocka_unit_test(test_table_no_memory_to_shrink_still_serves),
 		cmocka_unit_test(test_table_random_operations_match_the_model),
