@@ -117,7 +117,7 @@ struct ring_pair {
 /* A completion that was taken and is not applied yet. */
 struct stashed {
 	uint32_t engine;
-	struct shm_slot_copy copy;
+	struct proto_slot slot;
 };
 
 struct ctx {
@@ -536,7 +536,7 @@ uint64_t sock_deadline(const struct sock *s, int flags, const struct timeval *ti
 
 /* -- the rest ------------------------------------------------------------------------------- */
 
-void event_apply(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy);
+void event_apply(struct ctx *c, uint32_t engine, const struct proto_slot *slot);
 
 int pool_add(uint32_t segment, uint8_t *base, size_t bytes, size_t first);
 void pool_fini(void);

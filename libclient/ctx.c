@@ -74,7 +74,7 @@ void ctx_close(struct ctx *c)
 static __thread char me
 	__attribute__((tls_model("initial-exec"))); /* its address tells this thread from others */
 
-static bool stash_push(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy)
+static bool stash_push(struct ctx *c, uint32_t engine, const struct proto_slot *slot)
 {
 	if (c->stashed == c->stash_room) {
 		uint32_t room = c->stash_room ? c->stash_room * 2 : 64;
@@ -85,7 +85,7 @@ static bool stash_push(struct ctx *c, uint32_t engine, const struct shm_slot_cop
 		c->stash = more;
 		c->stash_room = room;
 	}
-	c->stash[c->stashed++] = (struct stashed){engine, *copy};
+	c->stash[c->stashed++] = (struct stashed){engine, *slot};
 	return true;
 }
 
@@ -93,14 +93,14 @@ static bool stash_push(struct ctx *c, uint32_t engine, const struct shm_slot_cop
  * memory stays where it is. True if there was something. */
 static bool stash_all(struct ctx *c)
 {
-	struct shm_slot_copy copy;
+	struct proto_slot slot;
 	uint32_t before = c->stashed;
 
 	for (uint32_t e = 0; e < ses.engines; e++) {
 		struct shm_ring_cons *ring = &c->pair[e].comp;
 		struct shm_ring_cons as_it_was = *ring;
 
-		while (shm_ring_cons_pop(ring, &copy) && stash_push(c, e, &copy))
+		while (shm_ring_cons_pop(ring, &slot.copy) && stash_push(c, e, &slot))
 			as_it_was = *ring;
 		*ring = as_it_was;
 		shm_ring_cons_publish(ring);
@@ -120,7 +120,7 @@ static void apply_stash(struct ctx *c)
 	for (uint32_t i = 0; i < c->stashed; i++) {
 		struct stashed next = c->stash[i];
 
-		event_apply(c, next.engine, &next.copy);
+		event_apply(c, next.engine, &next.slot);
 		c->events++;
 	}
 	c->stashed = 0;
@@ -142,13 +142,13 @@ static void fetch_ahead(const struct shm_ring_cons *ring)
 static uint32_t drain_ring(struct ctx *c, uint32_t engine)
 {
 	struct shm_ring_cons *ring = &c->pair[engine].comp;
-	struct shm_slot_copy copy;
+	struct proto_slot slot;
 	uint32_t n = 0;
 
-	while (n <= ring->mask && shm_ring_cons_pop(ring, &copy)) {
+	while (n <= ring->mask && shm_ring_cons_pop(ring, &slot.copy)) {
 		fetch_ahead(ring);
 		shm_ring_cons_publish(ring); /* before: what is applied may submit, and wait */
-		event_apply(c, engine, &copy);
+		event_apply(c, engine, &slot);
 		apply_stash(c);
 		n++;
 	}
@@ -259,13 +259,13 @@ void ctx_settle(void)
 }
 
 /* 0, -EAGAIN (full; the engine was rung), -ENETDOWN. */
-static int push_once(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy, bool quiet)
+static int push_once(struct ctx *c, uint32_t engine, const struct proto_slot *slot, bool quiet)
 {
 	int err = -ENETDOWN;
 
 	lock_take(&c->prod_lock);
 	if (c->live && session_live()) {
-		err = shm_ring_prod_push(&c->pair[engine].sub, copy);
+		err = shm_ring_prod_push(&c->pair[engine].sub, &slot->copy);
 		if (!err)
 			c->operations++;
 		if (!err && quiet)
@@ -281,11 +281,9 @@ static int push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot, bo
 {
 	const struct timespec pause = {0, FULL_SLEEP_NS};
 	struct ctx *c = &ses.ctx[ctx];
-	struct shm_slot_copy copy;
 	int err;
 
-	memcpy(copy.word, slot, sizeof(*slot));
-	while ((err = push_once(c, engine, &copy, quiet)) == -EAGAIN) {
+	while ((err = push_once(c, engine, slot, quiet)) == -EAGAIN) {
 		count(&counters.ring_full_waits);
 		if (!session_check())
 			return -ENETDOWN;

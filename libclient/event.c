@@ -317,28 +317,25 @@ static void apply_info(struct ctx *c, uint32_t id, const struct proto_info_part 
 	lock_drop(&s->ev_lock);
 }
 
-void event_apply(struct ctx *c, uint32_t engine, const struct shm_slot_copy *copy)
+void event_apply(struct ctx *c, uint32_t engine, const struct proto_slot *slot)
 {
-	struct proto_slot slot;
-	uint32_t id;
+	uint32_t id = proto_head_request(slot->head);
 
-	memcpy(&slot, copy->word, sizeof(slot));
-	id = proto_head_request(slot.head);
-	switch (proto_head_op(slot.head)) {
+	switch (proto_head_op(slot->head)) {
 	case PROTO_EV_FLOW:
-		apply_flow(c, &slot.body.flow);
+		apply_flow(c, &slot->body.flow);
 		break;
 	case PROTO_EV_LISTEN:
-		apply_listen(c, engine, &slot.body.listen_state);
+		apply_listen(c, engine, &slot->body.listen_state);
 		break;
 	case PROTO_EV_ACCEPTED:
-		apply_accepted(c, id, &slot.body.accepted);
+		apply_accepted(c, id, &slot->body.accepted);
 		break;
 	case PROTO_EV_RESULT:
-		apply_result(c, id, &slot.body.result);
+		apply_result(c, id, &slot->body.result);
 		break;
 	case PROTO_EV_INFO:
-		apply_info(c, id, &slot.body.info_part);
+		apply_info(c, id, &slot->body.info_part);
 		break;
 	default: /* of a later version */
 		stale(c);

@@ -105,13 +105,12 @@ static int (*const judges[PROTO_OP_COUNT])(const union proto_body *b) = {
 };
 static_assert(PROTO_OP_COUNT == PROTO_OP_INFO + 1, "each operation has a judge");
 
-int proto_op_decode(const struct shm_slot_copy *raw, struct proto_slot *out)
+int proto_op_judge(struct proto_slot *slot)
 {
-	uint8_t op = proto_head_op(raw->word[0]);
+	uint8_t op = proto_head_op(slot->head);
 
-	if (op >= PROTO_OP_COUNT || !judges[op] || raw->word[0] & HEAD_RESERVED)
+	if (op >= PROTO_OP_COUNT || !judges[op] || slot->head & HEAD_RESERVED)
 		return PROTO_CONDEMNED_OP;
-	out->head = raw->word[0] & ~SHM_SLOT_PHASE;
-	memcpy(&out->body, &raw->word[1], sizeof(out->body));
-	return judges[op](&out->body);
+	slot->head &= ~SHM_SLOT_PHASE;
+	return judges[op](&slot->body);
 }

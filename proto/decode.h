@@ -13,13 +13,13 @@
 
 #define PROTO_SEND_LEN_MAX (UINT32_C(1) << 30) /* bytes in one send operation */
 
-/* Decodes a private copy of a slot into *out, head without the ring's phase bit. Returns
- * PROTO_OK, or why the session is to be condemned (then *out is not to be used):
+/* Judges a slot that is a private copy, and takes the ring's phase bit off its head. Returns
+ * PROTO_OK, or why the session is to be condemned (then the slot is not to be used):
  * PROTO_CONDEMNED_OP      operation, flag or reserved bit that does not exist;
  * PROTO_CONDEMNED_RANGE   length 0 or above PROTO_SEND_LEN_MAX, segment number or offset
  *                         out of any segment's range;
  * PROTO_CONDEMNED_POSITION a stream position that would pass 2^64.
  * A handle, an option number or an address is not judged: a wrong one is answered. */
-int proto_op_decode(const struct shm_slot_copy *raw, struct proto_slot *out);
+int proto_op_judge(struct proto_slot *slot);
 
 #endif

@@ -289,9 +289,15 @@ union proto_body {
 };
 static_assert(sizeof(union proto_body) == 56, "a slot is one cache line");
 
+/* `copy` is the same words as rings carry them. */
 struct proto_slot {
-	uint64_t head;
-	union proto_body body;
+	union {
+		struct {
+			uint64_t head;
+			union proto_body body;
+		};
+		struct shm_slot_copy copy;
+	};
 };
 static_assert(sizeof(struct proto_slot) == 64, "a slot is one cache line");
 

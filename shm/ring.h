@@ -37,9 +37,9 @@ struct shm_slot {
 	_Alignas(SHM_CACHE_LINE) _Atomic uint64_t word[SHM_SLOT_WORDS];
 };
 
-/* A private copy of a slot. */
+/* A private copy of a slot: on a stack mostly, and no line of its own there. */
 struct shm_slot_copy {
-	_Alignas(SHM_CACHE_LINE) uint64_t word[SHM_SLOT_WORDS];
+	uint64_t word[SHM_SLOT_WORDS];
 };
 
 struct shm_ring_prod {

@@ -1,6 +1,6 @@
 /* The gate: the trust boundary between clients and the engine.
  *
- * A submission slot is copied once (ring), decoded from the copy (proto/decode.h: known
+ * A submission slot is copied once (ring), judged in the copy (proto/decode.h: known
  * operation, known flags, reserved fields zero) and then checked against what only the
  * engine knows: that the handle is this session's, that references lie inside its payload,
  * that positions are possible. What a correct client may do at a wrong moment (a stale
@@ -108,11 +108,8 @@ void gate_forget(struct engine *e, struct ring *r)
 /* Pushes one slot; false if the ring is full or the client lies about its index. */
 bool gate_push(struct engine *e, struct ring *r, const struct proto_slot *slot)
 {
-	struct shm_slot_copy raw;
-	int rc;
+	int rc = shm_ring_prod_push(&r->completions, &slot->copy);
 
-	memcpy(raw.word, slot, sizeof(*slot));
-	rc = shm_ring_prod_push(&r->completions, &raw);
 	if (rc == -EPROTO)
 		session_condemn(e, r->session, PROTO_CONDEMNED_INDEX);
 	if (rc)
@@ -528,7 +525,7 @@ static int answer_slots(uint8_t op)
 /* Whether the answer to the operation in the stash (of known kind) fits. */
 static bool has_room(struct engine *e, struct ring *r)
 {
-	int want = answer_slots(proto_head_op(r->stash.word[0]));
+	int want = answer_slots(proto_head_op(r->stash.head));
 	int room;
 
 	if (!want)
@@ -544,7 +541,7 @@ static bool fetch(struct engine *e, struct ring *r)
 {
 	if (r->stashed)
 		return true;
-	if (!shm_ring_cons_pop(&r->submissions, &r->stash))
+	if (!shm_ring_cons_pop(&r->submissions, &r->stash.copy))
 		return false;
 	r->stashed = true;
 	e->counters.slots++;
@@ -555,19 +552,18 @@ static bool fetch(struct engine *e, struct ring *r)
 /* Executes one slot, if there is one. False: there is none, or its answer must wait. */
 static bool take_one(struct engine *e, struct ring *r)
 {
-	struct proto_slot slot;
 	int reason;
 
 	if (!fetch(e, r))
 		return false;
-	reason = proto_op_decode(&r->stash, &slot);
+	reason = proto_op_judge(&r->stash);
 	if (reason == PROTO_OK && !has_room(e, r)) {
 		gate_publish_later(e, r);
 		return false;
 	}
 	r->stashed = false;
 	if (reason == PROTO_OK)
-		reason = operation[proto_head_op(slot.head)](e, r, &slot);
+		reason = operation[proto_head_op(r->stash.head)](e, r, &r->stash);
 	if (reason == PROTO_OK)
 		return true;
 	session_condemn(e, r->session, reason);

@@ -218,7 +218,7 @@ struct ring {
 	struct ring *active_next, *active_prev; /* watched rings */
 	struct ring *slept_next;
 	struct ring *publish_next, *publish_prev; /* rings with something to tell */
-	struct shm_slot_copy stash;		  /* taken, but its answer has no room yet */
+	struct proto_slot stash;		  /* taken, but its answer has no room yet */
 	bool stashed;
 	uint32_t dirty_head, dirty_tail; /* socks */
 	uint32_t idle_turns;

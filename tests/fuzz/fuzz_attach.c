@@ -61,19 +61,19 @@ static void fuzz_message(const uint8_t *data, size_t size, bool good_header)
 
 static void fuzz_slot(const uint8_t *data)
 {
-	struct shm_slot_copy raw;
-	struct proto_slot out;
+	struct proto_slot raw, out;
 	int reason;
 
 	memcpy(&raw, data, sizeof(raw));
-	reason = proto_op_decode(&raw, &out);
+	out = raw;
+	reason = proto_op_judge(&out);
 	require(reason >= PROTO_OK && reason < PROTO_CONDEMNED_COUNT);
 	if (reason != PROTO_OK)
 		return;
 	require(out.head == proto_head_make(proto_head_op(out.head), proto_head_request(out.head)));
 	require(proto_head_op(out.head) > PROTO_OP_INVALID &&
 		proto_head_op(out.head) < PROTO_OP_COUNT);
-	require(memcmp(&out.body, &raw.word[1], sizeof(out.body)) == 0);
+	require(memcmp(&out.body, &raw.body, sizeof(out.body)) == 0);
 	if (proto_head_op(out.head) == PROTO_OP_SEND) {
 		require(out.body.send.len_bytes > 0 &&
 			out.body.send.len_bytes <= PROTO_SEND_LEN_MAX);
@@ -90,8 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_message(data + 1, size - 1, data[0] & 2);
 		return 0;
 	}
-	for (size_t at = 1; size - at >= sizeof(struct shm_slot_copy);
-		at += sizeof(struct shm_slot_copy))
+	for (size_t at = 1; size - at >= sizeof(struct proto_slot); at += sizeof(struct proto_slot))
 		fuzz_slot(data + at);
 	return 0;
 }

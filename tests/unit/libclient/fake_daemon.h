@@ -231,11 +231,8 @@ static proto_ref fake_told_chunk(struct fake_sock *s)
 
 static bool fake_push(struct fake *f, uint32_t ctx, uint32_t engine, const struct proto_slot *slot)
 {
-	struct shm_slot_copy raw;
-	int rc;
+	int rc = shm_ring_prod_push(&f->comp[ctx][engine], &slot->copy);
 
-	memcpy(raw.word, slot, sizeof(*slot));
-	rc = shm_ring_prod_push(&f->comp[ctx][engine], &raw);
 	assert(rc == 0 || rc == -EAGAIN);
 	f->pushed[ctx] |= rc == 0;
 	return rc == 0;
@@ -555,13 +552,12 @@ static unsigned int fake_submissions(struct fake *f)
 
 	for (uint32_t c = 0; c < f->contexts; c++) {
 		for (uint32_t e = 0; e < f->engines; e++) {
-			struct shm_slot_copy raw;
 			struct proto_slot q;
 
 			for (int i = 0; i < 32 && shm_ring_prod_room(&f->comp[c][e], 8) >= 8 &&
-					shm_ring_cons_pop(&f->sub[c][e], &raw);
+					shm_ring_cons_pop(&f->sub[c][e], &q.copy);
 				i++, n++) {
-				int reason = proto_op_decode(&raw, &q);
+				int reason = proto_op_judge(&q);
 
 				assert(reason == PROTO_OK);
 				fake_operation(f, c, e, &q);

@@ -6,21 +6,16 @@
 #include <proto/decode.h>
 #include <proto/layout.h>
 
-static struct shm_slot_copy encode(uint8_t op, const union proto_body *body)
+static struct proto_slot encode(uint8_t op, const union proto_body *body)
 {
-	struct shm_slot_copy raw;
-
-	raw.word[0] = proto_head_make(op, 0xabcd1234);
-	memcpy(&raw.word[1], body, sizeof(*body));
-	return raw;
+	return (struct proto_slot){.head = proto_head_make(op, 0xabcd1234), .body = *body};
 }
 
 static int decode(uint8_t op, const union proto_body *body)
 {
-	struct shm_slot_copy raw = encode(op, body);
-	struct proto_slot out;
+	struct proto_slot slot = encode(op, body);
 
-	return proto_op_decode(&raw, &out);
+	return proto_op_judge(&slot);
 }
 
 static union proto_body zero_body(void)
@@ -56,32 +51,29 @@ static void test_decode_unknown_op_condemns(void **state)
 static void test_decode_head_bits_condemn_but_phase_and_id(void **state)
 {
 	const union proto_body b = good_send();
-	struct shm_slot_copy raw = encode(PROTO_OP_SEND, &b);
-	struct proto_slot out;
 
 	(void)state;
 	for (int bit = 8; bit < 64; bit++) {
+		struct proto_slot slot = encode(PROTO_OP_SEND, &b);
 		bool fine = bit == 8 || bit >= 32;
 
-		raw.word[0] ^= UINT64_C(1) << bit;
-		assert_int_equal(proto_op_decode(&raw, &out), fine ? PROTO_OK : PROTO_CONDEMNED_OP);
-		raw.word[0] ^= UINT64_C(1) << bit;
+		slot.head ^= UINT64_C(1) << bit;
+		assert_int_equal(proto_op_judge(&slot), fine ? PROTO_OK : PROTO_CONDEMNED_OP);
 	}
 }
 
 static void test_decode_send_carries_all_fields(void **state)
 {
 	const union proto_body b = good_send();
-	struct shm_slot_copy raw = encode(PROTO_OP_SEND, &b);
-	struct proto_slot out;
+	struct proto_slot slot = encode(PROTO_OP_SEND, &b);
 
 	(void)state;
-	raw.word[0] |= SHM_SLOT_PHASE;
-	assert_int_equal(proto_op_decode(&raw, &out), PROTO_OK);
-	assert_int_equal(proto_head_op(out.head), PROTO_OP_SEND);
-	assert_int_equal(proto_head_request(out.head), 0xabcd1234);
-	assert_true(out.head == proto_head_make(PROTO_OP_SEND, 0xabcd1234));
-	assert_memory_equal(&out.body, &b, sizeof(b));
+	slot.head |= SHM_SLOT_PHASE;
+	assert_int_equal(proto_op_judge(&slot), PROTO_OK);
+	assert_int_equal(proto_head_op(slot.head), PROTO_OP_SEND);
+	assert_int_equal(proto_head_request(slot.head), 0xabcd1234);
+	assert_true(slot.head == proto_head_make(PROTO_OP_SEND, 0xabcd1234));
+	assert_memory_equal(&slot.body, &b, sizeof(b));
 }
 
 static void test_decode_send_lengths_are_bounded(void **state)
