@@ -1,7 +1,7 @@
 /* struct tcp_info, as Linux documents it, for TCP_INFO. */
 #include "internal.h"
 
-#include <tcp/cc_bbr.h>
+#include <tcp/cc.h>
 
 #include <linux/tcp.h>
 #include <string.h>
@@ -172,6 +172,19 @@ static void fill_sending(struct engine *e, const struct tcp_conn *c, struct tcp_
 	t->tcpi_delivered_ce = segments(x->marked_bytes, mss);
 }
 
+/* Who has no block has exchanged no more than messages, most of them of one segment: that is what
+ * the path has delivered in the least round trip at the best. */
+static void fill_delivery(const struct tcp_conn *c, const struct tcp_trip *trip, struct tcp_info *t)
+{
+	bool measured = trip->rate_us > 0;
+	uint64_t bytes = measured ? trip->rate_bytes : c->snd_mss_bytes;
+	uint32_t us = measured ? trip->rate_us : c->rtt_min_us;
+
+	t->tcpi_delivery_rate_app_limited = !measured || (trip->flags & TCP_TRIP_RATE_LIMITED);
+	if (measured || (c->snd_una_pos > 0 && us != UINT32_MAX))
+		t->tcpi_delivery_rate = bytes * 1000000 / us;
+}
+
 static void fill_rates(struct engine *e, const struct tcp_conn *c, struct tcp_info *t)
 {
 	struct tcp_extra x = *tcp_extra(&e->tcp, c);
@@ -183,8 +196,7 @@ static void fill_rates(struct engine *e, const struct tcp_conn *c, struct tcp_in
 	t->tcpi_sndbuf_limited = x.sndbuf_limited_us;
 	t->tcpi_pacing_rate = paced ? x.pacing_rate : UINT64_MAX;
 	t->tcpi_max_pacing_rate = UINT64_MAX;
-	if (c->cc == TCP_CC_BBR && tcp_conn_has(c, TCP_F_CC_BLOCK))
-		t->tcpi_delivery_rate = ((const struct tcp_bbr *)e->ops.cc_get(e, c))->bw_latest;
+	fill_delivery(c, &x.trip, t);
 }
 
 static void fill_receiving(struct engine *e, const struct tcp_conn *c, struct tcp_info *t)

@@ -58,6 +58,23 @@ union tcp_cc_state {
 };
 static_assert(sizeof(union tcp_cc_state) == 40, "fits the block");
 
+/* trip.c: what the network delivers in a round trip; low bits of positions, bytes. */
+enum tcp_trip_flag {
+	TCP_TRIP_RUNS = 1 << 0,
+	TCP_TRIP_OPEN = 1 << 1,		/* it began with nothing in flight; no ACK has come since */
+	TCP_TRIP_LIMITED = 1 << 2,	/* by the application, when it began or in the one before */
+	TCP_TRIP_NEXT_LIMITED = 1 << 3, /* so will the next be */
+	TCP_TRIP_RATE_LIMITED = 1 << 4, /* so was the one whose rate is kept */
+};
+struct tcp_trip {
+	uint32_t end_low;	/* an ACK of it or more ends the trip */
+	uint32_t since_us;	/* low 32 bits of the clock */
+	uint32_t delivered_low; /* by then */
+	uint32_t flags;		/* enum tcp_trip_flag */
+	uint32_t rate_bytes;	/* delivered in ... */
+	uint32_t rate_us;	/* 0: no sample yet */
+};
+
 struct tcp_extra {
 	union tcp_cc_state cc_state;
 
@@ -94,6 +111,8 @@ struct tcp_extra {
 	uint16_t rtos, rto_rows;
 	uint32_t data_segs_in, data_segs_out; /* repetitions counted */
 
+	struct tcp_trip trip;
+
 	/* pace.c */
 	uint32_t pacing_rate; /* bytes a second; 0: not known, UINT32_MAX: no limit */
 	uint32_t pace_at_us;  /* low 32 bits of the clock: until then is taken */
@@ -116,7 +135,7 @@ struct tcp_extra {
 	uint64_t limit_since_us;
 	uint64_t busy_us, rwnd_limited_us, sndbuf_limited_us;
 };
-static_assert(sizeof(struct tcp_extra) == 192, "three lines; size is part of the arena's layout");
+static_assert(sizeof(struct tcp_extra) == 216, "no padding; size is part of the arena's layout");
 
 extern const struct tcp_extra tcp_extra_none;
 

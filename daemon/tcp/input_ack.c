@@ -124,6 +124,15 @@ static void ack_tell_recovery(
 		tcp_loss_dupack(rx->ctx, rx->c, rx->now_us);
 }
 
+/* What few connections have. */
+static __attribute__((noinline)) void ack_tell_watchers(struct tcp_rx *rx, uint32_t acked)
+{
+	if (tcp_conn_has(rx->c, TCP_F_CC_WATCH))
+		tcp_cc_observe(rx->ctx, rx->c, acked, rx->now_us);
+	if (tcp_conn_has(rx->c, TCP_F_EXTRA))
+		tcp_trip_acked(rx->ctx, rx->c, rx->now_us);
+}
+
 /* An ACK in a closed window answers our probe: the peer lives. */
 static void ack_answers_probe(struct tcp_conn *c)
 {
@@ -203,8 +212,8 @@ enum tcp_step tcp_check_ack(struct tcp_rx *rx)
 	if (acked > 0)
 		ack_advance(rx, (uint32_t)acked);
 	ack_tell_recovery(rx, (uint32_t)acked, flight, old_wnd);
-	if (tcp_conn_has(c, TCP_F_CC_WATCH))
-		tcp_cc_observe(rx->ctx, c, (uint32_t)acked, rx->now_us);
+	if (c->flags & (TCP_F_CC_WATCH | TCP_F_EXTRA))
+		ack_tell_watchers(rx, (uint32_t)acked);
 	if (tcp_conn_has(c, TCP_F_FIN_ACKED))
 		return ack_of_fin(rx);
 	return TCP_CONTINUE;

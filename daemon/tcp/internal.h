@@ -223,6 +223,13 @@ uint32_t tcp_pace_piece_max(const struct tcp_ctx *ctx, const struct tcp_conn *c,
 /* With TCP_F_PACE_HOLD: ends the hold if it is over, and says when it will be. */
 uint64_t tcp_pace_settle(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 
+/* -- trip.c: with TCP_F_EXTRA ---------------------------------------------------------------- */
+
+/* Data is about to leave, and nothing is in flight. */
+void tcp_trip_leaves(const struct tcp_ctx *ctx, const struct tcp_conn *c, uint64_t now_us);
+/* An ACK, after all else was done about it. */
+void tcp_trip_acked(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+
 /* -- ecn.c ----------------------------------------------------------------------------------- */
 
 /* Would our SYN ask for ECN? */

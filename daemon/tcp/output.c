@@ -521,6 +521,8 @@ static void put_planned(struct batch *b, const struct plan *p)
 		note_first_burst(c, timed);
 	else
 		note_second_burst(b);
+	if (idle && tcp_conn_has(c, TCP_F_EXTRA))
+		tcp_trip_leaves(b->ctx, c, b->now_us);
 	put_piece(b, p->pos, p->len, p->fin);
 	c->snd_nxt_low = (uint32_t)(p->pos + p->len + p->fin);
 	if (tcp_conn_loss(c, TCP_L_SCORE))

@@ -222,6 +222,66 @@ static void test_info_given_loss_counts_what_went_again(void **state)
 	assert_true(t.tcpi_snd_ssthresh < INT32_MAX);
 }
 
+static void test_info_given_requests_has_the_rate_of_a_segment(void **state)
+{
+	struct pair p = open_pair(f.here);
+	struct tcp_info t;
+
+	(void)state;
+	assert_int_equal(info_of(0, p.here).tcpi_delivery_rate, 0);
+	for (int i = 0; i < 5; i++) {
+		send_bytes(p.here, 0, 100);
+		run_ms(50);
+		read_bytes(p.there, 0);
+	}
+	t = info_of(0, p.here);
+	assert_int_equal(t.tcpi_delivery_rate, MSS * 1000000ull / t.tcpi_min_rtt);
+	assert_int_equal(t.tcpi_delivery_rate_app_limited, 1);
+}
+
+/* As Linux: what the application has limited counts only if it is more. */
+static void test_info_given_stream_knows_the_rate_of_the_link(void **state)
+{
+	struct pair p = open_far();
+	struct tcp_info t;
+
+	(void)state;
+	f.w.link.way[0].profile.queue_max_bytes = 2
+						  << 20; /* the window is what limits, no buffer */
+	stream(p, 4000);
+	t = info_of(0, p.here);
+	assert_in_range(t.tcpi_delivery_rate, 10000000, 13000000);
+	assert_int_equal(t.tcpi_delivery_rate_app_limited, 0);
+	run_ms(2000);
+	read_bytes(p.there, 0);
+	t = info_of(0, p.here);
+	for (int i = 0; i < 20; i++) {
+		send_bytes(p.here, 0, 5000);
+		run_ms(100);
+		read_bytes(p.there, 0);
+	}
+	assert_int_equal(info_of(0, p.here).tcpi_delivery_rate, t.tcpi_delivery_rate);
+	assert_int_equal(info_of(0, p.here).tcpi_delivery_rate_app_limited, 0);
+}
+
+/* Two windows of ten segments, 200 ms apart: all of a window is delivered in a round trip, and no
+ * more than that is asked for. */
+static void test_info_given_bursts_knows_that_they_limit_the_rate(void **state)
+{
+	struct pair p = open_far();
+	struct tcp_info t;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		send_bytes(p.here, 0, 10 * MSS);
+		run_ms(200);
+		read_bytes(p.there, 0);
+	}
+	t = info_of(0, p.here);
+	assert_in_range(t.tcpi_delivery_rate, 120000, 10 * MSS * 1000000ull / t.tcpi_min_rtt);
+	assert_int_equal(t.tcpi_delivery_rate_app_limited, 1);
+}
+
 static void test_info_given_short_buffer_fills_no_more(void **state)
 {
 	struct pair p = open_pair(f.here);
@@ -245,6 +305,9 @@ int main(void)
 		T(test_info_given_outage_counts_timeouts),
 		S(test_info_given_stream_knows_the_receivers_round_trip, setup_far),
 		S(test_info_given_loss_counts_what_went_again, setup_far),
+		T(test_info_given_requests_has_the_rate_of_a_segment),
+		S(test_info_given_stream_knows_the_rate_of_the_link, setup_far),
+		S(test_info_given_bursts_knows_that_they_limit_the_rate, setup_far),
 		T(test_info_given_short_buffer_fills_no_more),
 	};
 
