@@ -120,18 +120,29 @@ static enum net_neigh_result next_hop(struct engine *e, const struct net_tuple *
 	return rc < 0 ? NET_NEIGH_FAILED : NET_NEIGH_NEED_RESOLVE;
 }
 
-/* The same for a connection, by what was found for that address a moment ago. */
+static struct hop *hop_of(struct engine *e, const struct net_addr *remote)
+{
+	return &e->hops[net_addr_to_ip4(remote) * UINT32_C(2654435761) >> (32 - HOPS_LOG2)];
+}
+
+/* Whether *h is what was found for that address a moment ago. */
+static bool hop_holds(const struct engine *e, const struct hop *h, const struct net_addr *remote,
+	uint64_t generation)
+{
+	return h->generation == generation && e->now_us < h->until_us &&
+	       net_addr_equal(&h->remote, remote);
+}
+
+/* next_hop() for a connection, by what is remembered; only connections have it remembered. */
 static enum net_neigh_result remembered_hop(
 	struct engine *e, const struct net_tuple *key, struct net_mac *mac)
 {
 	uint64_t generation = net_neigh_generation(e->cfg.neigh);
-	uint32_t i = net_addr_to_ip4(&key->remote) * UINT32_C(2654435761) >> (32 - HOPS_LOG2);
-	struct hop *h = &e->hops[i];
+	struct hop *h = hop_of(e, &key->remote);
 	enum net_neigh_result r;
 	struct net_hop hop;
 
-	if (h->generation == generation && e->now_us < h->until_us &&
-		net_addr_equal(&h->remote, &key->remote)) {
+	if (hop_holds(e, h, &key->remote, generation)) {
 		*mac = h->mac;
 		return NET_NEIGH_FOUND;
 	}
@@ -301,9 +312,14 @@ static void send_held(struct engine *e)
 /* A segment that belongs to no connection. */
 void engine_tx_reply(struct engine *e, const struct tcp_out *out)
 {
+	const struct hop *h = hop_of(e, &out->key.remote);
 	struct net_mac mac;
 	struct net_hop hop;
 
+	if (hop_holds(e, h, &out->key.remote, net_neigh_generation(e->cfg.neigh))) {
+		send_segment(e, NULL, out, &h->mac);
+		return;
+	}
 	switch (next_hop(e, &out->key, true, &hop, &mac)) {
 	case NET_NEIGH_FOUND:
 		send_segment(e, NULL, out, &mac);
