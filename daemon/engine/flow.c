@@ -147,32 +147,49 @@ static void bury(struct engine *e, struct tcp_conn *c)
 		release(e, c);
 }
 
-/* TIME-WAIT of a connection that nobody holds: a compact entry takes its place. */
-static void become_timewait(struct engine *e, struct tcp_conn *c)
+/* The compact entry idx takes the connection's place. */
+static void tw_enter(struct engine *e, struct tcp_conn *c, uint32_t idx, uint64_t hash)
+{
+	tcp_ref ref = tcp_ref_make(TCP_KIND_TW, idx);
+	struct tcp_tw *tw = shm_arena_at(&e->tws, idx);
+
+	tw->gen = engine_gen(e);
+	tcp_wheel_remove(&e->wheel, conn_ref(e, c));
+	tcp_table_replace(&e->table, hash, conn_ref(e, c), ref);
+	c->due_flags &= (uint16_t)~CONN_IN_TABLE;
+	tcp_wheel_update(&e->wheel, ref);
+}
+
+/* TIME-WAIT of a connection that nobody holds: what is left is a compact entry, and, if `ack`, an
+ * ACK that is owed. */
+static void become_timewait(struct engine *e, struct tcp_conn *c, uint64_t hash, bool ack)
 {
 	uint32_t idx = shm_arena_alloc(&e->tws);
-	struct tcp_tw *tw;
+	struct tcp_tw none, *tw = idx == NONE ? &none : shm_arena_at(&e->tws, idx);
+	struct tcp_out out;
 
-	if (idx == NONE) {
-		e->counters.timewait_full++;
-		release(e, c);
-		return;
-	}
-	tw = shm_arena_at(&e->tws, idx);
 	tcp_tw_init(&e->tcp, tw, c, e->now_us);
-	tw->gen = engine_gen(e);
-	tw->entry.slot = TCP_SLOT_NONE;
-	tcp_wheel_remove(&e->wheel, conn_ref(e, c));
-	tcp_table_replace(&e->table, hash_of(e, &c->entry.key), conn_ref(e, c),
-		tcp_ref_make(TCP_KIND_TW, idx));
-	c->due_flags &= (uint16_t)~CONN_IN_TABLE;
-	tcp_wheel_update(&e->wheel, tcp_ref_make(TCP_KIND_TW, idx));
+	if (ack)
+		tcp_tw_ack(&e->tcp, tw, e->now_us, &out);
+	if (idx == NONE)
+		e->counters.timewait_full++;
+	else
+		tw_enter(e, c, idx, hash);
 	release(e, c);
+	if (ack)
+		engine_tx_reply(e, &out);
 }
 
 static bool may_shrink(struct engine *e, const struct tcp_conn *c)
 {
 	return !is_held(e, c) && !(c->due_flags & CONN_PENDING);
+}
+
+/* The same before output, that is, if an entry can send what is to be sent. */
+static bool may_shrink_now(struct engine *e, const struct tcp_conn *c, uint32_t events)
+{
+	return !(c->due_flags & (CONN_DUE | CONN_WAITS_NEIGH)) && may_shrink(e, c) &&
+	       (!(events & TCP_EV_OUTPUT) || tcp_tw_can_ack(c));
 }
 
 static void release_tw(struct engine *e, tcp_ref ref)
@@ -244,8 +261,8 @@ static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uin
 		session_orphan_done(e, sk);
 }
 
-/* Acts on what tcp/ has decided. The connection may be gone afterwards. */
-void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
+/* flow_events() where the hash of the key may be known; 0: it is not. */
+static void act(struct engine *e, struct tcp_conn *c, uint32_t events, uint64_t hash)
 {
 	struct sock *sk = conn_sock(e, c);
 
@@ -257,19 +274,23 @@ void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
 	}
 	if (c->due_flags & CONN_FASTOPEN && c->state != TCP_SYN_RECEIVED)
 		listener_fastopen_end(e, c);
+	if (events & TCP_EV_TIME_WAIT && may_shrink_now(e, c, events)) {
+		become_timewait(
+			e, c, hash ? hash : hash_of(e, &c->entry.key), events & TCP_EV_OUTPUT);
+		return;
+	}
 	if (events & TCP_EV_OUTPUT)
 		flow_due(e, c);
-	if (c->state == TCP_CLOSED) {
+	if (c->state == TCP_CLOSED)
 		bury(e, c);
-		return;
-	}
-	if (events & TCP_EV_TIME_WAIT && !(c->due_flags & (CONN_DUE | CONN_WAITS_NEIGH)) &&
-		may_shrink(e, c)) {
-		become_timewait(e, c);
-		return;
-	}
-	if (!(c->due_flags & CONN_DUE)) /* output will move the deadline, and tell the wheel */
+	else if (!(c->due_flags & CONN_DUE)) /* output will move the deadline, and tell the wheel */
 		wheel_update(e, c);
+}
+
+/* Acts on what tcp/ has decided. The connection may be gone afterwards. */
+void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
+{
+	act(e, c, events, 0);
 }
 
 /* It cannot be sent now; the timers run on. */
@@ -288,7 +309,7 @@ void flow_after_output(struct engine *e, struct tcp_conn *c)
 	if (c->state == TCP_CLOSED)
 		bury(e, c);
 	else if (c->state == TCP_TIME_WAIT && may_shrink(e, c))
-		become_timewait(e, c);
+		become_timewait(e, c, hash_of(e, &c->entry.key), false);
 	else
 		wheel_update(e, c);
 }
@@ -726,7 +747,7 @@ void flow_segment(struct engine *e, const struct tcp_segment *seg, uint64_t hash
 	e->rx_hash = hash;
 	if (is_found(e, guess, &seg->key)) {
 		c = conn_at(e, tcp_ref_idx(guess));
-		flow_events(e, c, tcp_input(&e->tcp, c, seg, e->now_us));
+		act(e, c, tcp_input(&e->tcp, c, seg, e->now_us), hash);
 		return;
 	}
 	ref = tcp_table_lookup(&e->table, hash, &seg->key);
@@ -737,7 +758,7 @@ void flow_segment(struct engine *e, const struct tcp_segment *seg, uint64_t hash
 	switch (tcp_ref_kind(ref)) {
 	case TCP_KIND_CONN:
 		c = conn_at(e, tcp_ref_idx(ref));
-		flow_events(e, c, tcp_input(&e->tcp, c, seg, e->now_us));
+		act(e, c, tcp_input(&e->tcp, c, seg, e->now_us), hash);
 		break;
 	case TCP_KIND_HALF:
 		half_segment(e, ref, seg);

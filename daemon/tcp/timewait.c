@@ -41,6 +41,19 @@ static uint32_t answer_ack(const struct tcp_tw *tw, uint64_t now_us, struct tcp_
 	return TCP_EV_REPLY;
 }
 
+bool tcp_tw_can_ack(const struct tcp_conn *c)
+{
+	return c->owe == TCP_OWE_ACK && c->dup_acks_owed == 0 && !tcp_conn_has(c, TCP_F_ECN_ECHO) &&
+	       !tcp_conn_has(c, TCP_F_EXTRA);
+}
+
+uint32_t tcp_tw_ack(
+	struct tcp_ctx *ctx, const struct tcp_tw *tw, uint64_t now_us, struct tcp_out *reply)
+{
+	ctx->counters->segs_out++; /* of the connection that this was */
+	return answer_ack(tw, now_us, reply);
+}
+
 static uint32_t answer_limited_ack(
 	struct tcp_ctx *ctx, const struct tcp_tw *tw, uint64_t now_us, struct tcp_out *reply)
 {

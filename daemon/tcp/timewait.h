@@ -32,4 +32,10 @@ struct tcp_tw {
 };
 static_assert(sizeof(struct tcp_tw) == 88, "no padding, at most two cache lines");
 
+/* A connection in TIME-WAIT may owe an ACK still. Whether it is one as the entry makes it, so that
+ * the entry may take over at once; and that ACK, from the entry. */
+bool tcp_tw_can_ack(const struct tcp_conn *c);
+uint32_t tcp_tw_ack(
+	struct tcp_ctx *ctx, const struct tcp_tw *tw, uint64_t now_us, struct tcp_out *reply);
+
 #endif

@@ -103,6 +103,38 @@ static void test_flow_given_active_close_waits_compactly(void **state)
 	assert_int_equal(gauges(0).tws, 0);
 }
 
+static int setup_one_timewait(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.cfg.host[0].limits.tws_max = 1;
+	fixture_start();
+	return 0;
+}
+
+/* Whether or not there is an entry to wait, the FIN is acknowledged, once. */
+static void test_flow_given_no_timewait_left_acknowledges_the_fin(void **state)
+{
+	struct pair p[2];
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		p[i] = open_pair(f.here);
+	for (int i = 0; i < 2; i++)
+		assert_true(sim_sock_close(p[i].here, false));
+	run_ms(50);
+	for (int i = 0; i < 2; i++)
+		assert_true(sim_sock_close(p[i].there, false));
+	run_ms(2000);
+	assert_int_equal(gauges(0).conns, 0);
+	assert_int_equal(gauges(1).conns, 0);
+	assert_int_equal(engine_of(0)->tws.max, 1);
+	assert_int_equal(engine_counters(engine_of(0))->timewait_full, 1);
+	assert_int_equal(engine_tcp_counters(engine_of(1))->rto_timeouts, 0);
+	/* of each: SYN, ACK, FIN, ACK of the FIN */
+	assert_int_equal(engine_tcp_counters(engine_of(0))->segs_out, 8);
+}
+
 /* FIN and close in the same turn: the ACK of the FIN still goes out, nothing is sent again. */
 static void test_flow_given_close_in_the_turn_of_the_fin_acknowledges_it(void **state)
 {
@@ -339,6 +371,7 @@ int main(void)
 		T(test_flow_given_port_in_use_refuses),
 		S(test_flow_given_too_many_connections_refuses, setup_few_conns),
 		T(test_flow_given_active_close_waits_compactly),
+		S(test_flow_given_no_timewait_left_acknowledges_the_fin, setup_one_timewait),
 		T(test_flow_given_close_in_the_turn_of_the_fin_acknowledges_it),
 		T(test_flow_given_drain_closes_in_order_and_opens_nothing),
 		T(test_flow_given_abort_resets_what_is_left),

@@ -72,6 +72,27 @@ static void test_tw_init_numbers_follow_both_fins(void **state)
 	assert_int_equal(tw.gen, 0xeeeeeeee);
 }
 
+/* The entry says what the connection would have said, unless that is more than an ACK. */
+static void test_tw_ack_owed_sent_by_the_entry(void **state)
+{
+	struct fixture f;
+	struct tcp_tw tw;
+	struct tcp_conn c = {.owe = TCP_OWE_ACK};
+
+	(void)state;
+	wait_after(&f, &tw, true, 0);
+	assert_int_equal(tcp_tw_ack(&f.ctx, &tw, f.now_us, &f.reply), TCP_EV_REPLY);
+	expect_ack(&f, &tw);
+	assert_int_equal(f.counters.segs_out, 1);
+	assert_true(tcp_tw_can_ack(&c));
+	c.dup_acks_owed = 1;
+	assert_false(tcp_tw_can_ack(&c));
+	c = (struct tcp_conn){.owe = TCP_OWE_ACK, .flags = TCP_F_ECN_ECHO};
+	assert_false(tcp_tw_can_ack(&c));
+	c = (struct tcp_conn){.owe = TCP_OWE_ACK | TCP_OWE_STRAY_RST};
+	assert_false(tcp_tw_can_ack(&c));
+}
+
 /* The test that breaks without RFC 1337: a reset must not end the wait. */
 static void test_tw_rst_ignored(void **state)
 {
@@ -245,6 +266,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tw_init_numbers_follow_both_fins),
+		cmocka_unit_test(test_tw_ack_owed_sent_by_the_entry),
 		cmocka_unit_test(test_tw_rst_ignored),
 		cmocka_unit_test(test_tw_repeated_fin_acked_and_wait_restarted),
 		cmocka_unit_test(test_tw_other_fin_does_not_restart),
