@@ -28,12 +28,13 @@ static inline uint64_t add_four(uint64_t sum, const uint64_t v[4])
 #endif
 }
 
-/* The same of words that need not be copied, and so not be loaded first. Sanitizers are to see what
- * is read. */
+/* The same of words that need not be copied, and so not be loaded first, whatever type they were
+ * stored as. Sanitizers are to see what is read. */
 static inline uint64_t add_four_at(uint64_t sum, const uint8_t *at)
 {
 #if defined(__x86_64__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-	const uint64_t *v = (const void *)at;
+	typedef uint64_t __attribute__((may_alias, aligned(1))) word;
+	const word *v = (const void *)at;
 
 	__asm__("addq %1, %0\n\tadcq %2, %0\n\tadcq %3, %0\n\tadcq %4, %0\n\tadcq $0, %0"
 		: "+&r"(sum)
