@@ -45,12 +45,25 @@ struct pl_file *pl_file_new(enum pl_kind kind, int native)
 	files_free = f->next_free;
 	f->refs = 0;
 	f->tentative = false;
+	f->family = AF_UNSPEC;
+	atomic_store_explicit(&f->nonblock, false, memory_order_relaxed);
 	f->backlog = -1;
 	memset(&f->bound, 0, sizeof(f->bound));
 	f->opt_count = 0;
 	atomic_store_explicit(&f->kick_fd, -1, memory_order_relaxed);
 	atomic_store_explicit(&f->kernel_looked_ns, 0, memory_order_relaxed);
 	pl_file_set(f, kind, native);
+	return f;
+}
+
+struct pl_file *pl_file_new_socket(enum pl_kind kind, int native, int family, int flags)
+{
+	struct pl_file *f = pl_file_new(kind, native);
+
+	if (!f)
+		return NULL;
+	f->family = family;
+	atomic_store_explicit(&f->nonblock, flags & SOCK_NONBLOCK, memory_order_relaxed);
 	return f;
 }
 

@@ -63,8 +63,10 @@ struct pl_file {
 	/* Under pl_lock. */
 	uint32_t refs; /* numbers that lead here */
 	bool tentative;
-	int backlog;	     /* of a listener, else -1 */
-	union pl_name bound; /* sa.sa_family 0: not bound */
+	int family;
+	_Atomic bool nonblock; /* its O_NONBLOCK, as the program set it */
+	int backlog;	       /* of a listener, else -1 */
+	union pl_name bound;   /* sa.sa_family 0: not bound */
 	uint32_t opt_count;
 	struct pl_opt *opts; /* PL_OPTS_MAX of them, or NULL */
 	struct pl_file *next_free;
@@ -114,6 +116,8 @@ int pl_fd_native_epoll(int fd);
 
 /* A file without numbers; NULL when out of memory. Owned by the caller until installed. */
 struct pl_file *pl_file_new(enum pl_kind kind, int native);
+/* The same of a stream socket of `family` with SOCK_NONBLOCK in flags or not. */
+struct pl_file *pl_file_new_socket(enum pl_kind kind, int native, int family, int flags);
 /* Makes fd lead to f; what it led to before is let go (a stale entry of a descriptor that was
  * closed behind our back). False if fd is beyond the table. */
 bool pl_fd_install(int fd, struct pl_file *f);

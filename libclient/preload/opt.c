@@ -1,8 +1,9 @@
 /* Names, options and flags of sockets.
  *
  * Until a socket is decided the kernel's placeholder answers, and options are remembered to be
- * repeated on whatever serves it in the end (place.h). O_NONBLOCK lives in both: in the
- * placeholder, which answers F_GETFL, and in the native socket, which obeys it.
+ * repeated on whatever serves it in the end (place.h). O_NONBLOCK lives in three: in the
+ * placeholder, which answers F_GETFL, in the native socket, which obeys it, and in the file, for
+ * native sockets made later.
  */
 #include "fd.h"
 #include "real.h"
@@ -101,6 +102,14 @@ static int dup_installed(int from, int to)
 	return to;
 }
 
+static void nonblock_note(int fd, bool on)
+{
+	struct pl_file *f = pl_fd_file(fd);
+
+	if (f)
+		atomic_store_explicit(&f->nonblock, on, memory_order_relaxed);
+}
+
 PL_EXPORT int fcntl(int fd, int cmd, ...)
 {
 	va_list ap;
@@ -116,7 +125,10 @@ PL_EXPORT int fcntl(int fd, int cmd, ...)
 		return rc;
 	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
 		return dup_installed(fd, rc);
-	sd = cmd == F_SETFL ? pl_fd_native(fd) : -1;
+	if (cmd != F_SETFL)
+		return rc;
+	nonblock_note(fd, (int)(intptr_t)arg & O_NONBLOCK);
+	sd = pl_fd_native(fd);
 	return sd < 0 ? rc : mtcp_fcntl(sd, F_SETFL, (int)(intptr_t)arg);
 }
 
@@ -131,6 +143,17 @@ PL_EXPORT int fcntl64(int fd, int cmd, ...)
 	return fcntl(fd, cmd, arg);
 }
 
+static int ioctl_nonblock(int fd, int *on)
+{
+	int sd;
+
+	if (pl_real()->ioctl(fd, FIONBIO, on) < 0)
+		return -1;
+	nonblock_note(fd, *on);
+	sd = pl_fd_native(fd);
+	return sd < 0 ? 0 : mtcp_ioctl(sd, FIONBIO, on);
+}
+
 PL_EXPORT int ioctl(int fd, unsigned long request, ...)
 {
 	int sd = pl_fd_native(fd);
@@ -140,13 +163,11 @@ PL_EXPORT int ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	arg = va_arg(ap, void *);
 	va_end(ap);
+	if (request == FIONBIO)
+		return ioctl_nonblock(fd, arg);
 	if (sd < 0)
 		return pl_real()->ioctl(fd, request, arg);
 	switch (request) {
-	case FIONBIO:
-		if (pl_real()->ioctl(fd, request, arg) < 0)
-			return -1;
-		return mtcp_ioctl(sd, request, arg);
 	case FIONREAD:
 	case SIOCOUTQ:
 	case SIOCOUTQNSD:

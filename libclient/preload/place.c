@@ -114,16 +114,6 @@ enum pl_place pl_place_judge(const struct in6_addr *addr, bool for_bind)
 	return mtcpi_routes(addr) ? PL_PLACE_MTCPD : PL_PLACE_KERNEL;
 }
 
-/* Of the placeholder, which was made with the family that the program wanted. */
-static int family_of(int fd)
-{
-	int family = AF_INET;
-	socklen_t len = sizeof(family);
-
-	pl_real()->getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len);
-	return family;
-}
-
 static bool is_v6only(int fd)
 {
 	int on = 0;
@@ -132,9 +122,10 @@ static bool is_v6only(int fd)
 	return !pl_real()->getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, &len) && on;
 }
 
-static int native_socket(struct pl_file *f, int family, bool nonblock)
+static int native_socket(struct pl_file *f)
 {
-	int sd = mtcp_socket(family, SOCK_STREAM | (nonblock ? SOCK_NONBLOCK : 0), 0);
+	bool nonblock = atomic_load_explicit(&f->nonblock, memory_order_relaxed);
+	int sd = mtcp_socket(f->family, SOCK_STREAM | (nonblock ? SOCK_NONBLOCK : 0), 0);
 
 	for (uint32_t i = 0; sd >= 0 && i < f->opt_count; i++) {
 		const struct pl_opt *o = &f->opts[i];
@@ -145,9 +136,8 @@ static int native_socket(struct pl_file *f, int family, bool nonblock)
 	return sd;
 }
 
-static int to_native(int fd, struct pl_file *f, bool tentative)
+static int to_native(struct pl_file *f, bool tentative)
 {
-	int flags = pl_real()->fcntl(fd, F_GETFL);
 	int sd;
 
 	f->tentative = tentative;
@@ -156,7 +146,7 @@ static int to_native(int fd, struct pl_file *f, bool tentative)
 			pl_epoll_file_gone(f);
 		return 0;
 	}
-	sd = native_socket(f, family_of(fd), flags >= 0 && flags & O_NONBLOCK);
+	sd = native_socket(f);
 	if (sd < 0)
 		return -1;
 	pl_file_set(f, PL_NATIVE, sd);
@@ -235,7 +225,7 @@ static int decide(
 	bool kernels;
 	int rc = 0;
 
-	if (!take_name(sa, len, family_of(fd), &addr, &kernels))
+	if (!take_name(sa, len, f->family, &addr, &kernels))
 		return 0;
 	pthread_mutex_lock(&pl_lock);
 	if (undecided(f)) {
@@ -244,7 +234,7 @@ static int decide(
 			rc = to_kernel(fd, f);
 			break;
 		case PL_PLACE_MTCPD:
-			rc = to_native(fd, f, for_bind && is_any(&addr));
+			rc = to_native(f, for_bind && is_any(&addr));
 			break;
 		case PL_PLACE_DOWN:
 			errno = ENETDOWN;
@@ -263,7 +253,7 @@ int pl_place_revive(struct pl_file *f)
 
 	pthread_mutex_lock(&pl_lock);
 	if (pl_file_kind(f) == PL_DEAD && f->backlog >= 0 && mtcp_attach(NULL) == 0)
-		sd = native_socket(f, f->bound.sa.sa_family, false);
+		sd = native_socket(f);
 	for (int i = 0; sd >= 0; i++) {
 		if (!mtcp_bind(sd, &f->bound.sa, name_len(&f->bound)) &&
 			!mtcp_listen(sd, f->backlog)) {
@@ -292,7 +282,7 @@ PL_EXPORT int socket(int domain, int type, int protocol)
 		(protocol != 0 && protocol != IPPROTO_TCP))
 		return fd;
 	pthread_mutex_lock(&pl_lock);
-	f = pl_file_new(PL_PENDING, -1);
+	f = pl_file_new_socket(PL_PENDING, -1, domain, type);
 	if (f)
 		pl_fd_install(fd, f); /* beyond the table: the kernel serves it */
 	pthread_mutex_unlock(&pl_lock);
@@ -340,7 +330,7 @@ PL_EXPORT int listen(int fd, int backlog)
 	int sd;
 
 	if (f)
-		any.sa.sa_family = (sa_family_t)family_of(fd);
+		any.sa.sa_family = (sa_family_t)f->family;
 	if (f && decide(fd, f, &any.sa, name_len(&any), true) < 0)
 		return -1;
 	sd = pl_fd_native(fd);
@@ -378,13 +368,13 @@ int pl_place_fastopen(int fd, const struct sockaddr *sa, socklen_t len)
 }
 
 /* Gives an accepted connection a number. Owns sd. The number, or -1. */
-static int accept_install(int fd, int sd)
+static int accept_install(int fd, int sd, int flags)
 {
 	struct pl_file *f;
 	bool done;
 
 	pthread_mutex_lock(&pl_lock);
-	f = pl_file_new(PL_NATIVE, sd);
+	f = pl_file_new_socket(PL_NATIVE, sd, AF_INET, flags);
 	done = f && pl_fd_install(fd, f);
 	pthread_mutex_unlock(&pl_lock);
 	if (done)
@@ -413,7 +403,7 @@ static int accept_native(int lsd, struct sockaddr *sa, socklen_t *len, int flags
 		return -1;
 	sd = mtcp_accept4(lsd, sa, len, flags & SOCK_NONBLOCK);
 	if (sd >= 0)
-		return accept_install(fd, sd);
+		return accept_install(fd, sd, flags);
 	saved = errno;
 	pl_real()->close(fd);
 	errno = saved;

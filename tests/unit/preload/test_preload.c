@@ -906,6 +906,37 @@ static void test_fork_given_daemonised_listener_expected_served(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Nobody connects: who blocks is killed by the alarm. */
+static int child_accepts_nothing(int l, int parent_closed)
+{
+	char c;
+
+	signal(SIGALRM, SIG_DFL);
+	alarm(30);
+	if (read(parent_closed, &c, 1) != 1 || !(fcntl(l, F_GETFL) & O_NONBLOCK))
+		return 2;
+	return accept(l, NULL, NULL) != -1 || errno != EAGAIN;
+}
+
+static void test_fork_given_nonblocking_listener_expected_still_nonblocking(void **state)
+{
+	struct sockaddr_in at;
+	int l = listener(&at), on = 1, status, p[2];
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(p), 0);
+	assert_int_equal(ioctl(l, FIONBIO, &on), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(child_accepts_nothing(l, p[0]));
+	close(l);
+	assert_int_equal(write(p[1], "c", 1), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	pair_close(p);
+}
+
 static void test_vfork_given_exec_expected_parent_unharmed(void **state)
 {
 	int fds[2], status;
@@ -1031,6 +1062,7 @@ int main(void)
 		cmocka_unit_test(test_threads_given_churn_expected_own_bytes),
 		cmocka_unit_test(test_fork_given_child_closes_expected_parent_unharmed),
 		cmocka_unit_test(test_fork_given_daemonised_listener_expected_served),
+		cmocka_unit_test(test_fork_given_nonblocking_listener_expected_still_nonblocking),
 		cmocka_unit_test(test_vfork_given_exec_expected_parent_unharmed),
 		cmocka_unit_test(test_kernel_given_loopback_and_unix_expected_untouched),
 		cmocka_unit_test(test_bind_any_given_connect_to_loopback_expected_kernel_and_port),
