@@ -54,6 +54,7 @@ void tcp_half_init(const struct tcp_ctx *ctx, struct tcp_half *h, const struct t
 	if (opt->has_ts && ctx->cfg->timestamps) {
 		h->flags |= TCP_HALF_TS;
 		h->ts_recent = opt->ts_val;
+		h->ts_offset = tcp_ts_offset(ctx, &h->entry.key);
 	}
 	if (opt->has_wscale && ctx->cfg->window_scale) {
 		h->flags |= TCP_HALF_WSCALE;
@@ -67,9 +68,9 @@ void tcp_half_init(const struct tcp_ctx *ctx, struct tcp_half *h, const struct t
 	h->rcv_wnd = first_window(ctx->cfg, h->rcv_wscale);
 }
 
-static uint32_t ts_now(const struct tcp_ctx *ctx, const struct tcp_half *h, uint64_t now_us)
+static uint32_t ts_now(const struct tcp_half *h, uint64_t now_us)
 {
-	uint32_t ts = tcp_ts_val(now_us, tcp_ts_offset(ctx, &h->entry.key));
+	uint32_t ts = tcp_ts_val(now_us, h->ts_offset);
 
 	return h->flags & TCP_HALF_COOKIE ? tcp_cookie_ts_val(h, ts) : ts;
 }
@@ -85,7 +86,7 @@ void tcp_half_synack(
 
 	if (h->flags & TCP_HALF_TS) {
 		opt.has_ts = true;
-		opt.ts_val = ts_now(ctx, h, now_us);
+		opt.ts_val = ts_now(h, now_us);
 		opt.ts_ecr = h->ts_recent;
 	}
 	if (h->flags & TCP_HALF_WSCALE) {
@@ -113,7 +114,7 @@ static enum step answer_ack(struct arrival *a)
 	tcp_reply_init(a->reply, &h->entry.key, h->iss + 1, h->irs + 1, TCP_ACK);
 	a->reply->wnd = (uint16_t)(h->rcv_wnd >> h->rcv_wscale);
 	if (h->flags & TCP_HALF_TS)
-		tcp_reply_add_ts(a->reply, ts_now(a->ctx, h, a->now_us), h->ts_recent);
+		tcp_reply_add_ts(a->reply, ts_now(h, a->now_us), h->ts_recent);
 	a->events = TCP_EV_REPLY;
 	return DONE;
 }

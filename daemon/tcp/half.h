@@ -16,7 +16,7 @@
  * again. Data that comes with the SYN is ignored (the peer repeats it, RFC 9293 section
  * 3.10.7.2 lets us queue it); data that comes with the ACK is the connection's to read.
  *
- * The offset of our timestamps is not stored: it is tcp_ts_offset() of the key.
+ * The offset of our timestamps, which is tcp_ts_offset() of the key, is kept only with TCP_HALF_TS.
  */
 #ifndef TCP_HALF_H
 #define TCP_HALF_H
@@ -49,12 +49,12 @@ struct tcp_half {
 	uint8_t rcv_wscale; /* ours: windows that we send after the SYN|ACK */
 	uint8_t flags;	    /* enum tcp_half_flag */
 	uint8_t retransmits;
+	uint32_t ts_offset; /* with TCP_HALF_TS */
 
 	/* Owned by the engine; tcp/ neither reads nor writes them. */
 	uint32_t listener_idx;
 	uint32_t listener_gen;
 	uint32_t gen;
-	uint32_t pad;
 };
 static_assert(sizeof(struct tcp_half) == 104, "no padding, at most two cache lines");
 

@@ -66,7 +66,6 @@ void tcp_conn_init(
 	if (state != TCP_CLOSED)
 		tcp_conn_set_state(c, state);
 	c->cc = (uint8_t)ctx->cfg->cc;
-	c->ts_offset = tcp_ts_offset(ctx, key);
 	c->quick_acks = TCP_QUICK_ACKS;
 	static_assert(TCP_QUICK_ACKS < 32, "a field of five bits");
 	tcp_rtt_init(ctx, c);

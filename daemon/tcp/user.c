@@ -11,6 +11,7 @@ uint32_t tcp_connect(
 	struct tcp_ctx *ctx, struct tcp_conn *c, const struct net_tuple *key, uint64_t now_us)
 {
 	tcp_conn_init(ctx, c, key, TCP_SYN_SENT);
+	c->ts_offset = tcp_ts_offset(ctx, key);
 	c->iss = tcp_isn(ctx, key, now_us);
 	c->small_seq = c->iss;
 	c->rcv_wscale = tcp_options_rcv_wscale(ctx->cfg);
@@ -39,6 +40,7 @@ void tcp_promote(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half 
 	c->snd_wnd_max = h->snd_wnd;
 	c->snd_wl1 = h->irs;
 	c->ts_recent = h->ts_recent;
+	c->ts_offset = h->ts_offset;
 	c->backoff = h->retransmits;
 	c->retries = h->retransmits;
 	if (h->retransmits == 0 && !(h->flags & (TCP_HALF_COOKIE | TCP_HALF_UNTIMED))) {
