@@ -891,12 +891,7 @@ void flow_close(struct engine *e, struct tcp_conn *c, bool abort)
 		bury(e, c);
 		return;
 	}
-	if (abort) {
-		events = tcp_abort(&e->tcp, c, e->now_us);
-	} else {
-		events = tcp_shutdown(&e->tcp, c, e->now_us);
-		tcp_orphan(&e->tcp, c, e->now_us);
-	}
+	events = abort ? tcp_abort(&e->tcp, c, e->now_us) : tcp_close(&e->tcp, c, e->now_us);
 	if (c->state == TCP_TIME_WAIT)
 		events |= TCP_EV_TIME_WAIT;
 	flow_events(e, c, events);

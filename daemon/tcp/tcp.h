@@ -339,7 +339,7 @@ uint32_t tcp_connect(
 	struct tcp_ctx *ctx, struct tcp_conn *c, const struct net_tuple *key, uint64_t now_us);
 
 /* Makes *c a connection from a half-open entry that reported TCP_EV_PROMOTE. The caller then
- * passes the same segment to tcp_input(), which brings it to ESTABLISHED. */
+ * passes the same segment to tcp_input(), which brings it to ESTABLISHED and sets its deadline. */
 void tcp_promote(
 	struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half *h, uint64_t now_us);
 
@@ -366,8 +366,8 @@ uint32_t tcp_consumed(struct tcp_ctx *ctx, struct tcp_conn *c,
 uint32_t tcp_abort(struct tcp_ctx *ctx, struct tcp_conn *c,
 	uint64_t now_us); /* CLOSED at once;
 			   * TCP_EV_OUTPUT if an RST is owed, which tcp_output() sends */
-void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c,
-	uint64_t now_us); /* nobody holds it:
+uint32_t tcp_close(struct tcp_ctx *ctx, struct tcp_conn *c,
+	uint64_t now_us); /* the same, and nobody holds it:
 			   * FIN-WAIT-2 time-out, orphan_retries; SYN-SENT: CLOSED at once */
 
 /* Options as tcp(7) has them. Values are in the caller's bounds (tcp_option_max()). */

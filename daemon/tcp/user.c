@@ -50,7 +50,6 @@ void tcp_promote(struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_half 
 	}
 	tcp_conn_negotiated(ctx, c, h->mss, now_us);
 	ctx->counters->passive_opens++;
-	tcp_conn_settle(ctx, c, now_us);
 }
 
 /* SEND. In SYN-SENT and SYN-RECEIVED the data waits for ESTABLISHED. */
@@ -72,13 +71,13 @@ uint32_t tcp_send(
 	return tcp_conn_settle(ctx, c, now_us);
 }
 
-/* CLOSE, as half-close. The state changes when the user says so, the FIN follows the data. */
-uint32_t tcp_shutdown(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+/* False: that has been done, or there is no use in it. */
+static bool shut(struct tcp_conn *c)
 {
 	bool opening = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RECEIVED;
 
 	if (!opening && c->state != TCP_ESTABLISHED && c->state != TCP_CLOSE_WAIT)
-		return 0;
+		return false;
 	c->flags |= TCP_F_SHUT;
 	if (tcp_fastopen_waits(c))
 		c->owe |= TCP_OWE_SYN;
@@ -86,7 +85,13 @@ uint32_t tcp_shutdown(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 		tcp_conn_set_state(c, TCP_FIN_WAIT_1);
 	else if (c->state == TCP_CLOSE_WAIT)
 		tcp_conn_set_state(c, TCP_LAST_ACK);
-	return tcp_conn_settle(ctx, c, now_us);
+	return true;
+}
+
+/* CLOSE, as half-close. The state changes when the user says so, the FIN follows the data. */
+uint32_t tcp_shutdown(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	return shut(c) ? tcp_conn_settle(ctx, c, now_us) : 0;
 }
 
 /* RECEIVE has made room. */
@@ -115,19 +120,18 @@ uint32_t tcp_abort(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 }
 
 /* The last holder is gone. CLOSE in SYN-SENT deletes the connection (section 3.10.4). */
-void tcp_orphan(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+uint32_t tcp_close(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	if (c->state == TCP_CLOSED)
-		return;
+		return 0;
+	shut(c);
 	c->flags |= TCP_F_ORPHAN;
 	c->flags &= ~(TCP_F_KEEPALIVE | TCP_F_CORK | TCP_F_MORE);
-	if (c->state == TCP_SYN_SENT) {
-		tcp_conn_close(ctx, c, 0, false);
-		return;
-	}
+	if (c->state == TCP_SYN_SENT)
+		return tcp_conn_close(ctx, c, 0, false);
 	if (c->state == TCP_FIN_WAIT_2)
 		tcp_life_start(c, now_us + tcp_conn_fin_wait_2_us(ctx, c));
-	tcp_conn_settle(ctx, c, now_us);
+	return tcp_conn_settle(ctx, c, now_us);
 }
 
 int tcp_set_congestion(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t id)

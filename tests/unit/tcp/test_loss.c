@@ -163,8 +163,7 @@ static void test_loss_given_orphan_gives_up_sooner(void **state)
 
 	(void)state;
 	host_send(&h, 100);
-	host_shutdown(&h);
-	tcp_orphan(&h.ctx, &h.c, h.now_us);
+	host_note(&h, tcp_close(&h.ctx, &h.c, h.now_us));
 	while (h.c.state != TCP_CLOSED && n++ < 30) {
 		host_output(&h);
 		host_fire(&h);

@@ -250,7 +250,6 @@ static void test_open_given_promoted_half_takes_data_with_ack(void **state)
 	tcp_promote(&h.ctx, &h.c, &half, h.now_us);
 	assert_int_equal(h.c.owner, 0xa5a5a5a5); /* the engine's group is left alone */
 	assert_int_equal(h.c.state, TCP_SYN_RECEIVED);
-	assert_true(h.c.entry.deadline_us != TCP_NEVER);
 	h.ts_val = 6;
 	h.now_us += 20 * MS_US;
 	host_input(&h, TCP_ACK, 1, 1, 500, 100);

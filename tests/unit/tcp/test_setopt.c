@@ -120,7 +120,7 @@ static void test_setopt_given_linger2_ends_orphan(void **state)
 	set(TCP_OPT_LINGER2_S, 3);
 	host_shutdown(&h);
 	host_output(&h);
-	tcp_orphan(&h.ctx, &h.c, h.now_us);
+	host_note(&h, tcp_close(&h.ctx, &h.c, h.now_us));
 	host_input(&h, TCP_ACK, 1, 2, 60000, 0);
 	assert_int_equal(h.c.state, TCP_FIN_WAIT_2);
 	assert_int_equal(silence_us(), 3 * SEC_US);

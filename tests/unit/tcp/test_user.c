@@ -61,8 +61,7 @@ static void test_user_given_send_that_goes_back_ignores_it(void **state)
 static void test_user_given_orphan_in_fin_wait_2_times_out(void **state)
 {
 	(void)state;
-	host_shutdown(&h);
-	tcp_orphan(&h.ctx, &h.c, h.now_us);
+	host_note(&h, tcp_close(&h.ctx, &h.c, h.now_us));
 	host_output_one(&h);
 	host_input(&h, TCP_ACK, 1, 2, 60000, 0);
 	assert_int_equal(h.c.entry.deadline_us, h.now_us + 60 * SEC_US);
@@ -79,7 +78,7 @@ static void test_user_given_held_fin_wait_2_waits_for_ever(void **state)
 	host_output_one(&h);
 	host_input(&h, TCP_ACK, 1, 2, 60000, 0);
 	assert_int_equal(h.c.entry.deadline_us, TCP_NEVER);
-	tcp_orphan(&h.ctx, &h.c, h.now_us);
+	host_note(&h, tcp_close(&h.ctx, &h.c, h.now_us));
 	assert_int_equal(h.c.entry.deadline_us, h.now_us + 60 * SEC_US);
 }
 
@@ -87,8 +86,7 @@ static void test_user_given_data_for_orphan_resets(void **state)
 {
 	(void)state;
 	host_input(&h, TCP_ACK, 1, 1, 60000, 50);
-	host_shutdown(&h);
-	tcp_orphan(&h.ctx, &h.c, h.now_us);
+	host_note(&h, tcp_close(&h.ctx, &h.c, h.now_us));
 	host_output_one(&h);
 	host_input(&h, TCP_ACK, 1, 1, 60000, 50); /* old data: no harm */
 	host_output_one(&h);
@@ -105,8 +103,7 @@ static void test_user_given_orphan_in_syn_sent_closes(void **state)
 	(void)state;
 	host_connect(&h);
 	host_output_one(&h);
-	host_shutdown(&h);
-	tcp_orphan(&h.ctx, &h.c, h.now_us);
+	host_note(&h, tcp_close(&h.ctx, &h.c, h.now_us));
 	assert_int_equal(h.c.state, TCP_CLOSED);
 	assert_int_equal(host_output(&h), 0);
 }
@@ -119,8 +116,7 @@ static void test_user_given_orphan_behind_closed_window_ends(void **state)
 	(void)state;
 	host_input(&h, TCP_ACK, 1, 1, 0, 0);
 	host_send(&h, 100);
-	host_shutdown(&h);
-	tcp_orphan(&h.ctx, &h.c, h.now_us);
+	host_note(&h, tcp_close(&h.ctx, &h.c, h.now_us));
 	while (h.c.state != TCP_CLOSED && n++ < 30) {
 		host_output(&h);
 		host_fire(&h);
