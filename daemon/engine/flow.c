@@ -40,13 +40,14 @@ static void wheel_update(struct engine *e, struct tcp_conn *c)
 
 static struct tcp_half *half_at(struct engine *e, uint32_t idx)
 {
-	return shm_arena_at(&e->halves, idx);
+	return (struct tcp_half *)(void *)e->halves.base + idx;
 }
 
 static tcp_ref half_ref(const struct engine *e, const struct tcp_half *h)
 {
-	return tcp_ref_make(TCP_KIND_HALF,
-		(uint32_t)(((const uint8_t *)h - e->halves.base) / e->halves.stride_bytes));
+	const struct tcp_half *all = (const struct tcp_half *)(const void *)e->halves.base;
+
+	return tcp_ref_make(TCP_KIND_HALF, (uint32_t)(h - all));
 }
 
 static void init_engine_fields(struct tcp_conn *c)
