@@ -412,6 +412,11 @@ static inline uint32_t sock_idx(const struct sock *s)
 {
 	return (uint32_t)(s - atomic_load_explicit(&sock_table.base, memory_order_relaxed));
 }
+/* With a lock held whose giving away tells it, or before anybody can look. */
+static inline void sock_become(struct sock *s, uint8_t kind)
+{
+	atomic_store_explicit(&s->kind, kind, memory_order_relaxed);
+}
 static inline struct sock_cold *sock_cold(const struct sock *s)
 {
 	return &sock_table.cold[sock_idx(s)];

@@ -32,7 +32,7 @@ int mtcp_socket(int domain, int type, int protocol)
 		return ret_errno(err);
 	}
 	s->ctx = (uint8_t)(ses.contexts ? w->ctx % ses.contexts : 0);
-	s->kind = KIND_TCP;
+	sock_become(s, KIND_TCP);
 	return (int)sock_idx(s);
 }
 
@@ -111,7 +111,7 @@ void sock_close_locked(struct sock *s, bool abort_it)
 {
 	bool listening = s->state == STATE_LISTEN;
 
-	s->kind = KIND_ZOMBIE;
+	sock_become(s, KIND_ZOMBIE);
 	epoll_forget(s);
 	pool_unwait(s);
 	if (listening)

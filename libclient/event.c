@@ -137,7 +137,7 @@ void listener_count(struct sock *s)
 	for (uint32_t e = 0; e < l->engines; e++)
 		if (l->engine[e].pending > l->engine[e].kept)
 			n += l->engine[e].pending - l->engine[e].kept;
-	atomic_store(&s->acceptable, n);
+	atomic_store_explicit(&s->acceptable, n, memory_order_relaxed); /* ev_lock held */
 }
 
 /* Events may overtake the answer to LISTEN, so an unknown generation is believed: the worst is
@@ -187,23 +187,23 @@ static bool settle(struct sock *l, struct sock *s)
 
 	x->outstanding--;
 	x->engine[s->engine].outstanding--;
-	atomic_store(&l->request, REQUEST_DONE);
+	atomic_store_explicit(&l->request, REQUEST_DONE, memory_order_relaxed); /* likewise */
 	return kept;
 }
 
-/* Whether id is the ACCEPT that s waits for; then s is the caller's, and nobody else's yet. */
+/* Whether id is the ACCEPT that s waits for; then s is the caller's, and nobody else's yet, with
+ * its ev_lock held. */
 static bool claim_pending(struct sock *s, uint32_t id)
 {
-	bool ours;
-
 	if (!s || s->kind != KIND_PENDING)
 		return false;
 	lock_take(&s->ev_lock);
-	ours = sock_request_is(s, id);
-	if (ours)
-		atomic_store(&s->request, REQUEST_NONE);
+	if (sock_request_is(s, id)) {
+		atomic_store_explicit(&s->request, REQUEST_NONE, memory_order_relaxed);
+		return true;
+	}
 	lock_drop(&s->ev_lock);
-	return ours;
+	return false;
 }
 
 static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accepted *m)
@@ -219,9 +219,8 @@ static void apply_accepted(struct ctx *c, uint32_t id, const struct proto_accept
 	sock_name_set(s, SOCK_PEER, m->raddr);
 	sock_cold(s)->lport = m->lport;
 	sock_cold(s)->rport = m->rport;
-	lock_take(&s->ev_lock);
 	s->ev.gen = m->handle.gen;
-	atomic_store(&s->ev.flags, PROTO_FLOW_ESTABLISHED);
+	atomic_store_explicit(&s->ev.flags, PROTO_FLOW_ESTABLISHED, memory_order_relaxed);
 	lock_drop(&s->ev_lock);
 
 	l = sock_at(sock_cold(s)->pending_of);
@@ -274,6 +273,7 @@ static void apply_result(struct ctx *c, uint32_t id, const struct proto_result *
 	uint32_t todo = 0;
 
 	if (claim_pending(s, id)) {
+		lock_drop(&s->ev_lock);
 		apply_refused(s, m->result, m->listen_seq);
 		return;
 	}

@@ -291,7 +291,7 @@ static int make_pending(
 	sock_cold(s)->pending_of = sock_idx(l);
 	lock_take(&s->ev_lock); /* pairs with claim_pending(): what it reads is above */
 	*id = sock_request_new(s, REQUEST_ACCEPT);
-	s->kind = KIND_PENDING;
+	sock_become(s, KIND_PENDING);
 	lock_drop(&s->ev_lock);
 	*out = s;
 	return 0;
@@ -306,7 +306,7 @@ static void ask_undo(struct sock *l, struct sock *s)
 	listener_count(l);
 	lock_drop(&l->ev_lock);
 	lock_take(&s->lock);
-	s->kind = KIND_ZOMBIE;
+	sock_become(s, KIND_ZOMBIE);
 	sock_put(s);
 }
 
@@ -332,7 +332,7 @@ static int ask(struct sock *l, uint32_t ctx, uint32_t engine, bool keep)
 	slot.body.accept.listener = x->handle;
 	slot.body.accept.cookie = sock_idx(s);
 	slot.body.accept.flags = keep ? PROTO_ACCEPT_KEEP : 0;
-	err = ctx_push(ctx, engine, &slot);
+	err = keep ? ctx_push_quiet(ctx, engine, &slot) : ctx_push(ctx, engine, &slot);
 	if (err)
 		ask_undo(l, s);
 	return err;
@@ -356,7 +356,7 @@ static struct sock *take_queued(struct sock *l)
 	lock_take(&l->ev_lock);
 	s = listener_pop(l);
 	if (s)
-		atomic_fetch_sub(&l->acceptable, 1);
+		listener_count(l);
 	lock_drop(&l->ev_lock);
 	return s;
 }
@@ -457,8 +457,46 @@ static int inherit(const struct sock *l, struct sock *s)
 	return number_inherit(s, l);
 }
 
+static void push_options(struct sock *s)
+{
+	if (s->nodelay)
+		opt_push(s, PROTO_SET_NODELAY, 1);
+	if (s->keepalive)
+		opt_push(s, PROTO_SET_KEEPALIVE, 1);
+	if (sock_rare(s)->sndbuf_bytes)
+		opt_push(s, PROTO_SET_SNDBUF, sock_rare(s)->sndbuf_bytes);
+	if (sock_rare(s)->rcvbuf_bytes)
+		opt_push(s, PROTO_SET_RCVBUF, sock_rare(s)->rcvbuf_bytes);
+	number_push_all(s);
+	if (sock_rare(s)->congestion)
+		opt_push(s, PROTO_SET_CONGESTION, sock_rare(s)->congestion - 1);
+}
+
+/* What the program asks for with the connection. */
+struct accept_call {
+	struct sockaddr *sa; /* NULL: nothing */
+	socklen_t *len;
+	int flags;
+};
+
+static void become_accepted(struct sock *s, const struct accept_call *call)
+{
+	uint8_t peer[16];
+
+	sock_cold(s)->pending_of = SOCK_IDX_NONE;
+	s->nonblock = call->flags & SOCK_NONBLOCK;
+	s->cloexec = call->flags & SOCK_CLOEXEC;
+	atomic_store_explicit(&s->state, STATE_CONNECTED, memory_order_relaxed); /* locked */
+	sock_become(s, KIND_TCP);
+	push_options(s);
+	if (!call->sa || !call->len)
+		return;
+	sock_name(s, SOCK_PEER, peer);
+	addr_to_sockaddr(s->ip6, peer, sock_cold(s)->rport, call->sa, call->len);
+}
+
 /* 0; or -ENOMEM or -EMFILE, and s waits on. */
-static int give(struct sock *l, struct sock *s)
+static int give(struct sock *l, struct sock *s, const struct accept_call *call)
 {
 	int err;
 
@@ -466,6 +504,8 @@ static int give(struct sock *l, struct sock *s)
 	err = inherit(l, s);
 	if (!err && !sock_count_in(s))
 		err = -EMFILE;
+	if (!err)
+		become_accepted(s, call);
 	sock_put(s);
 	if (!err)
 		return 0;
@@ -486,17 +526,20 @@ static void drain_for(struct sock *l)
 }
 
 /* One connection, without waiting for the network. *out; 0, -EAGAIN, -EBADF (lock gone). */
-static int accept_now(struct sock *l, struct sock **out)
+static int accept_now(struct sock *l, struct sock **out, const struct accept_call *call)
 {
 	uint32_t ctx = waiter_self() ? waiter_self()->ctx % ses.contexts : l->ctx;
 
-	drain_for(l);
+	*out = take_queued(l);
+	if (!*out)
+		drain_for(l);
 	for (;;) {
 		int err = 0;
 
-		*out = take_queued(l);
+		if (!*out)
+			*out = take_queued(l);
 		if (*out) {
-			err = give(l, *out);
+			err = give(l, *out, call);
 			if (!err)
 				ask_ahead(l, ctx);
 			return err;
@@ -521,7 +564,7 @@ static int accept_dead(struct sock *l)
 	return -ENETDOWN;
 }
 
-static int accept_locked(struct sock *l, struct sock **out)
+static int accept_locked(struct sock *l, struct sock **out, const struct accept_call *call)
 {
 	uint64_t deadline = sock_deadline(l, 0, &sock_rare(l)->rcvtimeo);
 	int err;
@@ -529,7 +572,7 @@ static int accept_locked(struct sock *l, struct sock **out)
 	for (;;) {
 		if (l->state != STATE_LISTEN)
 			return -EINVAL;
-		err = sock_dead(l) ? accept_dead(l) : accept_now(l, out);
+		err = sock_dead(l) ? accept_dead(l) : accept_now(l, out, call);
 		if (err != -EAGAIN || !deadline)
 			return err;
 		err = sock_wait(l, POLLIN, deadline);
@@ -538,25 +581,10 @@ static int accept_locked(struct sock *l, struct sock **out)
 	}
 }
 
-static void push_options(struct sock *s)
-{
-	if (s->nodelay)
-		opt_push(s, PROTO_SET_NODELAY, 1);
-	if (s->keepalive)
-		opt_push(s, PROTO_SET_KEEPALIVE, 1);
-	if (sock_rare(s)->sndbuf_bytes)
-		opt_push(s, PROTO_SET_SNDBUF, sock_rare(s)->sndbuf_bytes);
-	if (sock_rare(s)->rcvbuf_bytes)
-		opt_push(s, PROTO_SET_RCVBUF, sock_rare(s)->rcvbuf_bytes);
-	number_push_all(s);
-	if (sock_rare(s)->congestion)
-		opt_push(s, PROTO_SET_CONGESTION, sock_rare(s)->congestion - 1);
-}
-
 int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 {
+	const struct accept_call call = {sa, len, flags};
 	struct sock *l, *s = NULL;
-	uint8_t peer[16];
 	int err;
 
 	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
@@ -564,25 +592,11 @@ int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 	err = sock_get_settled(sd, &l);
 	if (err)
 		return ret_errno(err);
-	err = accept_locked(l, &s);
+	err = accept_locked(l, &s, &call);
 	if (err == -EBADF)
 		return ret_errno(err); /* closed meanwhile: the lock is gone */
 	sock_put(l);
-	if (err)
-		return ret_errno(err);
-	lock_take(&s->lock);
-	sock_cold(s)->pending_of = SOCK_IDX_NONE;
-	s->nonblock = flags & SOCK_NONBLOCK;
-	s->cloexec = flags & SOCK_CLOEXEC;
-	atomic_store(&s->state, STATE_CONNECTED);
-	s->kind = KIND_TCP;
-	push_options(s);
-	sock_name(s, SOCK_PEER, peer);
-	if (sa && len)
-		addr_to_sockaddr(s->ip6, peer, sock_cold(s)->rport, sa, len);
-	err = (int)sock_idx(s);
-	sock_put(s);
-	return err;
+	return err ? ret_errno(err) : (int)sock_idx(s);
 }
 
 int mtcp_accept(int sd, struct sockaddr *sa, socklen_t *len)

@@ -285,6 +285,8 @@ static void starved_remove(struct sock *s)
 
 void pool_unwait(struct sock *s)
 {
+	if (!atomic_load_explicit(&s->pool_wait, memory_order_relaxed))
+		return; /* and with its lock held nobody makes it wait */
 	lock_take(&pool_lock);
 	if (atomic_load(&s->pool_wait))
 		starved_remove(s);

@@ -23,7 +23,7 @@ enum {
 	HUGE_BYTES = 2 << 20,
 };
 
-static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock table_lock;
 struct sock_table sock_table;
 static uint32_t free_first = SOCK_IDX_NONE, free_last = SOCK_IDX_NONE;
 static uint32_t taken; /* places: `counted` */
@@ -105,26 +105,30 @@ static struct sock *table_take(void)
 	return s;
 }
 
+/* Whoever else looks takes a lock after we have given it: no order of its own is needed, and none
+ * of the locked instructions that it costs. */
+#define store(at, value) atomic_store_explicit(at, value, memory_order_relaxed)
+
 void sock_reset_flow(struct sock *s)
 {
 	uint32_t set = sock_rare(s)->sndbuf_bytes;
 
 	lock_take(&s->ev_lock);
-	atomic_store(&s->ev.acked_low, 0);
-	atomic_store(&s->ev.received_low, 0);
-	atomic_store(&s->ev.flags, 0);
-	atomic_store(&s->ev.sndbuf_bytes, set ? set : ses.info.sndbuf_bytes);
+	store(&s->ev.acked_low, 0);
+	store(&s->ev.received_low, 0);
+	store(&s->ev.flags, 0);
+	store(&s->ev.sndbuf_bytes, set ? set : ses.info.sndbuf_bytes);
 	s->ev.gen = 0;
 	s->ev.error_seen = 0;
-	atomic_store(&s->ev.chunk, PROTO_REF_NONE);
+	store(&s->ev.chunk, PROTO_REF_NONE);
 	lock_drop(&s->ev_lock);
 	s->handle = (struct proto_handle){0, 0};
-	atomic_store(&s->snd_pos, 0);
-	atomic_store(&s->rcv_pos, 0);
+	store(&s->snd_pos, 0);
+	store(&s->rcv_pos, 0);
 	s->consumed_low = 0;
 	s->quiet_bytes = 0;
 	s->holds_chunk = false;
-	atomic_store(&s->nospace, false);
+	store(&s->nospace, false);
 }
 
 /* Nobody else looks at it while it is KIND_FREE; but drainers may, under ev_lock, for an answer
@@ -138,21 +142,23 @@ static void sock_init(struct sock *s)
 	s->ip6 = s->v6only = false;
 	s->session_generation = ses.generation;
 	s->ctx = s->engine = 0;
-	atomic_store(&s->todo, 0);
-	atomic_store(&s->state, STATE_NEW);
-	atomic_store(&s->shut, 0);
-	atomic_store(&s->pool_wait, false);
+	store(&s->todo, 0);
+	store(&s->state, STATE_NEW);
+	store(&s->shut, 0);
+	store(&s->pool_wait, false);
 	s->tx_last = NULL;
-	atomic_store(&s->tx_blocks, 0);
-	atomic_store(&s->request, REQUEST_NONE);
+	store(&s->tx_blocks, 0);
+	store(&s->request, REQUEST_NONE);
 	LIST_INIT(&s->waiters);
 	s->items = NULL;
 	s->is_listener = false;
 	s->rare = NULL;
 	*cold = (struct sock_cold){.pending_of = SOCK_IDX_NONE, .next = SOCK_IDX_NONE};
-	atomic_store(&s->ev.error, 0);
+	store(&s->ev.error, 0);
 	sock_reset_flow(s);
 }
+
+#undef store
 
 const struct sock_rare sock_rare_none;
 
@@ -209,13 +215,13 @@ int sock_alloc(enum sock_kind kind, struct sock **out)
 	struct sock *s = NULL;
 	int err;
 
-	pthread_mutex_lock(&table_lock);
+	lock_take(&table_lock);
 	err = table_reserve();
 	if (!err && (!counted || take_place())) {
 		s = table_take();
 		taken -= !s && counted;
 	}
-	pthread_mutex_unlock(&table_lock);
+	lock_drop(&table_lock);
 	if (!s)
 		return err ? err : -EMFILE;
 	sock_init(s);
@@ -226,9 +232,9 @@ int sock_alloc(enum sock_kind kind, struct sock **out)
 
 bool sock_count_in(struct sock *s)
 {
-	pthread_mutex_lock(&table_lock);
+	lock_take(&table_lock);
 	s->counted = take_place();
-	pthread_mutex_unlock(&table_lock);
+	lock_drop(&table_lock);
 	return s->counted;
 }
 
@@ -258,13 +264,13 @@ void sock_free(struct sock *s)
 		free(cold->names);
 	s->rare = NULL;
 	s->ip6 = false;
-	s->kind = KIND_FREE;
+	sock_become(s, KIND_FREE);
 	lock_drop(&s->lock);
 
-	pthread_mutex_lock(&table_lock);
+	lock_take(&table_lock);
 	sock_append(&free_first, &free_last, s);
 	taken -= counted;
-	pthread_mutex_unlock(&table_lock);
+	lock_drop(&table_lock);
 }
 
 uint32_t sock_count(void)
@@ -284,7 +290,7 @@ void sock_fork_child(void)
 {
 	void *t = sock_table.base;
 
-	pthread_mutex_init(&table_lock, NULL);
+	table_lock = (struct lock){0};
 	/* Fresh zeroes in place; what entries pointed to is leaked. */
 	if (t && table_map(t) != t)
 		abort();
@@ -645,7 +651,7 @@ uint32_t sock_request_id(const struct sock *s)
 uint32_t sock_request_new(struct sock *s, enum sock_request what)
 {
 	s->request_seq = (uint16_t)(s->request_seq % REQUEST_SEQ_MAX + 1);
-	atomic_store(&s->request, what);
+	atomic_store_explicit(&s->request, what, memory_order_relaxed); /* ev_lock held */
 	return sock_request_id(s);
 }
 
