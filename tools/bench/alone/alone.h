@@ -44,7 +44,8 @@ struct alone_config {
 	uint32_t engines;
 	uint32_t batch;		/* requests (connections being made) in flight */
 	uint32_t request_bytes; /* and of the response */
-	uint32_t fresh_max;	/* WORK_CONN: connections made at most */
+	uint32_t waiting;	/* WORK_CONN: in TIME-WAIT, all the while */
+	uint32_t fresh_max;	/* WORK_CONN: names of connections, used again */
 	uint16_t mtu_bytes;
 	uint32_t gso_max_bytes; /* as [port] gso_max */
 	bool timestamps;
@@ -68,6 +69,10 @@ unsigned int host_turn(struct host *h);
 /* What the main thread does now and then; not counted. */
 void host_messages(struct host *h);
 uint64_t host_now_us(const struct host *h); /* of the last turn */
+/* So many connections were closed: lets so much time pass as a server takes that has cfg.waiting of
+ * them in TIME-WAIT. */
+void host_closed(struct host *h, uint64_t conns);
+uint32_t host_waiting(const struct host *h); /* in TIME-WAIT */
 struct rte_ring *host_ring_to(struct host *h, uint32_t engine);
 struct rte_ring *host_ring_from(struct host *h, uint32_t engine);
 const uint8_t *host_mac(const struct host *h);

@@ -222,6 +222,26 @@ unsigned int host_turn(struct host *h)
 	return work;
 }
 
+void host_closed(struct host *h, uint64_t conns)
+{
+	struct tcp_config tcp;
+
+	tcp_config_default(&tcp);
+	h->now_us += conns * 2 * tcp.msl_us / h->cfg.waiting;
+}
+
+uint32_t host_waiting(const struct host *h)
+{
+	struct engine_gauges g;
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < h->cfg.engines; i++) {
+		engine_gauges(h->engines[i], &g);
+		sum += g.tws;
+	}
+	return sum;
+}
+
 uint64_t host_now_us(const struct host *h)
 {
 	return h->now_us;

@@ -47,7 +47,8 @@ static void usage(FILE *to)
 		"flight\n"
 		"  --bytes N               of a request and of its response (64)\n"
 		"  --units N               how much to measure: requests, connections, MiB\n"
-		"  --chunks N              measured apart; the median counts (401)\n"
+		"  --chunks N              measured apart; the median counts (401, or fewer)\n"
+		"  --waiting N             of conn: connections in TIME-WAIT (100000)\n"
 		"  --mtu N                 (1500)\n"
 		"  --gso BYTES             longest segment before it is cut (16384)\n"
 		"  --no-timestamps         no TCP timestamps\n"
@@ -91,6 +92,7 @@ static void parse(struct options *o, int argc, char **argv)
 		BYTES,
 		UNITS,
 		CHUNKS,
+		WAITING,
 		MTU,
 		GSO,
 		NOTS,
@@ -104,11 +106,12 @@ static void parse(struct options *o, int argc, char **argv)
 	};
 	static const struct option longs[] = {{"work", 1, NULL, WORK}, {"conns", 1, NULL, CONNS},
 		{"engines", 1, NULL, ENGINES}, {"batch", 1, NULL, BATCH}, {"bytes", 1, NULL, BYTES},
-		{"units", 1, NULL, UNITS}, {"chunks", 1, NULL, CHUNKS}, {"mtu", 1, NULL, MTU},
-		{"gso", 1, NULL, GSO}, {"no-timestamps", 0, NULL, NOTS},
-		{"pure-acks", 0, NULL, PURE}, {"edge", 0, NULL, EDGE}, {"no-huge", 0, NULL, NOHUGE},
-		{"stages", 0, NULL, STAGES}, {"cold", 0, NULL, COLD}, {"verbose", 0, NULL, VERBOSE},
-		{"help", 0, NULL, HELP}, {0}};
+		{"units", 1, NULL, UNITS}, {"chunks", 1, NULL, CHUNKS},
+		{"waiting", 1, NULL, WAITING}, {"mtu", 1, NULL, MTU}, {"gso", 1, NULL, GSO},
+		{"no-timestamps", 0, NULL, NOTS}, {"pure-acks", 0, NULL, PURE},
+		{"edge", 0, NULL, EDGE}, {"no-huge", 0, NULL, NOHUGE}, {"stages", 0, NULL, STAGES},
+		{"cold", 0, NULL, COLD}, {"verbose", 0, NULL, VERBOSE}, {"help", 0, NULL, HELP},
+		{0}};
 	struct alone_config *c = &o->cfg;
 	int opt;
 
@@ -134,6 +137,9 @@ static void parse(struct options *o, int argc, char **argv)
 			break;
 		case CHUNKS:
 			o->chunks = (uint32_t)number(optarg, 1, METER_CHUNKS_MAX);
+			break;
+		case WAITING:
+			c->waiting = (uint32_t)number(optarg, 50000, 250000);
 			break;
 		case MTU:
 			c->mtu_bytes = (uint16_t)number(optarg, 576, 9000);
@@ -191,9 +197,9 @@ static void complete(struct options *o)
 		alone_fail("bench-engine-stages has --stages");
 	if (o->cold && c->work != WORK_RPC)
 		alone_fail("--cold is for requests");
-	/* Beside what is measured: warming up, and what is under way at a chunk's end. */
-	if (c->work == WORK_CONN)
-		c->fresh_max = (uint32_t)(o->units + o->units / 8) + (8 + o->chunks) * c->batch;
+	if (c->work != WORK_CONN)
+		c->waiting = 0;
+	c->fresh_max = 2 * c->waiting;
 }
 
 static void print_stages(void)
@@ -214,12 +220,13 @@ static void print(struct bench *b, const struct options *o)
 	const char *first;
 	uint64_t drops = host_drops(b->host, &first);
 
-	printf("{\"work\": \"%s\", \"conns\": %u, \"engines\": %u, \"batch\": %u, \"bytes\": %u, "
-	       "\"mtu\": %u, "
+	printf("{\"work\": \"%s\", \"conns\": %u, \"waiting\": %u, \"engines\": %u, \"batch\": %u, "
+	       "\"bytes\": %u, \"mtu\": %u, "
 	       "\"pure_acks\": %s, \"huge\": %s, \"units\": %llu",
-		work_name[o->cfg.work], o->cfg.conns, o->cfg.engines, o->cfg.batch,
-		o->cfg.request_bytes, o->cfg.mtu_bytes, o->cfg.pure_acks ? "true" : "false",
-		host_huge(b->host) ? "true" : "false", (unsigned long long)b->units);
+		work_name[o->cfg.work], o->cfg.conns, host_waiting(b->host), o->cfg.engines,
+		o->cfg.batch, o->cfg.request_bytes, o->cfg.mtu_bytes,
+		o->cfg.pure_acks ? "true" : "false", host_huge(b->host) ? "true" : "false",
+		(unsigned long long)b->units);
 	if (!o->cold) {
 		meter_summary(&b->meter, &median, &min, &max, &mean);
 		printf(", \"cycles\": {\"median\": %.1f, \"min\": %.1f, \"max\": %.1f, "
@@ -243,6 +250,7 @@ int main(int argc, char **argv)
 			.engines = 1,
 			.batch = 32,
 			.request_bytes = 64,
+			.waiting = 100000,
 			.mtu_bytes = 1500,
 			.gso_max_bytes = 16384,
 			.timestamps = true,

@@ -12,7 +12,8 @@ enum {
 	MIB = 1 << 20,
 	COLD_ROUNDS = 16,
 	WARM_REQUESTS = 4000,
-	WARM_PART = 16, /* of what is measured is spent on warming up */
+	WARM_PART = 16,	      /* of what is measured is spent on warming up */
+	FLIGHT_PER_BATCH = 4, /* of connections */
 };
 
 /* One step: the peer, the engine's turn, the program. */
@@ -119,7 +120,8 @@ static void begin(struct bench *b, uint64_t *begun)
 			peer_request(b->peer, next_conn(b));
 		break;
 	case WORK_CONN:
-		for (uint32_t n = 0; n < b->cfg.batch && *begun - done(b) < 4 * b->cfg.batch;
+		for (uint32_t n = 0;
+			n < b->cfg.batch && *begun - done(b) < FLIGHT_PER_BATCH * b->cfg.batch;
 			n++, ++*begun)
 			peer_connect_and_ask(
 				b->peer, b->cfg.conns + (uint32_t)(*begun % b->cfg.fresh_max));
@@ -154,6 +156,8 @@ static uint64_t chunk(struct bench *b, uint64_t units, uint64_t *begun)
 		begin(b, begun);
 		step(b);
 		idle = done(b) == last ? idle + 1 : 0;
+		if (b->cfg.work == WORK_CONN)
+			host_closed(b->host, done(b) - last);
 		last = done(b);
 		if (idle == STEPS_MAX)
 			alone_fail("no progress after %llu units", (unsigned long long)last);
@@ -161,11 +165,29 @@ static uint64_t chunk(struct bench *b, uint64_t units, uint64_t *begun)
 	return done(b) - from;
 }
 
+/* Caches, rings, memory first touched; and what waits for its end, for as many end then as begin.
+ */
+static uint64_t warming(const struct bench *b, uint64_t units)
+{
+	return units / WARM_PART + 1 + b->cfg.waiting;
+}
+
+/* What is begun in a step ends some steps later, and not as much in each: a part of connections is
+ * as long as many of them take. */
+static uint64_t least_part(const struct bench *b)
+{
+	return b->cfg.work == WORK_CONN ? FLIGHT_PER_BATCH * b->cfg.batch : 1;
+}
+
 void work_run(struct bench *b, uint64_t units, uint32_t chunks)
 {
-	uint64_t begun = done(b), each = units / chunks ? units / chunks : 1;
+	uint64_t begun = done(b), each = units / chunks;
 
-	chunk(b, units / WARM_PART + 1, &begun); /* caches, rings, memory first touched */
+	if (each < least_part(b)) {
+		each = least_part(b);
+		chunks = (uint32_t)((units + each - 1) / each);
+	}
+	chunk(b, warming(b, units), &begun);
 	stages_reset();
 	meter_reset(&b->meter);
 	callgrind_begin();
