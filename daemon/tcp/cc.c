@@ -85,8 +85,10 @@ static void begin(struct tcp_ctx *ctx, struct tcp_conn *c)
 	c->flags &= ~(TCP_F_CC_WATCH | TCP_F_PACED | TCP_F_PACE_HOLD);
 	x = ops->state || ops->block || ops->paced || ctx->cfg->pacing ? tcp_extra_make(ctx, c)
 								       : tcp_extra_have(ctx, c);
-	if (x)
+	if (x) {
 		memset(&x->cc_state, 0, sizeof(x->cc_state));
+		x->validate = (struct tcp_validate){0};
+	}
 	if (!begin_block(ctx, c, ops, x)) {
 		ctx->counters->cc_no_memory++;
 		c->cc = TCP_CC_CUBIC;
@@ -136,6 +138,8 @@ void tcp_cc_backoff(
 	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
 {
 	c->ssthresh = tcp_cc_of(c)->ssthresh(ctx, c, flight_bytes, why);
+	if (tcp_conn_has(c, TCP_F_EXTRA) && !tcp_cc_of(c)->paced)
+		tcp_validate_congested(ctx, c, flight_bytes, why);
 	c->cwnd_acked = 0;
 	if (tcp_conn_has(c, TCP_F_ECN))
 		c->flags |= TCP_F_CWR_OWED; /* RFC 3168 section 6.1.2: whatever the reason */
@@ -143,6 +147,8 @@ void tcp_cc_backoff(
 
 void tcp_cc_undo(struct tcp_ctx *ctx, struct tcp_conn *c)
 {
+	if (tcp_conn_has(c, TCP_F_EXTRA))
+		tcp_validate_undone(ctx, c);
 	if (tcp_cc_of(c)->undo)
 		tcp_cc_of(c)->undo(ctx, c);
 }
@@ -187,10 +193,15 @@ void tcp_cc_sent(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, uint
 		tcp_cc_of(c)->sent(ctx, c, end_pos, now_us);
 }
 
-void tcp_cc_idle(struct tcp_conn *c)
+/* RFC 5681 section 4.1 for a connection that remembers nothing of its use, else RFC 7661. */
+void __attribute__((noinline))
+tcp_cc_idle(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
 	if (tcp_cc_of(c)->paced)
 		return;
-	c->cwnd = min_u32(c->cwnd, tcp_cc_initial_window(c));
+	if (tcp_conn_has(c, TCP_F_EXTRA))
+		tcp_validate_idle(ctx, c, now_us);
+	else
+		c->cwnd = min_u32(c->cwnd, tcp_cc_initial_window(c));
 	c->flags |= TCP_F_CC_UNUSED;
 }

@@ -118,8 +118,15 @@ void tcp_cc_observe(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_byte
 
 void tcp_cc_sent(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, uint64_t now_us);
 
-/* RFC 5681 section 4.1: nothing was sent for longer than a time-out. */
-void tcp_cc_idle(struct tcp_conn *c);
+/* Nothing was sent for longer than a time-out. */
+void tcp_cc_idle(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+
+/* validate.c, with TCP_F_EXTRA: silence; ssthresh was set, and may be too high; it was for nothing.
+ */
+void tcp_validate_idle(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+void tcp_validate_congested(
+	const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why);
+void tcp_validate_undone(const struct tcp_ctx *ctx, struct tcp_conn *c);
 
 /* For algorithms, in slow start: cwnd grows by what was acknowledged, at most TCP_CC_BURST_SEGMENTS
  * an ACK, and not beyond ssthresh: with a small window that would be a good part of the back-off.

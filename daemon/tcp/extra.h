@@ -7,6 +7,7 @@
  *   - congestion control, once cwnd has limited the sender or was reduced;
  *   - loss recovery: probes, reordering, duplicates, and the counts of what was lost;
  *   - the engine's numbers of the scoreboard, the reassembly and the congestion control's block;
+ *   - what a round trip delivers, and how much of the window that uses;
  *   - pacing; socket options that are not the configuration's.
  *
  * Reading needs no block: tcp_extra() of a connection without one gives the values that
@@ -75,6 +76,25 @@ struct tcp_trip {
 	uint32_t rate_us;	/* 0: no sample yet */
 };
 
+/* validate.c: RFC 7661. */
+enum {
+	TCP_PIPE_PARTS = 4,
+};
+enum tcp_validate_flag {
+	TCP_VALIDATE_KNOWN = 1 << 0, /* there is a pipeACK */
+	TCP_VALIDATE_NOT = 1 << 1,   /* it is less than half of cwnd */
+	TCP_VALIDATE_PACED = 1 << 2, /* TCP_F_PACED is because of that */
+};
+struct tcp_validate {
+	uint32_t pipe[TCP_PIPE_PARTS]; /* largest samples of parts of the period, latest first */
+	uint32_t part_ms;	       /* when the latest began */
+	uint32_t valid_ms;	       /* pipeACK was last enough, or the window was halved */
+	uint32_t loss_bytes;   /* max(pipeACK, LossFlightSize) of this recovery; 0: validated */
+	uint32_t resent_bytes; /* R */
+	uint32_t flags;	       /* enum tcp_validate_flag */
+	uint32_t pad;
+};
+
 struct tcp_extra {
 	union tcp_cc_state cc_state;
 
@@ -112,6 +132,7 @@ struct tcp_extra {
 	uint32_t data_segs_in, data_segs_out; /* repetitions counted */
 
 	struct tcp_trip trip;
+	struct tcp_validate validate;
 
 	/* pace.c */
 	uint32_t pacing_rate; /* bytes a second; 0: not known, UINT32_MAX: no limit */
@@ -135,7 +156,7 @@ struct tcp_extra {
 	uint64_t limit_since_us;
 	uint64_t busy_us, rwnd_limited_us, sndbuf_limited_us;
 };
-static_assert(sizeof(struct tcp_extra) == 216, "no padding; size is part of the arena's layout");
+static_assert(sizeof(struct tcp_extra) == 256, "four lines; size is part of the arena's layout");
 
 extern const struct tcp_extra tcp_extra_none;
 

@@ -217,6 +217,8 @@ void tcp_tlp_expired(struct tcp_ctx *ctx, struct tcp_conn *c);
 
 /* -- pace.c ---------------------------------------------------------------------------------- */
 
+/* Pacing begins, with all the credit there is. */
+void tcp_pace_begin(struct tcp_extra *x, uint64_t now_us);
 /* With TCP_F_PACED: `len` bytes leave; and how large one piece may be, of `most`. */
 void tcp_pace_sent(const struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t len, uint64_t now_us);
 uint32_t tcp_pace_piece_max(const struct tcp_ctx *ctx, const struct tcp_conn *c, uint32_t most);
@@ -229,6 +231,16 @@ uint64_t tcp_pace_settle(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t
 void tcp_trip_leaves(const struct tcp_ctx *ctx, const struct tcp_conn *c, uint64_t now_us);
 /* An ACK, after all else was done about it. */
 void tcp_trip_acked(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
+
+/* -- validate.c: with TCP_F_EXTRA ------------------------------------------------------------ */
+
+/* A round trip has acknowledged so much. */
+void tcp_validate_sample(
+	const struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t bytes, uint64_t now_us);
+/* Recovery sends `len` bytes again, for the first time. */
+void tcp_validate_resent(const struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t len);
+/* Fast recovery is over: ssthresh is what cwnd is to be. */
+void tcp_validate_recovered(const struct tcp_ctx *ctx, struct tcp_conn *c);
 
 /* -- ecn.c ----------------------------------------------------------------------------------- */
 

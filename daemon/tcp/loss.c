@@ -69,11 +69,13 @@ void tcp_loss_dupack(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 }
 
 /* RFC 6582 section 3.2 step 3, full acknowledgement, option 1. */
-static void loss_leave_recovery(struct tcp_conn *c)
+static void loss_leave_recovery(const struct tcp_ctx *ctx, struct tcp_conn *c)
 {
 	uint64_t mss = c->snd_mss_bytes;
 	uint64_t flight = tcp_conn_flight(c);
 
+	if (tcp_conn_has(c, TCP_F_EXTRA))
+		tcp_validate_recovered(ctx, c);
 	c->cwnd = (uint32_t)min_u64(c->ssthresh, (flight > mss ? flight : mss) + mss);
 	c->flags &= ~(TCP_F_RECOVERY | TCP_F_PARTIAL_ACK);
 	c->dupacks = 0;
@@ -110,7 +112,7 @@ void tcp_loss_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t acked_byte
 {
 	if (tcp_conn_has(c, TCP_F_RECOVERY)) {
 		if (tcp_seq_geq(tcp_conn_una_seq(c), c->recover_seq))
-			loss_leave_recovery(c);
+			loss_leave_recovery(ctx, c);
 		else
 			loss_partial_ack(ctx, c, acked_bytes);
 		return;

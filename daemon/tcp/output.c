@@ -449,6 +449,8 @@ static void put_retransmission(struct batch *b)
 	if (una >= tcp_conn_snd_max(c))
 		return;
 	len = (uint32_t)min_u64(end - una, c->snd_mss_bytes);
+	if (tcp_conn_has(c, TCP_F_RECOVERY) && tcp_conn_has(c, TCP_F_EXTRA))
+		tcp_validate_resent(b->ctx, c, len);
 	put_data(b, una, len, una + len < tcp_conn_snd_max(c) && una + len == c->snd_end_pos);
 	if (tcp_conn_snd_nxt(c) < una + len)
 		c->snd_nxt_low = (uint32_t)(una + len);
@@ -569,7 +571,7 @@ static void put_stream(struct batch *b)
 
 	if (tcp_conn_flight(c) == 0 && tcp_conn_snd_max(c) == tcp_conn_snd_nxt(c) &&
 		(uint64_t)(tcp_ms(b->now_us) - c->last_tx_ms) * 1000 > c->rto_us)
-		tcp_cc_idle(c);
+		tcp_cc_idle(b->ctx, c, b->now_us);
 	if (tcp_conn_loss(c, TCP_L_MTU) && b->n < b->max) {
 		uint32_t len = tcp_mtu_probe(b->ctx, c, b->now_us);
 

@@ -43,6 +43,22 @@ static bool sets_rate(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 	return tcp_cc_of(c)->paced || (c->cc == TCP_CC_PLUGIN && c->cc_phase);
 }
 
+/* Where pacing is but against bursts (validate.c) the initial window is none (RFC 6928). */
+static int32_t credit_us(const struct tcp_conn *c, const struct tcp_extra *x)
+{
+	uint64_t us;
+
+	if (!(x->validate.flags & TCP_VALIDATE_PACED))
+		return CREDIT_US;
+	us = (uint64_t)tcp_cc_initial_window(c) * 1000000 / x->pacing_rate;
+	return us < CREDIT_US ? CREDIT_US : us < STALE_US / 2 ? (int32_t)us : STALE_US / 2;
+}
+
+void tcp_pace_begin(struct tcp_extra *x, uint64_t now_us)
+{
+	x->pace_at_us = (uint32_t)now_us - STALE_US;
+}
+
 void tcp_pace_sent(const struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t len, uint64_t now_us)
 {
 	struct tcp_extra *x = tcp_extra_have(ctx, c);
@@ -53,8 +69,12 @@ void tcp_pace_sent(const struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t len, 
 		rate_from_window(c, x);
 	if (x->pacing_rate == 0 || x->pacing_rate == UINT32_MAX)
 		return;
-	if (behind_us > CREDIT_US || behind_us < -STALE_US)
-		x->pace_at_us = (uint32_t)now_us - CREDIT_US;
+	if (behind_us > CREDIT_US || behind_us < -STALE_US) {
+		int32_t credit = credit_us(c, x);
+
+		if (behind_us > credit || behind_us < -STALE_US)
+			x->pace_at_us = (uint32_t)now_us - (uint32_t)credit;
+	}
 	take_us = (uint64_t)len * 1000000 / x->pacing_rate;
 	x->pace_at_us += (uint32_t)(take_us < STALE_US / 2 ? take_us : STALE_US / 2);
 	if ((int32_t)(x->pace_at_us - (uint32_t)now_us) >= BURST_US)

@@ -190,8 +190,10 @@ static void leave_recovery(struct tcp_round *r)
 {
 	struct tcp_conn *c = r->c;
 
-	if (tcp_conn_has(c, TCP_F_RECOVERY))
+	if (tcp_conn_has(c, TCP_F_RECOVERY)) {
+		tcp_validate_recovered(r->ctx, c);
 		c->cwnd = c->ssthresh; /* RFC 9937 section 6 */
+	}
 	leave_episode(c);
 	r->s->frto = 0;
 	tcp_rack_recovered(r->ctx, c);
@@ -499,7 +501,10 @@ void tcp_recovery_resent(
 {
 	struct tcp_score *s = tcp_conn_score(ctx, c);
 	bool first = start_pos == tcp_conn_una(c);
+	struct tcp_piece p;
 
+	if (tcp_score_first_lost(s, &p) && !(p.flags & TCP_PIECE_RESENT))
+		tcp_validate_resent(ctx, c, len);
 	/* A part of a lost piece; rack_mark_lost() and piece_delivered() keep the sum of them. */
 	assert(len <= s->lost_bytes);
 	s->lost_bytes -= len;

@@ -3,7 +3,8 @@
  *
  * A trip begins with an ACK and ends with the ACK of something that was sent after it. What was
  * delivered meanwhile, over the time it took, is a sample of the delivery rate, as the ones that
- * draft-cheng-iccrg-delivery-rate-estimation takes for each segment.
+ * draft-cheng-iccrg-delivery-rate-estimation takes for each segment, and of RFC 7661's pipeACK
+ * (validate.c).
  *
  *     ACK            ACK of what was sent behind end_pos
  *      |--- trip ------------|--- trip ---
@@ -41,7 +42,8 @@ static void begin(struct tcp_trip *t, const struct tcp_ctx *ctx, const struct tc
 		   (limited ? TCP_TRIP_LIMITED : 0);
 }
 
-void tcp_trip_leaves(const struct tcp_ctx *ctx, const struct tcp_conn *c, uint64_t now_us)
+void __attribute__((noinline))
+tcp_trip_leaves(const struct tcp_ctx *ctx, const struct tcp_conn *c, uint64_t now_us)
 {
 	struct tcp_trip *t = &tcp_extra_have(ctx, c)->trip;
 
@@ -69,8 +71,10 @@ static void end(struct tcp_trip *t, const struct tcp_ctx *ctx, struct tcp_conn *
 {
 	int32_t bytes = (int32_t)(delivered_low(ctx, c) - t->delivered_low);
 
-	if (bytes > 0)
-		take_rate(t, c, (uint32_t)bytes, (uint32_t)now_us - t->since_us);
+	if (bytes <= 0)
+		return;
+	take_rate(t, c, (uint32_t)bytes, (uint32_t)now_us - t->since_us);
+	tcp_validate_sample(ctx, c, (uint32_t)bytes, now_us);
 }
 
 void tcp_trip_acked(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)

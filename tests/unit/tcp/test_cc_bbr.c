@@ -244,7 +244,7 @@ static void test_pace_given_long_idle_sends_no_more_than_a_credit(void **state)
 	for (int i = 0; i < 3; i++) {
 		h.c.cwnd = h.c.ssthresh = 200 * PATH_MSS;
 		h.now_us += i * 2500 * SEC_US; /* the 32 bits of the clock wrap */
-		h.c.last_tx_ms = tcp_ms(h.now_us);
+		h.c.last_tx_ms = h.extra.validate.valid_ms = tcp_ms(h.now_us);
 		host_send(&h, 10 * PATH_MSS);
 		host_output(&h);
 		assert_true(h.out_n >= 3 && h.out_n <= 10);
