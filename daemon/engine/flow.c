@@ -118,8 +118,6 @@ static void release(struct engine *e, struct tcp_conn *c)
 {
 	struct sock *sk = conn_sock(e, c);
 
-	if (c->due_flags & CONN_PENDING && !(c->due_flags & CONN_FRESH))
-		listener_forget(e, c);
 	if (c->due_flags & CONN_FASTOPEN)
 		listener_fastopen_end(e, c);
 	unhook(e, c);
@@ -138,11 +136,18 @@ static bool is_held(struct engine *e, const struct tcp_conn *c)
 	return sk && !(sk->flags & (SOCK_CLOSED | SOCK_ORPHAN));
 }
 
-/* CLOSED: nothing finds the connection any more. It stays while a client holds it or while its
- * last segment, an RST, waits to be sent. */
+static bool waits_for_accept(const struct tcp_conn *c)
+{
+	return (c->due_flags & (CONN_PENDING | CONN_FRESH)) == CONN_PENDING;
+}
+
+/* CLOSED: nothing finds the connection any more. It stays while a client holds it, or will, since
+ * accept hands it over and tells how it ended, as in Linux; and while its last segment, an RST,
+ * waits to be sent. */
 static void bury(struct engine *e, struct tcp_conn *c)
 {
-	if (is_held(e, c) || (c->due_flags & CONN_DUE && c->owe & TCP_OWE_RST))
+	if (is_held(e, c) || waits_for_accept(c) ||
+		(c->due_flags & CONN_DUE && c->owe & TCP_OWE_RST))
 		unhook(e, c);
 	else
 		release(e, c);

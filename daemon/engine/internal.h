@@ -566,7 +566,6 @@ struct tcp_conn *listener_first(struct engine *e, struct listener *l); /* NULL: 
 struct tcp_conn *listener_pop(struct engine *e, struct listener *l);
 void listener_starve(struct listener *l);
 void listener_fed(struct engine *e, uint32_t session_idx);
-void listener_forget(struct engine *e, struct tcp_conn *c); /* it died before accept */
 void listener_publish(struct engine *e);
 bool listener_fastopen_full(struct engine *e, struct listener *l);
 void listener_fastopen_end(struct engine *e, struct tcp_conn *c);

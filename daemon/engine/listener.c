@@ -236,23 +236,6 @@ void listener_fed(struct engine *e, uint32_t session_idx)
 	}
 }
 
-/* A connection died in the queue. Rare, so the queue is just searched. */
-void listener_forget(struct engine *e, struct tcp_conn *c)
-{
-	struct listener *l = e->listeners[c->owner];
-	uint32_t idx = conn_idx(e, c);
-	uint32_t kept = 0;
-
-	for (uint32_t i = 0; i < l->count; i++) {
-		uint32_t q = l->queue[(l->head + i) % l->capacity];
-
-		if (q != idx)
-			l->queue[(l->head + kept++) % l->capacity] = q;
-	}
-	l->count = kept;
-	mark_dirty(e, l);
-}
-
 /* -- fast open: RFC 7413 section 5.1, PendingFastOpenRequests ------------------------------------
  */
 

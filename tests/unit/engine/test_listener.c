@@ -251,6 +251,15 @@ static void test_listener_given_fast_opens_reset_still_counts_them(void **state)
 	assert_int_equal(n->fastopen_resets_held, FASTOPEN_MAX);
 	assert_int_equal(n->fastopen_full, 2);
 	assert_int_equal(l->fastopen_pending, FASTOPEN_MAX);
+	assert_int_equal(f.listener->pending, FASTOPEN_MAX);
+	for (int i = 0; i < FASTOPEN_MAX; i++) { /* they are handed over like any other */
+		struct sim_sock *s = sim_client_accept(f.listener, 0);
+
+		run_ms(5);
+		assert_int_equal(s->error, ECONNRESET);
+		sim_sock_close(s, false);
+	}
+	run_ms(5);
 	assert_int_equal(gauges(1).conns + gauges(1).halves, 0);
 	assert_works(f.here);
 	run_ms(60000);
@@ -390,17 +399,60 @@ static void test_listener_given_cancel_answers_the_accept(void **state)
 	assert_int_equal(s[0]->error, EBADF);
 }
 
-static void test_listener_given_peer_reset_before_accept_forgets_it(void **state)
+static void reset_before_accept(void)
 {
 	struct sim_sock *c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 0);
 
-	(void)state;
 	run_ms(50);
-	assert_int_equal(f.listener->pending, 1);
+	send_bytes(c, 0x33, 100);
+	run_ms(50);
 	assert_true(sim_sock_close(c, true));
 	run_ms(50);
+	assert_int_equal(f.listener->pending, 1);
+	assert_int_equal(gauges(1).conns, 1);
+}
+
+/* As Linux: whoever accepts it reads what had come, and then how it ended. */
+static void test_listener_given_peer_reset_before_accept_hands_it_over(void **state)
+{
+	struct sim_sock *s;
+
+	(void)state;
+	reset_before_accept();
+	s = sim_client_accept(f.listener, 0);
+	run_ms(50);
 	assert_int_equal(f.listener->pending, 0);
+	assert_int_equal(s->error, ECONNRESET);
+	assert_int_equal(read_bytes(s, 0x33), 100);
+	sim_sock_close(s, false);
+	run_ms(50);
 	assert_int_equal(gauges(1).conns, 0);
+}
+
+static void test_listener_given_unlisten_forgets_who_was_reset(void **state)
+{
+	(void)state;
+	reset_before_accept();
+	sim_client_unlisten(f.listener);
+	run_ms(50);
+	assert_int_equal(gauges(1).conns, 0);
+	assert_int_equal(engine_of(1)->pending_chunks.chunks_used, 0);
+}
+
+/* Its name is free meanwhile: the peer comes back from the same port. */
+static void test_listener_given_reset_in_the_queue_takes_its_peer_again(void **state)
+{
+	uint32_t conns;
+
+	(void)state;
+	for (conns = 1; conns <= 3; conns++) {
+		struct sim_sock *c = sim_client_connect(f.here, 0, sim_ip_be(1), PORT, 5555);
+
+		run_ms(50);
+		assert_int_equal(f.listener->pending, conns);
+		assert_true(sim_sock_close(c, true));
+		run_ms(50);
+	}
 }
 
 static void test_listener_given_unlisten_resets_the_waiting(void **state)
@@ -477,7 +529,9 @@ int main(void)
 		T(test_listener_given_accept_ahead_answers_it_with_the_connection),
 		T(test_listener_given_too_many_accepts_ahead_refuses_the_rest),
 		T(test_listener_given_cancel_answers_the_accept),
-		T(test_listener_given_peer_reset_before_accept_forgets_it),
+		T(test_listener_given_peer_reset_before_accept_hands_it_over),
+		T(test_listener_given_unlisten_forgets_who_was_reset),
+		T(test_listener_given_reset_in_the_queue_takes_its_peer_again),
 		T(test_listener_given_unlisten_resets_the_waiting),
 		T(test_listener_given_bad_descriptions_refuses),
 	};
