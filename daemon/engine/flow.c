@@ -234,8 +234,10 @@ static bool acked_is_news(const struct tcp_conn *c, const struct sock *sk)
 
 /* What is rarely among the events: the connection comes, or goes. */
 static __attribute__((noinline)) void tell_sock_life(
-	const struct tcp_conn *c, struct sock *sk, uint32_t events)
+	struct engine *e, struct tcp_conn *c, struct sock *sk, uint32_t events)
 {
+	if (events & (TCP_EV_FIN | TCP_EV_ERROR | TCP_EV_CLOSED))
+		rxq_promise_void(e, c, sk);
 	if (events & TCP_EV_ESTABLISHED)
 		sk->flow_flags |= PROTO_FLOW_ESTABLISHED;
 	if (events & TCP_EV_FIN)
@@ -254,7 +256,7 @@ static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uin
 	bool news = events & (life | TCP_EV_RECEIVED | TCP_EV_TIME_WAIT);
 
 	if (events & life)
-		tell_sock_life(c, sk, events);
+		tell_sock_life(e, c, sk, events);
 	if (events & TCP_EV_ACKED) {
 		txq_acked(e, c, sk, c->snd_una_pos);
 		if (c->flags & TCP_F_EXTRA)
@@ -460,6 +462,7 @@ int flow_connect(struct engine *e, struct session *s, uint16_t ctx, const struct
 	}
 	sk->conn = conn_idx(e, c);
 	c->owner = sock_idx(e, sk);
+	sk->flags |= SOCK_PROMISED;
 	events = tcp_connect(&e->tcp, c, &key, e->now_us);
 	rc = tcp_table_insert(&e->table, hash_of(e, &key), conn_ref(e, c));
 	if (rc) {
@@ -883,6 +886,7 @@ int flow_accept(struct engine *e, struct listener *l, struct sock *sk)
 		sk->flow_flags |= PROTO_FLOW_CLOSED;
 		flow_events(e, c, tcp_abort(&e->tcp, c, e->now_us));
 	} else {
+		rxq_promise(e, c, sk);
 		flow_events(e, c, tcp_consumed(&e->tcp, c, e->now_us)); /* the window may open */
 	}
 	return 0;

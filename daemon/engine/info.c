@@ -208,7 +208,7 @@ static void fill_receiving(struct engine *e, const struct tcp_conn *c, struct tc
 
 	t->tcpi_rcv_mss = c->rcv_mss_bytes;
 	t->tcpi_advmss = x->maxseg && x->maxseg < mss_max ? x->maxseg : mss_max;
-	t->tcpi_rcv_ssthresh = (uint32_t)(rxq_limit(e, c) - (sk ? sk->consumed_pos : 0));
+	t->tcpi_rcv_ssthresh = (uint32_t)(rxq_limit(e, c).limit_pos - (sk ? sk->consumed_pos : 0));
 	t->tcpi_rcv_rtt = tune ? tune->rtt_us : 0;
 	t->tcpi_rcv_space = tune ? tune->space_bytes : INITIAL_WINDOW_BYTES;
 	t->tcpi_rcv_ooopack = x->rcv_ooo_segs;

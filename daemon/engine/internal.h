@@ -83,8 +83,9 @@ enum {
 	SLAB_BYTES = 32768,
 	CHUNK_SMALL_BYTES = 2048,
 	CHUNK_SMALL_PER_SLAB = SLAB_BYTES / CHUNK_SMALL_BYTES,
-	CHUNK_LOW_SLABS = 4,	      /* least reserve, below which chunks are scarce (session.c) */
-	INITIAL_WINDOW_BYTES = 32768, /* promised before anything has come */
+	CHUNK_LOW_SLABS = 4, /* least reserve, below which chunks are scarce (session.c) */
+	OVERCOMMIT = 16,     /* rxq_limit(): this part may be promised though all is promised */
+	INITIAL_WINDOW_BYTES = TCP_FIRST_WINDOW_BYTES, /* promised before anything has come */
 };
 struct slab {
 	proto_ref ref;
@@ -145,6 +146,7 @@ enum sock_flag {
 	SOCK_GONE = 1 << 3,	  /* nothing is left but to publish GONE */
 	SOCK_RCVBUF_SET = 1 << 4, /* SO_RCVBUF: it does not tune itself */
 	SOCK_SNDBUF_SET = 1 << 5,
+	SOCK_PROMISED = 1 << 6, /* what its peer may send is part of session.promised_bytes */
 };
 /* One line, since there is one for each connection. */
 struct sock {
@@ -260,6 +262,8 @@ struct session {
 	uint32_t watched; /* rings in the active list */
 	uint32_t orphans; /* socks that pin `down` after death */
 	uint64_t up_bytes;
+	uint64_t growth_bytes;	 /* what may still be asked for, and no answer is awaited */
+	uint64_t promised_bytes; /* of windows, and not yet filled: rxq.c */
 	uint64_t slots, events, doorbells;
 	uint64_t bell_slow_until_us; /* until then the ringer rings (bell.c) */
 };
@@ -573,8 +577,10 @@ void listener_fastopen_end(struct engine *e, struct tcp_conn *c);
 /* rxq.c, txq.c */
 uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp_segment *seg,
 	uint32_t off, uint32_t len, bool in_order);
-uint64_t rxq_limit(void *arg, const struct tcp_conn *c);
+struct tcp_rx_room rxq_limit(void *arg, const struct tcp_conn *c);
 uint32_t rxq_least_window(const struct engine *e);
+void rxq_promise(struct engine *e, struct tcp_conn *c, struct sock *sk);
+void rxq_promise_void(struct engine *e, struct tcp_conn *c, struct sock *sk);
 void rxq_consumed(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t pos);
 void rxq_free(struct engine *e, struct tcp_conn *c);
 int rxq_adopt(struct engine *e, struct tcp_conn *c, struct session *s);	   /* at accept */
@@ -650,7 +656,7 @@ static inline uint64_t session_spare_least_bytes(const struct session *s)
 	return free_slabs > reserve_max ? (uint64_t)(free_slabs - reserve_max) * SLAB_BYTES : 0;
 }
 bool session_chunks_scarce(const struct engine *e, const struct session *s);
-bool session_chunks_few(const struct session *s);
+void session_filled(struct engine *e, struct session *s, uint32_t bytes);
 uint64_t session_spare_bytes(const struct engine *e, const struct session *s);
 void session_starve(struct engine *e, struct session *s, struct listener *l);
 void session_fed(struct engine *e, struct session *s);

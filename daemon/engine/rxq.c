@@ -18,6 +18,11 @@
 #include <errno.h>
 #include <string.h>
 
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static struct rx_chunk *chunk_at(struct engine *e, uint32_t idx)
 {
 	return shm_arena_at(&e->chunks, idx);
@@ -141,25 +146,83 @@ static uint32_t insert_chunk(struct engine *e, struct tcp_conn *c, struct chunk_
 	return idx;
 }
 
-/* What one connection of the session may hold; see rxq_limit(). */
-static uint64_t share_bytes(const struct engine *e, const struct session *s)
+/* -- what is promised -------------------------------------------------------------------- */
+
+/* What the peer may still send of what it was promised: not what came out of order. */
+static uint64_t unfilled_bytes(struct engine *e, const struct tcp_conn *c)
 {
-	return session_spare_bytes(e, s) * 2 / (2 + s->chunks.holders);
+	uint64_t bytes = tcp_conn_rcv_wnd(c);
+
+	for (uint32_t i = c->rxq_head; i != NONE; i = chunk_at(e, i)->next)
+		if (chunk_at(e, i)->start_pos >= c->rcv_nxt_pos)
+			bytes -= chunk_at(e, i)->len;
+	return bytes;
 }
 
-/* Is the share that large? Without a division, since that is asked for every segment. */
-static bool share_covers(const struct engine *e, const struct session *s, uint64_t bytes)
+/* At accept: from now on the session has to find room. */
+void rxq_promise(struct engine *e, struct tcp_conn *c, struct sock *sk)
 {
-	bytes *= 2 + s->chunks.holders;
-	return session_spare_least_bytes(s) * 2 >= bytes || session_spare_bytes(e, s) * 2 >= bytes;
+	if (c->state == TCP_CLOSED || c->flags & TCP_F_FIN_RCVD)
+		return;
+	sk->flags |= SOCK_PROMISED;
+	e->sessions[sk->session]->promised_bytes += unfilled_bytes(e, c);
+}
+
+/* Nothing more will come, or nobody wants it. */
+void rxq_promise_void(struct engine *e, struct tcp_conn *c, struct sock *sk)
+{
+	struct session *s = e->sessions[sk->session];
+	uint64_t bytes;
+
+	if (!(sk->flags & SOCK_PROMISED))
+		return;
+	sk->flags &= (uint8_t)~SOCK_PROMISED;
+	bytes = unfilled_bytes(e, c);
+	assert(s->promised_bytes >= bytes);
+	s->promised_bytes -= bytes;
+}
+
+static uint64_t promised_to_others(const struct session *s, const struct tcp_conn *c)
+{
+	uint64_t own = tcp_conn_rcv_wnd(c);
+
+	return s->promised_bytes > own ? s->promised_bytes - own : 0;
+}
+
+/* What one connection of the session may hold and be promised; see rxq_limit(). */
+static uint64_t share_bytes(
+	const struct engine *e, const struct session *s, const struct tcp_conn *c)
+{
+	uint64_t spare = session_spare_bytes(e, s), least = 0;
+	uint64_t others = promised_to_others(s, c);
+
+	if (c->rcv_nxt_pos)
+		least = spare / OVERCOMMIT;
+	else
+		spare /= 2;
+	spare = spare > others + least ? spare - others : least;
+	return spare * 2 / (2 + s->chunks.holders);
+}
+
+/* Is the share that large? Mostly, and then without a division: that is asked for every segment.
+ */
+static bool share_surely_covers(const struct session *s, const struct tcp_conn *c, uint64_t bytes)
+{
+	uint64_t spare = (session_spare_least_bytes(s) + s->growth_bytes) * 2;
+	uint64_t need = bytes * (2 + s->chunks.holders);
+
+	if (!c->rcv_nxt_pos)
+		return spare / 2 >= need + promised_to_others(s, c) * 2;
+	return spare >= need * OVERCOMMIT || spare >= need + promised_to_others(s, c) * 2;
 }
 
 /* A large chunk is for those who have much queued, and may cost no more than a share. */
-static bool wants_large(struct engine *e, const struct sock *sk, uint64_t end)
+static bool wants_large(
+	struct engine *e, const struct tcp_conn *c, const struct sock *sk, uint64_t end)
 {
 	if (end - consumed_pos(sk) <= CHUNK_SMALL_BYTES * 4)
 		return false;
-	return !sk || share_bytes(e, e->sessions[sk->session]) >= SLAB_BYTES;
+	return !sk || share_bytes(e, e->sessions[sk->session], c) >= SLAB_BYTES;
 }
 
 /* What chunk to take for the byte at pos. */
@@ -199,7 +262,7 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 	struct engine *e = arg;
 	struct sock *sk = conn_sock(e, c);
 	struct chunk_pool *p = pool_of(e, sk);
-	bool large = wants_large(e, sk, pos + len);
+	bool large = wants_large(e, c, sk, pos + len);
 	uint32_t stored = 0;
 	uint32_t idx = find_before(e, c, pos);
 
@@ -229,8 +292,8 @@ uint32_t rxq_store(void *arg, struct tcp_conn *c, uint64_t pos, const struct tcp
 		pos += n;
 		stored += n;
 	}
-	if (sk && session_chunks_few(e->sessions[sk->session]))
-		session_need_up(e, e->sessions[sk->session]);
+	if (sk)
+		session_filled(e, e->sessions[sk->session], stored);
 	return stored;
 }
 
@@ -250,27 +313,37 @@ static uint64_t clamped_limit(
  * session's connections may still fill, and than twice what has come so far.
  *
  * The share is a dynamic threshold (Choudhury and Hahne, 1998): the more connections hold unread
- * data and the less memory is left, the less is promised. One that is read among many idle ones
- * gets its whole buffer; many that are not read find their windows closed before memory is used
- * up. Their peers go on at once when a window opens, but not for long when segments that they
- * were promised room for were dropped. Twice what has come keeps ahead of slow start. */
-uint64_t rxq_limit(void *arg, const struct tcp_conn *c)
+ * data and the less memory is left, the less is promised. Left is what neither is filled nor
+ * promised to others, so that however many begin at once there is room for what they may send:
+ * windows close before memory is used up. Their peers go on at once when a window opens, but not
+ * for long when segments that they were promised room for were dropped. Twice what has come keeps
+ * ahead of slow start.
+ *
+ * Not all that is promised is used: a million idle connections may hold promises of a hundred
+ * times the memory, and a peer can collect them. Therefore
+ *  - those from whom nothing has come get no more than half of it together (beyond the least
+ *    window), the other half is for those who send;
+ *  - who sends gets a sixteenth of the share that he had if nothing were promised, though all is.
+ */
+struct tcp_rx_room rxq_limit(void *arg, const struct tcp_conn *c)
 {
 	struct engine *e = arg;
 	struct sock *sk = conn_sock(e, c);
 	uint32_t least = rxq_least_window(e);
-	const struct session *s;
+	struct session *s;
 	uint64_t bytes, limit_pos;
 
 	if (!sk)
-		return PENDING_RCVBUF_BYTES;
+		return (struct tcp_rx_room){PENDING_RCVBUF_BYTES, NULL};
 	s = e->sessions[sk->session];
-	bytes = INITIAL_WINDOW_BYTES + 2 * c->rcv_nxt_pos;
-	bytes = bytes < sk->rcvbuf_bytes ? bytes : sk->rcvbuf_bytes;
-	if (!share_covers(e, s, bytes))
-		bytes = share_bytes(e, s);
+	bytes = min_u64(INITIAL_WINDOW_BYTES + 2 * c->rcv_nxt_pos, sk->rcvbuf_bytes);
+	if (!share_surely_covers(s, c, bytes))
+		bytes = min_u64(bytes, share_bytes(e, s, c));
 	limit_pos = sk->consumed_pos + (bytes > least ? bytes : least);
-	return sk->tune ? clamped_limit(e, c, sk, limit_pos) : limit_pos;
+	if (sk->tune)
+		limit_pos = clamped_limit(e, c, sk, limit_pos);
+	return (struct tcp_rx_room){
+		limit_pos, sk->flags & SOCK_PROMISED ? &s->promised_bytes : NULL};
 }
 
 static void free_head(struct engine *e, struct tcp_conn *c, struct sock *sk)
@@ -303,6 +376,8 @@ void rxq_free(struct engine *e, struct tcp_conn *c)
 {
 	struct sock *sk = conn_sock(e, c);
 
+	if (sk)
+		rxq_promise_void(e, c, sk);
 	while (c->rxq_head != NONE)
 		free_head(e, c, sk);
 	if (sk)

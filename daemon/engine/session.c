@@ -70,6 +70,12 @@ static int take_index(struct engine *e, struct session *s)
 	return -EMFILE;
 }
 
+/* What the session may still grow by, asked for or not. */
+static uint64_t growth_left(const struct session *s)
+{
+	return s->up_bytes < s->desc.up_max_bytes ? s->desc.up_max_bytes - s->up_bytes : 0;
+}
+
 /* 0, -EEXIST, -EMFILE or -ENOMEM. */
 int session_add(struct engine *e, const struct engine_session_desc *d)
 {
@@ -86,6 +92,7 @@ int session_add(struct engine *e, const struct engine_session_desc *d)
 	s->socks_head = NONE;
 	s->closing = NONE;
 	s->up_bytes = d->up_bytes;
+	s->growth_bytes = growth_left(s);
 	s->segments_up = 1;
 	s->down[0] = (struct segment_map){.base = d->down_base, .bytes = d->down_bytes};
 	s->rings = aligned_alloc(_Alignof(struct ring), d->layout.contexts * sizeof(*s->rings));
@@ -125,6 +132,7 @@ int session_segment(struct engine *e, const struct engine_segment_desc *d)
 	s->need_up_us = 0;
 	s->segments_up++;
 	s->up_bytes += d->bytes;
+	s->growth_bytes = growth_left(s);
 	rc = chunk_pool_add(&s->chunks, d->index, d->base, 0, d->bytes);
 	session_fed(e, s);
 	return rc;
@@ -150,16 +158,18 @@ static uint32_t max_u32(uint32_t a, uint32_t b)
 
 /* Slabs that are kept so that each connection can hold the least window there is: a program may
  * read its connections in any order, and what one of them holds may be freed only after another
- * has received. While there is more memory to be had a few will do; at the limit (or while the
- * answer to a request for more is awaited) an eighth of it all, for connections that are still
- * to come, or more if so many are here, up to half. */
+ * has received. While there is more memory to be had a few will do; while the answer to a request
+ * for more is awaited an eighth of it all, for connections that are still to come; at the limit
+ * more if so many are here, up to half. */
 static uint32_t reserve_slabs(const struct engine *e, const struct session *s)
 {
 	uint32_t all = s->chunks.slab_count;
 	uint64_t each_bytes, want;
 
-	if (!s->need_up_us && s->up_bytes < s->desc.up_max_bytes)
+	if (s->growth_bytes)
 		return CHUNK_LOW_SLABS;
+	if (e->now_us < s->need_up_us && s->up_bytes < s->desc.up_max_bytes)
+		return max_u32(CHUNK_LOW_SLABS, all / 8);
 	each_bytes = rxq_least_window(e) + 2 * CHUNK_SMALL_BYTES;
 	want = s->conns * each_bytes / SLAB_BYTES;
 	if (want > all / 2)
@@ -167,13 +177,19 @@ static uint32_t reserve_slabs(const struct engine *e, const struct session *s)
 	return max_u32(CHUNK_LOW_SLABS, max_u32(all / 8, (uint32_t)want));
 }
 
+/* Nothing is kept back as long as there is room for all that was promised. */
 bool session_chunks_scarce(const struct engine *e, const struct session *s)
 {
-	return session_spare_least_bytes(s) == 0 && s->chunks.free_count < reserve_slabs(e, s);
+	uint64_t room;
+
+	if (session_spare_least_bytes(s) || s->chunks.free_count >= reserve_slabs(e, s))
+		return false;
+	room = (uint64_t)s->chunks.free_count * SLAB_BYTES;
+	return s->promised_bytes > room + growth_left(s);
 }
 
 /* Time to ask for more: a quarter is left for what comes until the answer does. */
-bool session_chunks_few(const struct session *s)
+static bool chunks_few(const struct session *s)
 {
 	return s->chunks.free_count < max_u32(CHUNK_LOW_SLABS, s->chunks.slab_count / 4);
 }
@@ -186,9 +202,7 @@ uint64_t session_spare_bytes(const struct engine *e, const struct session *s)
 
 	if (s->chunks.free_count > reserve)
 		spare = (uint64_t)(s->chunks.free_count - reserve) * SLAB_BYTES;
-	if (!s->need_up_us && s->up_bytes < s->desc.up_max_bytes)
-		spare += s->desc.up_max_bytes - s->up_bytes;
-	return spare;
+	return spare + s->growth_bytes;
 }
 
 void session_need_up(struct engine *e, struct session *s)
@@ -196,7 +210,16 @@ void session_need_up(struct engine *e, struct session *s)
 	if (e->now_us < s->need_up_us || s->dying || s->up_bytes >= s->desc.up_max_bytes)
 		return;
 	s->need_up_us = e->now_us + NEED_UP_AGAIN_US;
+	s->growth_bytes = 0;
 	command_note(e, ENGINE_NOTE_NEED_UP, s->desc.session, (uint32_t)s->up_bytes);
+}
+
+/* So much of what was promised has come. */
+void session_filled(struct engine *e, struct session *s, uint32_t bytes)
+{
+	s->promised_bytes -= bytes;
+	if (chunks_few(s))
+		session_need_up(e, s);
 }
 
 /* An accept found no room for the connection's early data. */

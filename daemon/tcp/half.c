@@ -32,7 +32,8 @@ struct arrival {
  * both can say, or the right edge would move left by the bits that the scale cuts off. */
 static uint16_t first_window(const struct tcp_config *cfg, uint8_t rcv_wscale)
 {
-	uint32_t wnd = cfg->rcvbuf_bytes < UINT16_MAX ? cfg->rcvbuf_bytes : UINT16_MAX;
+	uint32_t wnd = cfg->rcvbuf_bytes < TCP_FIRST_WINDOW_BYTES ? cfg->rcvbuf_bytes
+								  : TCP_FIRST_WINDOW_BYTES;
 
 	return (uint16_t)(wnd >> rcv_wscale << rcv_wscale);
 }

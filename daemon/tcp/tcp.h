@@ -184,6 +184,12 @@ struct tcp_extra;
 
 struct tcp_agent_report; /* tcp/cc_agent.h */
 
+struct tcp_rx_room {
+	uint64_t limit_pos; /* consumed + buffer limit, or less when the pool is short */
+	uint64_t *
+		promised; /* bytes; by how far the edge moves is added to it. NULL: nobody counts */
+};
+
 struct tcp_ops {
 	/* Stores payload bytes seg->payload[off, off+len) at receive position pos. Called only
 	 * for bytes inside the advertised window that were not stored before. `in_order` says
@@ -191,10 +197,9 @@ struct tcp_ops {
 	 * front (0 when memory is out); bytes not stored are neither acknowledged nor SACKed. */
 	uint32_t (*rx_store)(void *arg, struct tcp_conn *c, uint64_t pos,
 		const struct tcp_segment *seg, uint32_t off, uint32_t len, bool in_order);
-	/* How far the receive edge may be promised, as an absolute position: consumed + buffer
-	 * limit, or less when the pool is short. tcp/ never lets the edge retreat, and moves it
+	/* How far the receive edge may be promised. tcp/ never lets the edge retreat, and moves it
 	 * only by a full segment: a buffer limit below cfg->mss_max_bytes may never open. */
-	uint64_t (*rx_limit)(void *arg, const struct tcp_conn *c);
+	struct tcp_rx_room (*rx_limit)(void *arg, const struct tcp_conn *c);
 	/* The connection's block of what it rarely needs: allocate (NULL when out), and look up
 	 * once there is one. It is released with the connection, by the engine. The other blocks
 	 * are asked for only when this one is there. */
@@ -236,6 +241,11 @@ enum tcp_ecn_mode {
 enum tcp_fastopen_side {
 	TCP_FASTOPEN_CLIENT = 1 << 0,
 	TCP_FASTOPEN_SERVER = 1 << 1,
+};
+
+/* What a passive open promises before anybody has asked how much room there is. */
+enum {
+	TCP_FIRST_WINDOW_BYTES = 32768,
 };
 
 enum tcp_mtu_mode {

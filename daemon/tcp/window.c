@@ -51,22 +51,25 @@ static uint64_t window_fit(const struct tcp_conn *c, uint64_t wnd, bool syn)
 uint16_t tcp_window_select(const struct tcp_ctx *ctx, struct tcp_conn *c, bool syn)
 {
 	uint8_t shift = syn ? 0 : c->rcv_wscale; /* RFC 7323 section 2.2 */
-	uint64_t limit_pos = ctx->ops->rx_limit(ctx->ops_arg, c);
+	struct tcp_rx_room room = ctx->ops->rx_limit(ctx->ops_arg, c);
 	uint64_t wnd = (tcp_conn_rcv_wnd(c) + (1ull << shift) - 1) >> shift;
 
-	if (window_gain(c, limit_pos, window_step(ctx, c)) > 0 &&
-		(limit_pos - c->rcv_nxt_pos) >> shift > wnd)
-		wnd = (limit_pos - c->rcv_nxt_pos) >> shift;
+	if (window_gain(c, room.limit_pos, window_step(ctx, c)) > 0 &&
+		(room.limit_pos - c->rcv_nxt_pos) >> shift > wnd)
+		wnd = (room.limit_pos - c->rcv_nxt_pos) >> shift;
 	wnd = window_fit(c, wnd, syn);
-	if (c->rcv_nxt_pos + (wnd << shift) > tcp_conn_rcv_edge(c))
+	if ((wnd << shift) > tcp_conn_rcv_wnd(c)) {
+		if (room.promised)
+			*room.promised += (wnd << shift) - tcp_conn_rcv_wnd(c);
 		c->rcv_edge_low = (uint32_t)(c->rcv_nxt_pos + (wnd << shift));
+	}
 	return (uint16_t)wnd;
 }
 
 /* As long as the peer has half of the window to use, the next ACK will do. */
 bool tcp_window_update_due(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 {
-	uint64_t limit_pos = ctx->ops->rx_limit(ctx->ops_arg, c);
+	uint64_t limit_pos = ctx->ops->rx_limit(ctx->ops_arg, c).limit_pos;
 	uint64_t most = c->rcv_nxt_pos + ((uint64_t)WINDOW_FIELD_MAX << c->rcv_wscale);
 
 	if (limit_pos > most)

@@ -145,7 +145,10 @@ check_nothing_left "after orphans"
 # -- memory that grows to its limit --------------------------------------------------------------
 mass slow_readers 40 100 up_bytes 3
 check_more "slow readers: receive memory grew" 3 "$UP" MiB
+dropped=$(counter engine.rx_chunks_empty)
 mass slow_readers 300 200 up_bytes 16
+check_equal "slow readers: segments dropped that were promised room" "$dropped" \
+	"$(counter engine.rx_chunks_empty)"
 check_less "slow readers: receive memory within session_up_max" 16 "$UP" MiB
 check_more "slow readers: receive memory at its limit" 16 "$UP" MiB
 mass fast_writers 40 400 down_bytes 3

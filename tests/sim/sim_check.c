@@ -139,6 +139,38 @@ static void check_deadline(
 		"conn %u: passed %llu us ago", i, (unsigned long long)(now_us - t->deadline_us));
 }
 
+/* What the peer of a connection that counts may still send. */
+static uint64_t unfilled(const struct engine *e, const struct tcp_conn *c)
+{
+	const struct sock *sk = c->due_flags & CONN_PENDING || c->owner == NONE
+					? NULL
+					: (const struct sock *)shm_arena_at(&e->socks, c->owner);
+	uint64_t bytes = tcp_conn_rcv_wnd(c);
+
+	if (!sk || !(sk->flags & SOCK_PROMISED))
+		return 0;
+	for (uint32_t k = c->rxq_head; k != NONE;) {
+		const struct rx_chunk *chunk = shm_arena_at(&e->chunks, k);
+
+		if (chunk->start_pos >= c->rcv_nxt_pos)
+			bytes -= chunk->len;
+		k = chunk->next;
+	}
+	return bytes;
+}
+
+static void check_promised(const struct engine *e, uint64_t unfilled_bytes)
+{
+	uint64_t promised = 0;
+
+	for (uint32_t i = 0; i < e->session_capacity; i++)
+		if (e->sessions[i])
+			promised += e->sessions[i]->promised_bytes;
+	SIM_INVARIANT("promised", promised == unfilled_bytes,
+		"sessions count %llu bytes, windows have %llu", (unsigned long long)promised,
+		(unsigned long long)unfilled_bytes);
+}
+
 static void check_session_memory(const struct sim_host *h)
 {
 	for (uint32_t i = 1; i <= h->last_session; i++)
@@ -152,6 +184,7 @@ static void check_session_memory(const struct sim_host *h)
 void sim_check_turn(const struct sim_host *h, uint64_t now_us)
 {
 	const struct engine *e = h->engine;
+	uint64_t unfilled_bytes = 0;
 
 	for (uint32_t i = 0, left = e->conns.used; left; i++) {
 		const struct tcp_conn *c = conn_of(e, i);
@@ -161,6 +194,7 @@ void sim_check_turn(const struct sim_host *h, uint64_t now_us)
 		left--;
 		if (c->due_flags & CONN_RELEASED)
 			continue;
+		unfilled_bytes += unfilled(e, c);
 		check_send_order(c, i);
 		check_receive_window(e, c, i);
 		check_pipe(e, c, i);
@@ -170,6 +204,7 @@ void sim_check_turn(const struct sim_host *h, uint64_t now_us)
 		check_owed(c, i);
 		check_deadline(e, c, i, now_us);
 	}
+	check_promised(e, unfilled_bytes);
 	check_session_memory(h);
 }
 

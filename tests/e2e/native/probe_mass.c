@@ -10,10 +10,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum {
-	QUEUED_BYTES = 2000, /* less than the least window */
-};
-
 static int *open_all(uint32_t mode, uint64_t bytes, uint32_t delay_ms)
 {
 	int *sd = calloc(arg_number[0], sizeof(*sd));
@@ -21,23 +17,6 @@ static int *open_all(uint32_t mode, uint64_t bytes, uint32_t delay_ms)
 	need(sd);
 	for (uint32_t i = 0; i < arg_number[0]; i++)
 		sd[i] = ask(mode, i, bytes, delay_ms);
-	return sd;
-}
-
-/* One after the other: what a connection is promised depends on what others hold already. When all
- * began at once on a busy machine, more was promised than there is, and peers backed off for
- * minutes. */
-static int *open_readers(uint64_t bytes)
-{
-	static uint8_t queued[QUEUED_BYTES];
-	int *sd = calloc(arg_number[0], sizeof(*sd));
-
-	need(sd);
-	for (uint32_t i = 0; i < arg_number[0]; i++) {
-		sd[i] = ask(MODE_SOURCE, i, bytes, 0);
-		while (mtcp_recv(sd[i], queued, sizeof(queued), MSG_PEEK) < QUEUED_BYTES)
-			usleep(100); /* until the alarm */
-	}
 	return sd;
 }
 
@@ -55,7 +34,7 @@ static void wait_go(void)
 static void probe_slow_readers(void)
 {
 	uint64_t bytes = arg_number[1] << 10, piece = 5000;
-	int *sd = open_readers(bytes);
+	int *sd = open_all(MODE_SOURCE, bytes, 0);
 	char byte;
 
 	wait_go();

@@ -290,6 +290,165 @@ static void test_rxq_given_close_with_unread_data_resets(void **state)
 	assert_int_equal(gauges(1).chunks_used, 0);
 }
 
+/* -- many that begin at once ------------------------------------------------------------------ */
+
+enum {
+	CROWD_MAX = 1000,
+	CROWD_UP_BYTES = 1 << 20, /* to begin with, and by how much it grows */
+	CROWD_UP_MAX_BYTES = 16 << 20,
+};
+
+static struct {
+	struct pair p[CROWD_MAX];
+	uint32_t count;
+	uint32_t bytes; /* for each */
+	uint32_t sent[CROWD_MAX];
+	bool back; /* those that connected receive, else those that accepted */
+} crowd;
+
+static int setup_crowd(void **state)
+{
+	(void)state;
+	fixture_prepare();
+	f.client_cfg.up_bytes = CROWD_UP_BYTES;
+	f.client_cfg.up_max_bytes = CROWD_UP_MAX_BYTES;
+	f.client_cfg.down_bytes = 16 << 20;
+	f.client_cfg.down_max_bytes = 256 << 20;
+	f.client_cfg.ring_order_log2 = 10;
+	for (int side = 0; side < 2; side++) {
+		f.cfg.host[side].limits.conns_max = 2048;
+		f.cfg.host[side].limits.session_conns_max = 2048;
+	}
+	fixture_start();
+	return 0;
+}
+
+static struct sim_sock *crowd_sender(uint32_t i)
+{
+	return crowd.back ? crowd.p[i].there : crowd.p[i].here;
+}
+
+static struct sim_sock *crowd_reader(uint32_t i)
+{
+	return crowd.back ? crowd.p[i].here : crowd.p[i].there;
+}
+
+static void crowd_open(uint32_t count, uint32_t bytes, bool back)
+{
+	memset(&crowd, 0, sizeof(crowd));
+	crowd.count = count;
+	crowd.bytes = bytes;
+	crowd.back = back;
+	for (uint32_t i = 0; i < count; i++) {
+		crowd.p[i] = open_pair(f.here);
+	}
+}
+
+/* Each sends what goes. */
+static void crowd_send(void)
+{
+	static uint8_t data[SIM_BLOCK_BYTES];
+
+	memset(data, 0x77, sizeof(data));
+	for (uint32_t i = 0; i < crowd.count; i++)
+		for (uint32_t left; (left = crowd.bytes - crowd.sent[i]);) {
+			uint32_t n = left < sizeof(data) ? left : sizeof(data);
+
+			n = sim_sock_send(crowd_sender(i), data, n, false);
+			crowd.sent[i] += n;
+			if (!n)
+				break;
+		}
+}
+
+/* Reads all there is; of every `step`th only. */
+static bool crowd_read(uint32_t step)
+{
+	bool all = true;
+
+	for (uint32_t i = 0; i < crowd.count; i += step) {
+		read_bytes(crowd_reader(i), 0x77);
+		all = all && crowd_reader(i)->read_pos == crowd.bytes;
+	}
+	return all;
+}
+
+static void crowd_run(uint32_t ms, uint32_t step)
+{
+	for (uint32_t i = 0; i < ms; i++) {
+		crowd_send();
+		run_ms(1);
+		if (step)
+			crowd_read(step);
+	}
+}
+
+/* Every `step`th is read as it comes, or none; after two seconds all are, and soon all is read.
+ * Nothing was dropped for want of memory. */
+static void crowd_expect_room(uint32_t step)
+{
+	const struct engine *e = engine_of(crowd.back ? 0 : 1);
+	uint32_t ms = 0;
+
+	crowd_run(2000, step);
+	while (!crowd_read(1)) {
+		assert_true(ms++ < 500);
+		crowd_run(1, 0);
+	}
+	assert_int_equal(engine_counters(e)->rx_chunks_empty, 0);
+	assert_int_equal(engine_counters(e)->rx_ooo_refused, 0);
+}
+
+/* Four times what the session may have; each may send before it is known how many will. */
+static void test_rxq_given_300_begin_at_once_and_no_reader_keeps_promises(void **state)
+{
+	(void)state;
+	crowd_open(300, 200000, false);
+	crowd_expect_room(0);
+}
+
+static void test_rxq_given_300_connected_and_no_reader_keeps_promises(void **state)
+{
+	(void)state;
+	crowd_open(300, 200000, true);
+	crowd_expect_room(0);
+}
+
+static void test_rxq_given_300_begin_at_once_and_slow_readers_keeps_promises(void **state)
+{
+	(void)state;
+	crowd_open(300, 200000, false);
+	crowd_expect_room(2);
+}
+
+static void test_rxq_given_300_begin_at_once_and_all_read_keeps_promises(void **state)
+{
+	(void)state;
+	crowd_open(300, 200000, false);
+	crowd_expect_room(1);
+}
+
+static void test_rxq_given_1000_connected_and_slow_readers_keeps_promises(void **state)
+{
+	(void)state;
+	crowd_open(1000, 60000, true);
+	crowd_expect_room(2);
+}
+
+/* Windows that nobody uses leave others a part of the memory all the same. */
+static void test_rxq_given_idle_promises_of_all_memory_lets_one_stream(void **state)
+{
+	struct sock *sk;
+
+	(void)state;
+	crowd_open(600, 400000, false);
+	crowd.count = 1; /* all others idle */
+	crowd_expect_room(1);
+	sk = sock_at(engine_of(1), crowd.p[0].there->handle.idx);
+	assert_true(engine_of(1)->sessions[sk->session]->promised_bytes > CROWD_UP_MAX_BYTES);
+	assert_true(tcp_conn_rcv_wnd(conn_at(engine_of(1), sk->conn)) >= 128 << 10);
+}
+
 #define S(name, setup) cmocka_unit_test_setup_teardown(name, setup, fixture_teardown)
 
 int main(void)
@@ -307,6 +466,12 @@ int main(void)
 		S(test_rxq_given_early_data_past_all_memory_resets, setup_one_slab),
 		S(test_rxq_given_buffer_below_segment_still_opens_window, setup_tiny_buffer),
 		T(test_rxq_given_close_with_unread_data_resets),
+		S(test_rxq_given_300_begin_at_once_and_no_reader_keeps_promises, setup_crowd),
+		S(test_rxq_given_300_connected_and_no_reader_keeps_promises, setup_crowd),
+		S(test_rxq_given_300_begin_at_once_and_slow_readers_keeps_promises, setup_crowd),
+		S(test_rxq_given_300_begin_at_once_and_all_read_keeps_promises, setup_crowd),
+		S(test_rxq_given_1000_connected_and_slow_readers_keeps_promises, setup_crowd),
+		S(test_rxq_given_idle_promises_of_all_memory_lets_one_stream, setup_crowd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,12 +87,12 @@ static inline uint32_t host_rx_store(void *arg, struct tcp_conn *c, uint64_t pos
 	return len;
 }
 
-static inline uint64_t host_rx_limit(void *arg, const struct tcp_conn *c)
+static inline struct tcp_rx_room host_rx_limit(void *arg, const struct tcp_conn *c)
 {
 	struct host *h = arg;
 
 	(void)c;
-	return h->consumed_pos + h->rcvbuf_bytes;
+	return (struct tcp_rx_room){h->consumed_pos + h->rcvbuf_bytes, NULL};
 }
 
 static inline struct tcp_reasm *host_reasm_alloc(void *arg, struct tcp_conn *c)

@@ -345,11 +345,11 @@ static void test_half_no_ack_bit_dropped(void **state)
 	assert_int_equal(f.counters.half_no_ack, 1);
 }
 
-static uint64_t rx_limit_64k(void *arg, const struct tcp_conn *c)
+static struct tcp_rx_room rx_limit_64k(void *arg, const struct tcp_conn *c)
 {
 	(void)arg;
 	(void)c;
-	return 65536;
+	return (struct tcp_rx_room){65536, NULL};
 }
 
 static struct tcp_reasm *reasm_none(void *arg, const struct tcp_conn *c)
