@@ -18,6 +18,10 @@
  *    each consumer lock: what another thread is just taking in is applied by then;
  *  - while a follower exists there is a leader, or a follower that was told to become it.
  *
+ * A signal that comes once a waiter has made up its mind to sleep ends the sleep, as in the kernel:
+ * signals are held back while the waiter looks for the last time, and ppoll() lets them in. One
+ * that came before that is as one that came before the call.
+ *
  * Before it sleeps a waiter may spin for a bounded time (MTCP_SPIN_US). By default it does only
  * where there are over twice as many CPUs as engines: spinning on a core that the daemon needs
  * costs milliseconds. A gap between two looks at the clock tells that the core is contended
@@ -56,7 +60,8 @@ static pthread_key_t waiter_key;
 static pthread_once_t waiter_once = PTHREAD_ONCE_INIT;
 static __thread struct waiter *self __attribute__((tls_model("initial-exec")));
 static _Atomic uint32_t next_ctx;
-static int spin_us = -1; /* what the environment says; -1: nothing */
+static sigset_t held_back; /* while about to sleep: all but those of a fault of our own */
+static int spin_us = -1;   /* what the environment says; -1: nothing */
 
 /* -- time ---------------------------------------------------------------------------------- */
 
@@ -103,7 +108,12 @@ static void waiter_setup(void)
 {
 	const char *spin = getenv("MTCP_SPIN_US");
 
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+
 	pthread_key_create(&waiter_key, waiter_end);
+	sigfillset(&held_back);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigdelset(&held_back, faults[i]);
 	if (spin && *spin) {
 		long us = strtol(spin, NULL, 10);
 
@@ -454,6 +464,7 @@ int wait_block(struct waiter *w, struct pollfd *fds, nfds_t n, uint64_t deadline
 	const sigset_t *sigmask)
 {
 	struct poll_set p;
+	sigset_t before;
 	int rc;
 
 	ctx_settle();
@@ -462,11 +473,13 @@ int wait_block(struct waiter *w, struct pollfd *fds, nfds_t n, uint64_t deadline
 	rc = poll_set_make(&p, fds, n);
 	if (rc)
 		return rc;
+	pthread_sigmask(SIG_BLOCK, &held_back, &before);
 	do {
-		rc = sleep_once(w, &p, fds, deadline_ns, sigmask);
+		rc = sleep_once(w, &p, fds, deadline_ns, sigmask ? sigmask : &before);
 	} while (rc == WAIT_WOKEN && !waiter_woken(w));
 	leave_role(w);
 	poll_set_free(&p);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return rc;
 }
 

@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 
 static void test_echo_random_sizes_given_stream_expected_same_bytes(void **state)
@@ -485,6 +486,83 @@ static void test_signal_given_blocked_read_expected_eintr(void **state)
 	mtcp_close(sd);
 }
 
+/* -- a signal just before the sleep ----------------------------------------------------------- */
+
+static atomic_bool signal_first; /* the next ppoll() is preceded by one */
+static atomic_uint handled;
+
+static void on_counted(int sig)
+{
+	(void)sig;
+	handled++;
+}
+
+/* What the library calls, in place of the C library's: what comes between its last look and its
+ * sleep. */
+int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+{
+	struct timespec left = timeout ? *timeout : (struct timespec){0};
+
+	if (gettid() == getpid() && atomic_exchange(&signal_first, false))
+		raise(SIGUSR1);
+	return (int)syscall(SYS_ppoll, fds, n, timeout ? &left : NULL, mask, _NSIG / 8);
+}
+
+static void test_signal_given_just_before_the_sleep_expected_eintr(void **state)
+{
+	struct sigaction sa = {.sa_handler = on_counted};
+	struct timeval patience = {10, 0};
+	int sd = fake_connected(FAKE_ECHO, 0), ep = mtcp_epoll_create1(0);
+	struct epoll_event ev = {.events = EPOLLIN};
+	struct pollfd p = {.fd = sd, .events = POLLIN};
+	sigset_t now;
+	char c;
+
+	(void)state;
+	handled = 0;
+	sigaction(SIGUSR1, &sa, NULL);
+	assert_int_equal(mtcp_epoll_ctl(ep, EPOLL_CTL_ADD, sd, &ev), 0);
+	assert_int_equal(
+		mtcp_setsockopt(sd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	signal_first = true;
+	assert_errno(mtcp_epoll_wait(ep, &ev, 1, 10000), EINTR);
+	signal_first = true;
+	assert_errno(mtcp_poll(&p, 1, 10000), EINTR);
+	signal_first = true;
+	assert_errno(mtcp_recv(sd, &c, 1, 0), EINTR);
+	assert_int_equal(handled, 3);
+	pthread_sigmask(SIG_BLOCK, NULL, &now);
+	for (int sig = 1; sig < __SIGRTMIN; sig++) /* nothing is held back any more */
+		assert_false(sigismember(&now, sig));
+	mtcp_close(ep);
+	mtcp_close(sd);
+}
+
+/* It is held back no longer than that: work that came goes first, and the handler runs. */
+static void test_signal_given_work_too_expected_work_and_handler(void **state)
+{
+	struct sigaction sa = {.sa_handler = on_counted};
+	int sd = fake_connected(FAKE_ECHO, 0);
+	char c;
+
+	(void)state;
+	handled = 0;
+	sigaction(SIGUSR1, &sa, NULL);
+	for (int i = 0; i < 100; i++) {
+		ssize_t n;
+
+		assert_int_equal(mtcp_send(sd, "a", 1, 0), 1);
+		signal_first = true;
+		while ((n = mtcp_recv(sd, &c, 1, 0)) < 0)
+			assert_int_equal(errno, EINTR);
+		assert_int_equal(n, 1);
+		if (!signal_first)
+			assert_int_equal(handled--, 1);
+		signal_first = false;
+	}
+	mtcp_close(sd);
+}
+
 static void *close_later(void *arg)
 {
 	usleep(50000);
@@ -527,6 +605,8 @@ int main(void)
 		T(test_read_given_reset_expected_data_then_error_then_eof),
 		T(test_linger_given_unsent_bytes_expected_close_waits),
 		T(test_signal_given_blocked_read_expected_eintr),
+		T(test_signal_given_just_before_the_sleep_expected_eintr),
+		T(test_signal_given_work_too_expected_work_and_handler),
 		T(test_close_given_blocked_read_expected_ebadf),
 	};
 
