@@ -605,13 +605,15 @@ static void describe(const struct scenario *s)
 	printf("seed %llu: %u flows%s%s, delay %u us, loss %u (bursts of %u) reorder %u duplicate "
 	       "%u "
 	       "corrupt %u ppm, "
-	       "rate %llu B/s, mtu %u; %llu frames, %llu bytes, %llu SACK blocks in %.3f s\n",
+	       "rate %llu B/s, mtu %u; %llu frames, %llu bytes, %llu SACK blocks in %.3f s, "
+	       "digest %016llx\n",
 		(unsigned long long)s->seed, s->app.flow_count, s->ip4 ? " IPv4" : "",
 		s->ip6 ? " IPv6" : "", p->delay_us, p->loss_ppm, p->burst_max, p->reorder_ppm,
 		p->duplicate_ppm, p->corrupt_ppm, (unsigned long long)p->rate_bytes_s,
 		s->cfg.host[0].mtu_bytes, (unsigned long long)s->world.wire.frames,
 		(unsigned long long)s->app.bytes, (unsigned long long)s->world.wire.sack_blocks,
-		(double)(s->world.now_us - SIM_START_US) / 1e6);
+		(double)(s->world.now_us - SIM_START_US) / 1e6,
+		(unsigned long long)(s->world.wire.digest ^ s->world.rng.state ^ s->app.rng.state));
 	for (int side = 0; side < 2; side++) {
 		const struct tcp_counters *n = engine_tcp_counters(s->world.host[side].engine);
 
@@ -654,6 +656,7 @@ void sim_scenario_run(uint64_t seed, const struct sim_scenario_options *options,
 	s.rng.state = seed;
 	draw(&s);
 	sim_world_init(&s.world, &s.cfg);
+	s.world.wire.digests = options->describe;
 	if (options->trace)
 		s.world.wire.trace = stdout;
 	if (options->pcap)

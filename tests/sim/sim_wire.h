@@ -67,6 +67,8 @@ struct sim_wire {
 	FILE *trace;
 	int pcapng; /* -1: none */
 	uint64_t frames, data_bytes, sack_blocks;
+	bool digests;	 /* each frame goes into ... */
+	uint64_t digest; /* two runs with the same one had the same frames at the same times */
 };
 
 void sim_wire_init(struct sim_wire *w);
