@@ -449,15 +449,17 @@ static enum turn tick_slot(struct net_neigh_table *t, struct neigh_slot *s, uint
 unsigned int net_neigh_tick(struct net_neigh_table *t, uint64_t now_us,
 	struct net_neigh_request *out, unsigned int out_max)
 {
+	uint32_t first = t->cursor, i = 0;
 	unsigned int out_count = 0;
 
-	for (uint32_t i = 0; i <= t->slot_mask && out_count < out_max; i++) {
-		struct neigh_slot *s = &t->slot[t->cursor];
+	for (; i <= t->slot_mask && out_count < out_max; i++) {
+		struct neigh_slot *s = &t->slot[(first + i) & t->slot_mask];
 
-		t->cursor = (t->cursor + 1) & t->slot_mask;
-		if (tick_slot(t, s, now_us, &out[out_count]) == TURN_CHANGE_AND_REQUEST)
+		if (!neigh_slot_is_free(s) &&
+			tick_slot(t, s, now_us, &out[out_count]) == TURN_CHANGE_AND_REQUEST)
 			out_count++;
 	}
+	t->cursor = (first + i) & t->slot_mask;
 	return out_count;
 }
 

@@ -222,7 +222,6 @@ struct neigh_slot *net_neigh_slot_pick(
 	struct net_neigh_table *t, const struct net_addr *addr, bool learned, uint64_t now_us)
 {
 	bool room = t->count < t->capacity && !(learned && t->learned >= t->learned_max);
-	static const struct net_addr none;
 	uint32_t start = hash(t, addr);
 
 	assert(!net_addr_is_any(
@@ -230,7 +229,7 @@ struct neigh_slot *net_neigh_slot_pick(
 	for (uint32_t i = 0; room && i < NEIGH_WINDOW; i++) {
 		struct neigh_slot *s = window_slot(t, start, i);
 
-		if (slot_has(s, &none))
+		if (neigh_slot_is_free(s))
 			return s;
 	}
 	return pick_victim(t, start, learned ? WORTH_FAILED : WORTH_KEEPING, now_us);

@@ -69,6 +69,13 @@ struct net_neigh_table {
 void net_neigh_lock(struct net_neigh_table *t);
 void net_neigh_unlock(struct net_neigh_table *t);
 
+/* Free at the moment of the look. For who passes over many. */
+static inline bool neigh_slot_is_free(const struct neigh_slot *s)
+{
+	return !(atomic_load_explicit(&s->addr[1], memory_order_relaxed) |
+		 atomic_load_explicit(&s->addr[0], memory_order_relaxed));
+}
+
 /* Reads a slot consistently. False if it is free, or a writer was in the way NEIGH_READ_TRIES
  * times, which cannot happen while holding the lock. */
 bool net_neigh_slot_read(const struct neigh_slot *s, struct neigh_entry *e);
