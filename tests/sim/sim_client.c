@@ -1,5 +1,6 @@
 #include "sim_client.h"
 
+#include "sim_bell.h"
 #include "sim_fail.h"
 
 #include <linux/tcp.h>
@@ -8,11 +9,8 @@
 #include <shm/segment.h>
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum {
 	COMPLETIONS_PER_POLL = 64,
@@ -102,7 +100,6 @@ static void ring_init(struct sim_client *c, uint32_t ctx)
 	struct sim_ring *r = &c->ring[ctx];
 	uint8_t *down = c->down[0].client;
 	uint8_t *up = c->up[0].client;
-	int fds[2];
 
 	r->line = proto_layout_submission_line(l, up, ctx, 0);
 	r->ctx_line = proto_layout_ctx_line(l, down, ctx);
@@ -110,9 +107,7 @@ static void ring_init(struct sim_client *c, uint32_t ctx)
 		&r->line->cons_idx, l->ring_order_log2);
 	shm_ring_cons_init(&r->completions, proto_layout_completion_slots(l, up, ctx, 0),
 		proto_layout_completion_idx(l, down, ctx, 0), l->ring_order_log2);
-	SIM_CHECK(!shm_doorbell_pipe(fds), "doorbell");
-	r->bell_read = fds[0];
-	r->bell_write = fds[1];
+	r->bell = sim_bell_new();
 }
 
 static void announce(struct sim_client *c)
@@ -136,7 +131,7 @@ static void announce(struct sim_client *c)
 		.condemned = &c->hole,
 	};
 	for (uint32_t i = 0; i < c->cfg.contexts; i++)
-		m->session.doorbell_fds[i] = c->ring[i].bell_write;
+		m->session.doorbell_fds[i] = c->ring[i].bell;
 	sim_host_post(c->host, m);
 }
 
@@ -174,10 +169,8 @@ static void unmap(struct sim_client *c)
 void sim_client_free(struct sim_client *c)
 {
 	unmap(c);
-	for (uint32_t i = 0; i < c->cfg.contexts; i++) {
-		close(c->ring[i].bell_read);
-		close(c->ring[i].bell_write);
-	}
+	for (uint32_t i = 0; i < c->cfg.contexts; i++)
+		sim_bell_free(c->ring[i].bell);
 	for (uint32_t i = 0; i < c->sock_count; i++) {
 		free(c->socks[i]->blocks);
 		free(c->socks[i]);
@@ -425,13 +418,6 @@ static void dispatch(struct sim_client *c, const struct proto_slot *slot)
 	}
 }
 
-static bool bell_rang(const struct sim_ring *r)
-{
-	struct pollfd p = {.fd = r->bell_read, .events = POLLIN};
-
-	return poll(&p, 1, 0) == 1;
-}
-
 /* A sleeping context looks only when its bell has rung. */
 static bool wake(struct sim_client *c, struct sim_ring *r, uint32_t ctx)
 {
@@ -439,8 +425,7 @@ static bool wake(struct sim_client *c, struct sim_ring *r, uint32_t ctx)
 		return true;
 	if (!shm_ring_cons_ready(&r->completions))
 		return false;
-	SIM_CHECK(bell_rang(r), "session %u context %u: lost wake-up", c->session, ctx);
-	shm_doorbell_pipe_drain(r->bell_read);
+	SIM_CHECK(sim_bell_take(r->bell), "session %u context %u: lost wake-up", c->session, ctx);
 	shm_sleep_cancel(&r->ctx_line->sleeping);
 	r->asleep = false;
 	c->wakeups++;

@@ -41,7 +41,7 @@ struct sim_ring {
 	struct shm_ring_cons completions;
 	struct proto_submission_line *line;
 	struct proto_ctx_line *ctx_line;
-	int bell_read, bell_write;
+	int bell;      /* sim_bell.h */
 	uint32_t rung; /* the engine's sleep that we last rang */
 	bool asleep;
 };
