@@ -21,7 +21,7 @@ static uint8_t pattern[PATTERN_BYTES];
 /* Up to SIM_BLOCK_BYTES bytes that end `end` of flow i sends at pos. */
 static const uint8_t *pattern_at(uint32_t i, int end, uint64_t pos)
 {
-	return pattern + (pos + (uint64_t)(2 * i + (uint32_t)end) * 7919) % PATTERN_PERIOD;
+	return pattern + ((uint32_t)pos + (2 * i + (uint32_t)end) * 7919) % PATTERN_PERIOD;
 }
 
 struct sim_flow *sim_app_flow(struct sim_app *a, const struct sim_flow_spec *spec,
@@ -30,6 +30,7 @@ struct sim_flow *sim_app_flow(struct sim_app *a, const struct sim_flow_spec *spe
 	struct sim_flow *f = &a->flows[a->flow_count];
 
 	SIM_CHECK(a->flow_count++ < SIM_APP_FLOWS_MAX, "too many flows");
+	a->live[a->live_count++] = (uint8_t)(f - a->flows);
 	*f = (struct sim_flow){.spec = *spec};
 	f->end[0] = (struct sim_end){.spec = spec->end[0], .client = from};
 	f->end[1] = (struct sim_end){.spec = spec->end[1], .client = to};
@@ -143,7 +144,7 @@ static unsigned int accept_all(struct sim_app *a, struct sim_client *c)
 			sim_client_accept_ahead(l, l->accepting % c->cfg.contexts))
 			work++;
 	}
-	for (uint32_t i = 0; i < c->sock_count; i++) {
+	for (uint32_t i = 0; c->unclaimed && i < c->sock_count; i++) {
 		struct sim_sock *sk = c->socks[i];
 
 		if (sk->state != SIM_SOCK_OPEN || sk->app || sk->closed)
@@ -151,6 +152,7 @@ static unsigned int accept_all(struct sim_app *a, struct sim_client *c)
 		match(a, sk);
 		if (!sk->app)
 			close_stray(a, sk);
+		c->unclaimed -= sk->app || sk->closed;
 	}
 	return work;
 }
@@ -319,6 +321,28 @@ static unsigned int drive_end(struct sim_app *a, uint32_t i, int end)
 	}
 }
 
+static bool is_settled(const struct sim_flow *f)
+{
+	return f->end[0].phase >= SIM_END_DONE && f->end[1].phase >= SIM_END_DONE;
+}
+
+static unsigned int drive_flows(struct sim_app *a)
+{
+	unsigned int work = 0;
+	uint32_t live = 0;
+
+	for (uint32_t i = 0; i < a->live_count; i++) {
+		uint8_t flow = a->live[i];
+
+		for (int end = 0; end < 2; end++)
+			work += drive_end(a, flow, end);
+		if (!is_settled(&a->flows[flow]))
+			a->live[live++] = flow;
+	}
+	a->live_count = live;
+	return work;
+}
+
 static unsigned int drive(void *arg)
 {
 	struct sim_app *a = arg;
@@ -331,10 +355,7 @@ static unsigned int drive(void *arg)
 			if (h->clients[i] && !h->clients[i]->dead && !h->clients[i]->deaf)
 				work += accept_all(a, h->clients[i]);
 	}
-	for (uint32_t i = 0; i < a->flow_count; i++)
-		for (int end = 0; end < 2; end++)
-			work += drive_end(a, i, end);
-	return work;
+	return work + drive_flows(a);
 }
 
 /* -- the world's clock
@@ -433,7 +454,7 @@ void sim_app_report(const struct sim_app *a)
 	for (uint32_t i = 0; i < a->flow_count; i++) {
 		const struct sim_flow *f = &a->flows[i];
 
-		if (f->end[0].phase >= SIM_END_DONE && f->end[1].phase >= SIM_END_DONE)
+		if (is_settled(f))
 			continue;
 		fprintf(stderr, "flow %u%s:\n", i, f->tainted ? " (tainted)" : "");
 		report_end(&f->end[0]);

@@ -69,8 +69,8 @@ struct sim_app {
 	struct sim_rng rng;
 	struct sim_flow flows[SIM_APP_FLOWS_MAX];
 	uint32_t flow_count;
-	struct sim_client *client[2][4];
-	uint32_t client_count[2];
+	uint8_t live[SIM_APP_FLOWS_MAX]; /* those in which something may still happen */
+	uint32_t live_count;
 	uint64_t bytes;	       /* read in all */
 	uint32_t accept_ahead; /* this many ACCEPTs wait at each listener; 0: as asked for */
 };

@@ -369,6 +369,7 @@ static void on_accepted(struct sim_client *c, uint32_t request, const struct pro
 	memcpy(sk->key.remote.b, a->raddr, sizeof(a->raddr));
 	sk->key.lport = a->lport;
 	sk->key.rport = a->rport;
+	c->unclaimed++;
 	l->accepting--;
 	l->refused = false;
 	listen_news(l, a->pending, a->listen_seq);

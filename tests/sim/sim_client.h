@@ -116,6 +116,7 @@ struct sim_client {
 	struct sim_ring ring[PROTO_CONTEXTS_MAX];
 	struct sim_sock **socks; /* by cookie */
 	uint32_t sock_count, sock_capacity;
+	uint32_t unclaimed; /* of them accepted, and not yet given a flow or closed */
 	struct sim_listener *listeners[16];
 	uint32_t listener_count;
 	proto_ref *free_blocks;

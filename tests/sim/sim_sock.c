@@ -162,10 +162,24 @@ static void keep_block(struct sim_sock *sk, proto_ref ref, uint32_t len)
 		(struct sim_block){.ref = ref, .end_pos = sk->sent_pos, .len_bytes = len};
 }
 
+static bool submit_send(struct sim_sock *sk, proto_ref ref, uint32_t len, bool more)
+{
+	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_SEND, 0)};
+
+	slot.body.send = (struct proto_send){
+		.handle = sk->handle,
+		.pos = sk->sent_pos,
+		.ref = ref,
+		.len_bytes = len,
+		.flags = more ? PROTO_SEND_MORE : 0,
+		.consumed_pos = sk->read_pos,
+	};
+	return !sim_client_submit(sk->client, sk->ctx, &slot);
+}
+
 uint32_t sim_sock_send(struct sim_sock *sk, const uint8_t *data, uint32_t max, bool more)
 {
 	struct sim_client *c = sk->client;
-	struct proto_slot slot = {.head = proto_head_make(PROTO_OP_SEND, 0)};
 	uint64_t room = sim_sock_writable(sk);
 	uint32_t n = max < SIM_BLOCK_BYTES ? max : SIM_BLOCK_BYTES;
 	proto_ref ref;
@@ -175,15 +189,7 @@ uint32_t sim_sock_send(struct sim_sock *sk, const uint8_t *data, uint32_t max, b
 		return 0;
 	ref = c->free_blocks[c->free_count - 1];
 	memcpy(c->down[proto_ref_segment(ref)].client + proto_ref_offset(ref), data, n);
-	slot.body.send = (struct proto_send){
-		.handle = sk->handle,
-		.pos = sk->sent_pos,
-		.ref = ref,
-		.len_bytes = n,
-		.flags = more ? PROTO_SEND_MORE : 0,
-		.consumed_pos = sk->read_pos,
-	};
-	if (sim_client_submit(c, sk->ctx, &slot))
+	if (!submit_send(sk, ref, n, more))
 		return 0;
 	c->free_count--;
 	sk->consumed_pos = sk->read_pos;

@@ -55,20 +55,35 @@ static unsigned int poll_clients(struct sim_host *h)
 	return work;
 }
 
+/* A turn that did nothing, at a time at which they were looked at before, has left everything as
+ * it was. */
+static void check(struct sim_world *w, int side, unsigned int work)
+{
+	if (!w->check || (!work && w->checked_us[side] == w->now_us))
+		return;
+	w->checked_us[side] = w->now_us;
+	sim_check_turn(&w->host[side], w->now_us);
+}
+
+/* The engine of that side, and its main thread. */
+static unsigned int turn(struct sim_world *w, int side)
+{
+	struct sim_host *h = &w->host[side];
+	unsigned int work = 0;
+
+	if (w->now_us >= w->awake_us[side])
+		work = engine_turn(h->engine, w->now_us);
+	work += sim_host_messages(h);
+	check(w, side, work);
+	return work;
+}
+
 static unsigned int round_of(struct sim_world *w)
 {
 	unsigned int work = 0;
 
-	for (int side = 0; side < 2; side++) {
-		struct sim_host *h = &w->host[side];
-
-		if (w->now_us >= w->awake_us[side])
-			work += engine_turn(h->engine, w->now_us);
-		work += sim_host_messages(h);
-		if (w->check)
-			sim_check_turn(h, w->now_us);
-		work += poll_clients(h);
-	}
+	for (int side = 0; side < 2; side++)
+		work += turn(w, side) + poll_clients(&w->host[side]);
 	if (++w->turns % MEMORY_CHECK_TURNS == 0 && w->check)
 		for (int side = 0; side < 2; side++)
 			sim_check_memory(&w->host[side]);

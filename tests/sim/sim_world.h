@@ -28,7 +28,8 @@ struct sim_world {
 	 * finds what came meanwhile in one burst. */
 	uint32_t nap_us[2];
 	uint64_t awake_us[2];
-	bool check; /* look into the engines after each turn */
+	bool check; /* look into the engines after each turn that may have changed something */
+	uint64_t checked_us[2];
 	/* Optional: does what can be done now, returns how much that was. */
 	unsigned int (*drive)(void *arg);
 	uint64_t (*drive_next_us)(void *arg);
