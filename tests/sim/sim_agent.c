@@ -6,11 +6,21 @@
 #include <engine/engine.h>
 #include <tcp/cc.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 void sim_agent_init(struct sim_agent *a, enum sim_agent_kind kind, uint64_t seed)
 {
 	*a = (struct sim_agent){.kind = kind, .rng = {seed}};
+	if (kind == SIM_AGENT_NONE)
+		return;
+	a->flow = calloc(SIM_AGENT_SLOTS, sizeof(*a->flow));
+	SIM_CHECK(a->flow, "no memory");
+}
+
+void sim_agent_fini(struct sim_agent *a)
+{
+	free(a->flow);
 }
 
 static bool one_in(struct sim_agent *a, uint64_t n)
@@ -143,7 +153,7 @@ static void come_or_go(struct sim_agent *a, struct engine *e)
 	a->attached = !a->attached;
 	a->waiting_count = 0;
 	a->open = 0;
-	memset(a->flow, 0, sizeof(a->flow));
+	memset(a->flow, 0, SIM_AGENT_SLOTS * sizeof(*a->flow));
 	engine_agent_set(e, a->attached ? ++a->epochs : 0);
 }
 

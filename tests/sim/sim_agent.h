@@ -38,11 +38,12 @@ struct sim_agent {
 	struct sim_agent_flow {
 		uint64_t number; /* 0: none */
 		uint32_t seq;
-	} flow[SIM_AGENT_SLOTS];
+	} * flow; /* SIM_AGENT_SLOTS; NULL if there is no agent */
 };
 
 struct engine;
 void sim_agent_init(struct sim_agent *a, enum sim_agent_kind kind, uint64_t seed);
+void sim_agent_fini(struct sim_agent *a);
 /* One turn of the main thread; returns how many reports and orders. */
 unsigned int sim_agent_turn(struct sim_agent *a, struct engine *e);
 /* The engine has no connection left. */

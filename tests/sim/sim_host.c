@@ -134,6 +134,7 @@ void sim_host_fini(struct sim_host *h)
 	for (uint32_t i = 1; i <= h->last_session; i++)
 		if (h->clients[i])
 			sim_client_free(h->clients[i]);
+	sim_agent_fini(&h->agent);
 	sim_nic_free(h->port);
 	free(h->neigh);
 	free(h->nd);

@@ -25,16 +25,17 @@ struct nic_port {
 	struct nic_caps caps;
 	struct nic_stats stats;
 	bool refuse;
-	uint8_t payload[65536];
+	uint8_t payload[65536]; /* written before it is read, as what follows */
 	uint8_t frame[FRAME_MAX];
 };
 
 struct nic_port *sim_nic_new(
 	struct sim_link *link, int side, const uint8_t mac[6], uint16_t mtu_bytes)
 {
-	struct nic_port *p = calloc(1, sizeof(*p));
+	struct nic_port *p = malloc(sizeof(*p));
 
 	assert(p);
+	memset(p, 0, offsetof(struct nic_port, payload));
 	p->link = link;
 	p->side = side;
 	p->caps.mtu_bytes = mtu_bytes;

@@ -59,8 +59,6 @@ struct scenario {
 	struct sim_rng rng;
 	struct sim_world_config cfg;
 	struct sim_client_config client;
-	struct sim_world world;
-	struct sim_app app;
 	struct sim_client *clients[2][CLIENTS_MAX]; /* all there ever were */
 	uint32_t client_count[2];
 	struct sim_client *server[2]; /* who listens */
@@ -71,6 +69,9 @@ struct scenario {
 	bool ip4, ip6, probe6;
 	bool simultaneous; /* there is such a flow */
 	bool black_hole;   /* the path has become narrow, and does not say so */
+	/* all zero up to here at first; these have an init of their own */
+	struct sim_world world;
+	struct sim_app app;
 };
 
 static uint64_t below(struct scenario *s, uint64_t n)
@@ -651,7 +652,7 @@ void sim_scenario_run(uint64_t seed, const struct sim_scenario_options *options,
 {
 	static struct scenario s;
 
-	memset(&s, 0, sizeof(s));
+	memset(&s, 0, offsetof(struct scenario, world));
 	s.seed = seed;
 	s.rng.state = seed;
 	draw(&s);

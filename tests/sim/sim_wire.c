@@ -50,7 +50,7 @@ void sim_wire_fini(struct sim_wire *w)
 	if (w->pcapng >= 0)
 		close(w->pcapng);
 	for (uint32_t i = 0; i < SIM_WIRE_FLOWS; i++)
-		for (int side = 0; side < 2; side++) {
+		for (int side = 0; side < 2 && w->flows[i].ports; side++) {
 			sim_ranges_fini(&w->flows[i].way[side].arrived);
 			sim_ranges_fini(&w->flows[i].way[side].sacked);
 		}
