@@ -33,19 +33,23 @@ static bool one_in(struct sim_agent *a, uint64_t n)
 
 static void check_report(const struct mtcp_agent_report *r)
 {
-	SIM_CHECK(r->mss_bytes && r->cwnd_bytes && r->cwnd_bytes < 2u * TCP_CWND_MAX_BYTES &&
-			  r->ssthresh_bytes <= TCP_CWND_MAX_BYTES,
+	SIM_INVARIANT("agent-report",
+		r->mss_bytes && r->cwnd_bytes && r->cwnd_bytes < 2u * TCP_CWND_MAX_BYTES &&
+			r->ssthresh_bytes <= TCP_CWND_MAX_BYTES,
 		"a report of an impossible window: %u, %u", r->cwnd_bytes, r->ssthresh_bytes);
-	SIM_CHECK(r->delivered_bytes <= (uint64_t)UINT32_MAX << 8 &&
-			  r->acked_bytes <= (uint64_t)UINT32_MAX << 8,
+	SIM_INVARIANT("agent-report",
+		r->delivered_bytes <= (uint64_t)UINT32_MAX << 8 &&
+			r->acked_bytes <= (uint64_t)UINT32_MAX << 8,
 		"a report of absurd numbers");
-	SIM_CHECK(!r->rtt_us == !r->rtt_least_us && r->rtt_least_us <= r->rtt_us + UINT32_MAX / 2,
+	SIM_INVARIANT("agent-report",
+		!r->rtt_us == !r->rtt_least_us && r->rtt_least_us <= r->rtt_us + UINT32_MAX / 2,
 		"a report of impossible round trips");
 }
 
 static void see_close(struct sim_agent *a, struct sim_agent_flow *f, uint64_t number)
 {
-	SIM_CHECK(f->number == number, "a connection was closed that was not open");
+	SIM_INVARIANT(
+		"agent-closed", f->number == number, "a connection was closed that was not open");
 	f->number = 0;
 	a->open--;
 }
@@ -55,13 +59,16 @@ static void see_report(
 {
 	check_report(r);
 	if (r->events & MTCP_AGENT_NEW) {
-		SIM_CHECK(!f->number || (lost && f->number != r->flow),
+		SIM_INVARIANT("agent-introduced", !f->number || (lost && f->number != r->flow),
 			"a connection was introduced twice");
-		SIM_CHECK(r->seq == 1, "its first report is number %u", r->seq);
+		SIM_INVARIANT(
+			"agent-numbered", r->seq == 1, "its first report is number %u", r->seq);
 		a->open += !f->number;
 	} else {
-		SIM_CHECK(f->number == r->flow, "a report of a connection not introduced");
-		SIM_CHECK(r->seq == f->seq + 1, "report %u follows report %u", r->seq, f->seq);
+		SIM_INVARIANT("agent-introduced", f->number == r->flow,
+			"a report of a connection not introduced");
+		SIM_INVARIANT("agent-numbered", r->seq == f->seq + 1, "report %u follows report %u",
+			r->seq, f->seq);
 	}
 	*f = (struct sim_agent_flow){r->flow, r->seq};
 }
@@ -195,6 +202,6 @@ void sim_agent_check_over(struct sim_agent *a, struct engine *e)
 	if (a->kind == SIM_AGENT_NONE || !a->attached)
 		return;
 	read_reports(a, e);
-	SIM_CHECK(!a->open || engine_counters(e)->agent_closes_lost,
+	SIM_INVARIANT("agent-closed", !a->open || engine_counters(e)->agent_closes_lost,
 		"the agent was not told of the end of %u connections", a->open);
 }
