@@ -189,7 +189,7 @@ unsigned int sim_agent_turn(struct sim_agent *a, struct engine *e)
 		return 0;
 	if (one_in(a, a->attached ? 2000 : 50))
 		come_or_go(a, e);
-	if (a->kind == SIM_AGENT_ASLEEP && one_in(a, 100))
+	if (a->kind == SIM_AGENT_ASLEEP && one_in(a, a->asleep ? 5000 : 100))
 		a->asleep = !a->asleep;
 	if (!a->attached || a->asleep)
 		return 0;
