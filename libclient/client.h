@@ -63,6 +63,7 @@ struct waiter {
 	TAILQ_ENTRY(waiter) follow_link; /* lead_lock */
 	TAILQ_ENTRY(waiter) any_link;	 /* any_lock */
 	int spin_credit;
+	uint32_t seen_low; /* WAKE_MORE: how much was received at the last look, its low half */
 };
 
 /* A waiter's interest in one socket or epoll instance. On the stack of the waiting call. */
@@ -77,6 +78,7 @@ enum {
 	WAKE_RESULT = 1 << 16, /* the answer to a request has come */
 	WAKE_GONE = 1 << 17,   /* the daemon has let go of the handle */
 	WAKE_ACKED = 1 << 18,  /* everything sent was acknowledged */
+	WAKE_MORE = 1 << 19,   /* with POLLIN: received since the last look, read or not */
 	WAKE_ALWAYS = POLLERR | POLLHUP | POLLNVAL,
 };
 
@@ -523,6 +525,7 @@ int sock_take_error(struct sock *s);			/* >= 0 */
 void sock_wake(struct sock *s, uint32_t bits);		/* ev_lock held */
 void sock_wake_unlocked(struct sock *s, uint32_t bits); /* ev_lock not held */
 
+bool sock_may_receive(const struct sock *s);
 /* Sleeps until sock_poll() or a WAKE_ bit matches; called and returns with s->lock held.
  * 0, -EAGAIN (deadline), -EINTR, -EBADF (closed meanwhile: the lock is gone then). */
 int sock_wait(struct sock *s, uint32_t bits, uint64_t deadline_ns);

@@ -292,6 +292,23 @@ static int nothing(struct sock *s)
 	return -EAGAIN;
 }
 
+/* MSG_PEEK with MSG_WAITALL: leaves what there is and waits until it is enough, or no more will
+ * come, or may be waited for. 0, or as sock_wait(). */
+static int wait_for_all(struct sock *s, size_t len, uint64_t deadline)
+{
+	struct waiter *w = waiter_self();
+	int err = w ? 0 : -ENOMEM;
+
+	while (!err) {
+		ctx_drain(&ses.ctx[s->ctx], false);
+		w->seen_low = atomic_load(&s->ev.received_low);
+		if (sock_unread(s) >= len || !deadline || !sock_may_receive(s))
+			break;
+		err = sock_wait(s, POLLIN | WAKE_MORE, deadline);
+	}
+	return err;
+}
+
 /* Gives the lock back. */
 static ssize_t recv_locked(struct sock *s, struct sink *to, int flags)
 {
@@ -300,6 +317,14 @@ static ssize_t recv_locked(struct sock *s, struct sink *to, int flags)
 	ssize_t done = 0, n;
 	int err = 0;
 
+	if (flags & MSG_WAITALL && flags & MSG_PEEK)
+		err = wait_for_all(s, to->left, deadline);
+	if (err == -EBADF)
+		return err;
+	if (err && !sock_unread(s)) {
+		sock_put(s);
+		return err;
+	}
 	for (;;) {
 		if (!sock_unread(s) ||
 			flags & MSG_PEEK) /* who peeks may wait for more than is there */

@@ -561,7 +561,17 @@ void sock_fail_all(void)
 
 /* -- sleeping in a call -------------------------------------------------------------------- */
 
-static bool wait_over(struct sock *s, uint32_t bits)
+/* Whether bytes may come that have not yet. */
+bool sock_may_receive(const struct sock *s)
+{
+	const uint32_t over = PROTO_FLOW_FIN | PROTO_FLOW_CLOSED | PROTO_FLOW_GONE;
+
+	return s->state != STATE_NEW && s->state != STATE_LISTEN && !sock_dead(s) &&
+	       !(atomic_load(&s->ev.flags) & over) && !atomic_load(&s->ev.error) &&
+	       !(atomic_load(&s->shut) & SHUT_LOCAL_RD);
+}
+
+static bool wait_over(struct sock *s, const struct waiter *w, uint32_t bits)
 {
 	if (s->kind != KIND_TCP && !(bits & (WAKE_GONE | WAKE_RESULT)))
 		return true;
@@ -573,6 +583,8 @@ static bool wait_over(struct sock *s, uint32_t bits)
 		return true;
 	if (bits & WAKE_ACKED && !sock_unacked(s))
 		return true;
+	if (bits & WAKE_MORE)
+		return atomic_load(&s->ev.received_low) != w->seen_low || !sock_may_receive(s);
 	return bits & 0xffff && sock_poll(s, bits) & (bits | WAKE_ALWAYS);
 }
 
@@ -583,14 +595,14 @@ static int wait_unlocked(struct sock *s, struct waiter *w, uint32_t bits, uint64
 
 	for (;;) {
 		waiter_arm(w);
-		if (wait_over(s, bits))
+		if (wait_over(s, w, bits))
 			return 0;
-		if (ctx_drain_all(false) && wait_over(s, bits))
+		if (ctx_drain_all(false) && wait_over(s, w, bits))
 			return 0;
 		rc = wait_block(w, NULL, 0, deadline_ns, NULL);
 		if (rc == WAIT_WOKEN || (rc == -EINTR && bits & WAKE_RESULT))
 			continue;
-		if (wait_over(s, bits))
+		if (wait_over(s, w, bits))
 			return 0;
 		return rc == WAIT_TIMEOUT ? -EAGAIN : rc;
 	}

@@ -113,7 +113,7 @@ check "the peer on the kernel serves" wait_until 5 said peer_kernel serving
 check "the peer on mtcpd serves" wait_until 5 said peer_mtcp serving
 
 # -- the same expectations of both ---------------------------------------------------------------
-for name in two_threads many_threads nonblocking full peek vectors timeouts epoll tcp_info \
+for name in two_threads many_threads nonblocking full peek peek_all vectors timeouts epoll tcp_info \
 	half_close linger_zero linger_acknowledged linger_timeout linger_nonblocking \
 	linger_half_open linger_idle close_in_order close_unread reset_by_peer refused give_up \
 	own_names bound_port listening wrong_state options unreachable; do

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <unistd.h>
 #include <sys/ioctl.h>
 
 enum {
@@ -112,6 +113,38 @@ static void probe_full(void)
 	need_equal(mtcp_shutdown(sd, SHUT_WR), 0);
 	recv_exactly(sd, &seen, sizeof(seen));
 	need_equal(seen, sent + BULK_BYTES);
+	need_equal(mtcp_close(sd), 0);
+}
+
+static void *send_more(void *arg)
+{
+	usleep(50000);
+	send_exactly(*(int *)arg, "defgh", 5);
+	return NULL;
+}
+
+/* Who peeks for all of it waits, for more than there is and for no more than there will be. */
+static void probe_peek_all(void)
+{
+	int sd = ask(MODE_ECHO, 0, 0, 0);
+	struct timeval tv = {0, 50000};
+	char buf[16];
+	pthread_t t;
+
+	send_exactly(sd, "abc", 3);
+	need_equal(pthread_create(&t, NULL, send_more, &sd), 0);
+	need_equal(mtcp_recv(sd, buf, 8, MSG_PEEK | MSG_WAITALL), 8);
+	need_equal(memcmp(buf, "abcdefgh", 8), 0);
+	need_equal(pthread_join(t, NULL), 0);
+	need_equal(mtcp_recv(sd, buf, 9, MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT), 8);
+	need_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)), 0);
+	need_equal(mtcp_recv(sd, buf, 9, MSG_PEEK | MSG_WAITALL), 8);
+	tv.tv_sec = 10;
+	need_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)), 0);
+	need_equal(mtcp_shutdown(sd, SHUT_WR), 0);
+	need_equal(mtcp_recv(sd, buf, 9, MSG_PEEK | MSG_WAITALL), 8);
+	need_equal(mtcp_recv(sd, buf, 9, MSG_WAITALL), 8);
+	need_equal(mtcp_recv(sd, buf, 1, MSG_PEEK | MSG_WAITALL), 0);
 	need_equal(mtcp_close(sd), 0);
 }
 
@@ -256,6 +289,7 @@ const struct probe probe_streams[] = {
 	{"nonblocking", probe_nonblocking},
 	{"full", probe_full},
 	{"peek", probe_peek},
+	{"peek_all", probe_peek_all},
 	{"vectors", probe_vectors},
 	{"timeouts", probe_timeouts},
 	{"epoll", probe_epoll},

@@ -356,6 +356,28 @@ static void test_connect_given_nonblocking_and_no_route_expected_error_then_fres
 	assert_true(fake_is_clean(fake));
 }
 
+/* -- a signal just before the sleep ----------------------------------------------------------- */
+
+static atomic_bool signal_first; /* the next ppoll() is preceded by one */
+static atomic_uint handled;
+
+static void on_counted(int sig)
+{
+	(void)sig;
+	handled++;
+}
+
+/* What the library calls, in place of the C library's: what comes between its last look and its
+ * sleep. */
+int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+{
+	struct timespec left = timeout ? *timeout : (struct timespec){0};
+
+	if (gettid() == getpid() && atomic_exchange(&signal_first, false))
+		raise(SIGUSR1);
+	return (int)syscall(SYS_ppoll, fds, n, timeout ? &left : NULL, mask, _NSIG / 8);
+}
+
 /* Who peeks and is not content asks again, without a wait between. */
 static void test_peek_given_unread_bytes_expected_those_that_came_since(void **state)
 {
@@ -375,6 +397,41 @@ static void test_peek_given_unread_bytes_expected_those_that_came_since(void **s
 	assert_memory_equal(buf, "abcdef", 6);
 	mtcp_close(sd);
 	assert_true(fake_is_clean(fake));
+}
+
+static void *send_later(void *arg)
+{
+	usleep(20000);
+	mtcp_send(*(int *)arg, "defgh", 5, 0);
+	return NULL;
+}
+
+static void test_peek_given_waitall_expected_all_or_what_ended_it(void **state)
+{
+	int sd = fake_connected(FAKE_ECHO, 0);
+	struct timeval tv = {0, 20000};
+	char buf[16];
+	pthread_t t;
+
+	(void)state;
+	assert_int_equal(mtcp_send(sd, "abc", 3, 0), 3);
+	assert_int_equal(pthread_create(&t, NULL, send_later, &sd), 0);
+	assert_int_equal(mtcp_recv(sd, buf, 8, MSG_PEEK | MSG_WAITALL), 8);
+	assert_memory_equal(buf, "abcdefgh", 8);
+	pthread_join(t, NULL);
+	assert_int_equal(mtcp_recv(sd, buf, 9, MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT), 8);
+	assert_int_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)), 0);
+	assert_int_equal(mtcp_recv(sd, buf, 9, MSG_PEEK | MSG_WAITALL), 8);
+	signal_first = true;
+	tv = (struct timeval){10, 0};
+	assert_int_equal(mtcp_setsockopt(sd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)), 0);
+	signal(SIGUSR1, on_counted);
+	assert_int_equal(mtcp_recv(sd, buf, 9, MSG_PEEK | MSG_WAITALL), 8);
+	assert_int_equal(mtcp_shutdown(sd, SHUT_WR), 0); /* and the fake's end follows */
+	assert_int_equal(mtcp_recv(sd, buf, 9, MSG_PEEK | MSG_WAITALL), 8);
+	assert_int_equal(mtcp_recv(sd, buf, 8, MSG_WAITALL), 8);
+	assert_int_equal(mtcp_recv(sd, buf, 1, MSG_PEEK | MSG_WAITALL), 0);
+	mtcp_close(sd);
 }
 
 static void test_timeouts_given_rcvtimeo_sndtimeo_expected_eagain_in_time(void **state)
@@ -486,28 +543,6 @@ static void test_signal_given_blocked_read_expected_eintr(void **state)
 	mtcp_close(sd);
 }
 
-/* -- a signal just before the sleep ----------------------------------------------------------- */
-
-static atomic_bool signal_first; /* the next ppoll() is preceded by one */
-static atomic_uint handled;
-
-static void on_counted(int sig)
-{
-	(void)sig;
-	handled++;
-}
-
-/* What the library calls, in place of the C library's: what comes between its last look and its
- * sleep. */
-int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
-{
-	struct timespec left = timeout ? *timeout : (struct timespec){0};
-
-	if (gettid() == getpid() && atomic_exchange(&signal_first, false))
-		raise(SIGUSR1);
-	return (int)syscall(SYS_ppoll, fds, n, timeout ? &left : NULL, mask, _NSIG / 8);
-}
-
 static void test_signal_given_just_before_the_sleep_expected_eintr(void **state)
 {
 	struct sigaction sa = {.sa_handler = on_counted};
@@ -600,6 +635,7 @@ int main(void)
 		T(test_getsockname_given_no_answer_expected_wait_and_name),
 		T(test_connect_given_nonblocking_and_no_route_expected_error_then_fresh_socket),
 		T(test_peek_given_unread_bytes_expected_those_that_came_since),
+		T(test_peek_given_waitall_expected_all_or_what_ended_it),
 		T(test_timeouts_given_rcvtimeo_sndtimeo_expected_eagain_in_time),
 		T(test_write_given_closed_for_writing_expected_epipe_and_sigpipe),
 		T(test_read_given_reset_expected_data_then_error_then_eof),
