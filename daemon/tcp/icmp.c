@@ -46,8 +46,7 @@ uint32_t tcp_icmp_too_big(
 	}
 	if (mss >= c->snd_mss_bytes)
 		return 0; /* only a probe was too big */
-	tcp_mtu_bounded(ctx, c, mss);
-	c->snd_mss_bytes = (uint16_t)mss;
+	tcp_mtu_reduced(ctx, c, mss, now_us);
 	tcp_recovery_drop(ctx, c);
 	if (c->cwnd < mss)
 		c->cwnd = mss;

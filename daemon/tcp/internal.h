@@ -206,6 +206,8 @@ void tcp_mtu_acked(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 /* All that was just found lost is `len` bytes from start_pos: was it a probe, and no congestion? */
 bool tcp_mtu_lost(
 	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t start_pos, uint32_t len, uint64_t now_us);
+/* A router says that no more than `mss` passes, which is less than what is sent. */
+void tcp_mtu_reduced(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t mss, uint64_t now_us);
 /* A router says that more than `mss` does not pass; true if that ends a search above it. */
 bool tcp_mtu_bounded(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t mss);
 

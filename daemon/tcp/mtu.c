@@ -1,6 +1,6 @@
 /* Path MTU discovery without ICMP: RFC 4821, with the phases of RFC 8899 section 5.2.
  *
- *	disabled --- black hole ---> search <--- 10 minutes --- complete
+ *	disabled --- black hole ---> search <--- 10 minutes --- complete <--- a router said so
  *	                               |  ^                       ^
  *	            a probe, acknowledged or lost three times     | nothing left to try
  *	                               `--'-----------------------'
@@ -236,6 +236,27 @@ bool tcp_mtu_lost(
 		return false;
 	probe_failed(ctx, c, now_us);
 	return len == x->mtu_bytes;
+}
+
+/* Segments become `mss` because a router says so. Another way there may be again: RFC 1191 section
+ * 6.3 has it tried in ten minutes. */
+void tcp_mtu_reduced(struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t mss, uint64_t now_us)
+{
+	uint16_t before = c->snd_mss_bytes;
+	struct tcp_extra *x;
+
+	c->snd_mss_bytes = (uint16_t)mss;
+	if (ctx->cfg->mtu_probing == TCP_MTU_OFF || tcp_mtu_bounded(ctx, c, mss) ||
+		tcp_conn_loss(c, TCP_L_MTU))
+		return;
+	x = tcp_extra_make(ctx, c);
+	if (!x)
+		return;
+	x->mtu_top = before;
+	x->mtu_high = (uint16_t)mss;
+	x->mtu_fails = COMPLETE;
+	x->mtu_again_ms = tcp_ms(now_us) + AGAIN_MS;
+	c->loss |= TCP_L_MTU;
 }
 
 /* What a router says ends a search above it (RFC 4821 section 7.6.2). */
