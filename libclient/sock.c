@@ -25,7 +25,7 @@ enum {
 
 static struct lock table_lock;
 struct sock_table sock_table;
-static uint32_t free_first = SOCK_IDX_NONE, free_last = SOCK_IDX_NONE;
+static uint32_t free_first = SOCK_IDX_NONE;
 static uint32_t taken; /* places: `counted` */
 
 /* -- the table ----------------------------------------------------------------------------- */
@@ -82,7 +82,7 @@ static void table_huge(void)
 	(void)madvise((void *)from, end - from, MADV_HUGEPAGE);
 }
 
-/* The entry that was freed first, or a new one. table_lock held. */
+/* The entry that was freed last, whose lines are the warmest, or a new one. table_lock held. */
 static struct sock *table_take(void)
 {
 	struct sock *s;
@@ -91,8 +91,6 @@ static struct sock *table_take(void)
 	if (free_first != SOCK_IDX_NONE) {
 		s = &sock_table.base[free_first];
 		free_first = sock_cold(s)->next;
-		if (free_first == SOCK_IDX_NONE)
-			free_last = SOCK_IDX_NONE;
 		return s;
 	}
 	idx = atomic_load(&sock_table.used);
@@ -268,7 +266,8 @@ void sock_free(struct sock *s)
 	lock_drop(&s->lock);
 
 	lock_take(&table_lock);
-	sock_append(&free_first, &free_last, s);
+	cold->next = free_first;
+	free_first = sock_idx(s);
 	taken -= counted;
 	lock_drop(&table_lock);
 }
@@ -295,7 +294,7 @@ void sock_fork_child(void)
 	if (t && table_map(t) != t)
 		abort();
 	atomic_store(&sock_table.used, 0);
-	free_first = free_last = SOCK_IDX_NONE;
+	free_first = SOCK_IDX_NONE;
 	taken = 0;
 }
 
