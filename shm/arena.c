@@ -151,12 +151,5 @@ void shm_arena_free(struct shm_arena *a, uint32_t idx)
 {
 	assert(shm_arena_is_used(a, idx));
 	memset(shm_arena_at(a, idx), 0, a->stride_bytes);
-	a->free_next[idx] = a->free_head;
-	a->free_head = idx;
-	a->used--;
-}
-
-int shm_arena_is_used(const struct shm_arena *a, uint32_t idx)
-{
-	return idx < a->grown && a->free_next[idx] == SHM_ARENA_IN_USE;
+	shm_arena_put_back(a, idx);
 }

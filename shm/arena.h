@@ -52,12 +52,23 @@ static inline uint32_t shm_arena_alloc(struct shm_arena *a)
 	a->used++;
 	return idx;
 }
-void shm_arena_free(struct shm_arena *a, uint32_t idx);
 static inline void *shm_arena_at(const struct shm_arena *a, uint32_t idx)
 {
 	return a->base + (size_t)idx * a->stride_bytes;
 }
 /* Whether idx is allocated; any value may be asked. */
-int shm_arena_is_used(const struct shm_arena *a, uint32_t idx);
+static inline int shm_arena_is_used(const struct shm_arena *a, uint32_t idx)
+{
+	return idx < a->grown && a->free_next[idx] == SHM_ARENA_IN_USE;
+}
+/* Frees an object that the caller has zeroed: who knows its size does that with a few stores. */
+static inline void shm_arena_put_back(struct shm_arena *a, uint32_t idx)
+{
+	assert(shm_arena_is_used(a, idx));
+	a->free_next[idx] = a->free_head;
+	a->free_head = idx;
+	a->used--;
+}
+void shm_arena_free(struct shm_arena *a, uint32_t idx);
 
 #endif

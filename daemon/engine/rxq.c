@@ -360,7 +360,8 @@ static void free_head(struct engine *e, struct tcp_conn *c, struct sock *sk)
 		c->rxq_tail = NONE;
 		p->holders--;
 	}
-	shm_arena_free(&e->chunks, idx);
+	*k = (struct rx_chunk){0};
+	shm_arena_put_back(&e->chunks, idx);
 }
 
 /* The client has taken every byte below pos (checked: not past rcv_nxt_pos). */

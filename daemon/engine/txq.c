@@ -58,11 +58,13 @@ int txq_append(struct engine *e, struct tcp_conn *c, struct sock *sk, uint64_t p
 static void drop_head(struct engine *e, struct tcp_conn *c, struct sock *sk)
 {
 	uint32_t idx = c->txq_head;
+	struct tx_desc *d = desc_at(e, idx);
 
-	c->txq_head = desc_at(e, idx)->next;
+	c->txq_head = d->next;
 	if (c->txq_head == NONE)
 		c->txq_tail = NONE;
-	shm_arena_free(&e->descs, idx);
+	*d = (struct tx_desc){0};
+	shm_arena_put_back(&e->descs, idx);
 	sk->tx_descs--;
 	e->sessions[sk->session]->tx_descs--;
 }
