@@ -59,6 +59,15 @@ static void take_fastopen(struct tcp_options *opt, const uint8_t *p, unsigned in
 	memcpy(opt->fastopen, p + LEN_FASTOPEN_HEAD, cookie);
 }
 
+static void take_ts(struct tcp_options *opt, const uint8_t *p, uint8_t flags)
+{
+	if (flags & TCP_RST)
+		return;
+	opt->has_ts = true;
+	opt->ts_val = net_get32(p + 2);
+	opt->ts_ecr = net_get32(p + 6);
+}
+
 /* One option of `len` >= 2 bytes, all of them there. The table in options.h. */
 static void take(struct tcp_options *opt, const uint8_t *p, unsigned int len, uint8_t flags)
 {
@@ -74,10 +83,8 @@ static void take(struct tcp_options *opt, const uint8_t *p, unsigned int len, ui
 		opt->sack_permitted = true;
 	} else if (p[0] == KIND_SACK && !syn && (flags & TCP_ACK)) {
 		take_sack(opt, p, len);
-	} else if (p[0] == KIND_TS && len == LEN_TS && !(flags & TCP_RST)) {
-		opt->has_ts = true;
-		opt->ts_val = net_get32(p + 2);
-		opt->ts_ecr = net_get32(p + 6);
+	} else if (p[0] == KIND_TS && len == LEN_TS) {
+		take_ts(opt, p, flags);
 	} else if (p[0] == KIND_FASTOPEN && syn) {
 		take_fastopen(opt, p, len);
 	}
@@ -86,8 +93,7 @@ static void take(struct tcp_options *opt, const uint8_t *p, unsigned int len, ui
 /* As RFC 7323 appendix A recommends it, and nearly every segment has it. */
 static bool is_ts_alone(const uint8_t *bytes)
 {
-	return bytes[0] == KIND_NOP && bytes[1] == KIND_NOP && bytes[2] == KIND_TS &&
-	       bytes[3] == LEN_TS;
+	return net_get32(bytes) == (KIND_NOP << 24 | KIND_NOP << 16 | KIND_TS << 8 | LEN_TS);
 }
 
 int tcp_options_parse(
@@ -97,7 +103,7 @@ int tcp_options_parse(
 
 	memset(opt, 0, sizeof(*opt));
 	if (len_bytes == 2 + LEN_TS && is_ts_alone(bytes)) {
-		take(opt, bytes + 2, LEN_TS, flags);
+		take_ts(opt, bytes + 2, flags);
 		return 0;
 	}
 	while (at < len_bytes && bytes[at] != KIND_END) {
@@ -132,6 +138,13 @@ static unsigned int put_nops(uint8_t *out, unsigned int at, unsigned int count)
 	return at + count;
 }
 
+static unsigned int put_times(uint8_t *out, unsigned int at, uint32_t val, uint32_t ecr)
+{
+	net_put32(out + at + 2, val);
+	net_put32(out + at + 6, ecr);
+	return put_head(out, at, KIND_TS, LEN_TS);
+}
+
 /* SACK permitted fills the two bytes that align the timestamps, as everybody sends them. */
 static unsigned int put_ts(const struct tcp_options *opt, uint8_t *out, unsigned int at)
 {
@@ -141,9 +154,7 @@ static unsigned int put_ts(const struct tcp_options *opt, uint8_t *out, unsigned
 		at = put_nops(out, at, 2);
 	if (!opt->has_ts)
 		return put_nops(out, at, 2);
-	net_put32(out + at + 2, opt->ts_val);
-	net_put32(out + at + 6, opt->ts_ecr);
-	return put_head(out, at, KIND_TS, LEN_TS);
+	return put_times(out, at, opt->ts_val, opt->ts_ecr);
 }
 
 static unsigned int put_fastopen(const struct tcp_options *opt, uint8_t *out, unsigned int at)
@@ -157,9 +168,7 @@ static unsigned int put_fastopen(const struct tcp_options *opt, uint8_t *out, un
 
 unsigned int tcp_options_encode_ts(uint32_t val, uint32_t ecr, uint8_t out[TCP_OPTIONS_MAX])
 {
-	struct tcp_options opt = {.has_ts = true, .ts_val = val, .ts_ecr = ecr};
-
-	return put_ts(&opt, out, 0);
+	return put_times(out, put_nops(out, 0, 2), val, ecr);
 }
 
 static unsigned int put_sack(const struct tcp_options *opt, uint8_t *out, unsigned int at)

@@ -256,10 +256,15 @@ static inline __attribute__((always_inline)) struct tcp_out *put_segment(
 	struct tcp_out *o = &b->out[b->n++];
 
 	assert(b->n <= b->max);
-	memset(o, 0, sizeof(*o));
 	o->key = c->entry.key;
 	o->seq = seq;
+	o->ack = 0;
+	o->wnd = 0;
 	o->flags = flags;
+	o->opt_len = 0; /* what is behind is not cleared: that took longer than all the rest */
+	o->ecn = TCP_ECN_NOT_ECT;
+	o->pos = 0;
+	o->len = 0;
 	o->mss_bytes = c->snd_mss_bytes;
 	c->segs_out++;
 	b->ctx->counters->segs_out++;
