@@ -269,6 +269,13 @@ static void tell_sock(struct engine *e, struct tcp_conn *c, struct sock *sk, uin
 		session_orphan_done(e, sk);
 }
 
+/* It cannot be sent now; the timers run on. */
+void flow_output_waits(struct engine *e, struct tcp_conn *c)
+{
+	tcp_output_waits(&e->tcp, c, e->now_us);
+	wheel_update(e, c);
+}
+
 /* flow_events() where the hash of the key may be known; 0: it is not. */
 static void act(struct engine *e, struct tcp_conn *c, uint32_t events, uint64_t hash)
 {
@@ -291,6 +298,8 @@ static void act(struct engine *e, struct tcp_conn *c, uint32_t events, uint64_t 
 		flow_due(e, c);
 	if (c->state == TCP_CLOSED)
 		bury(e, c);
+	else if (c->due_flags & CONN_WAITS_NEIGH && events & TCP_EV_OUTPUT)
+		flow_output_waits(e, c);
 	else if (!(c->due_flags & CONN_DUE)) /* output will move the deadline, and tell the wheel */
 		wheel_update(e, c);
 }
@@ -299,12 +308,6 @@ static void act(struct engine *e, struct tcp_conn *c, uint32_t events, uint64_t 
 void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
 {
 	act(e, c, events, 0);
-}
-
-/* It cannot be sent now; the timers run on. */
-void flow_output_waits(struct engine *e, struct tcp_conn *c)
-{
-	wheel_update(e, c);
 }
 
 /* After output: what was owed is sent. */

@@ -167,8 +167,15 @@ void tcp_conn_settle_timers(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t no
 
 uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
-	tcp_conn_settle_timers(ctx, c, now_us);
-	return tcp_output_due(ctx, c) ? TCP_EV_OUTPUT : 0;
+	bool held = tcp_conn_has(c, TCP_F_PACE_HOLD);
+
+	if (held) /* which may be over: then something is due */
+		tcp_conn_settle_timers(ctx, c, now_us);
+	if (tcp_output_due(ctx, c))
+		return TCP_EV_OUTPUT;
+	if (!held)
+		tcp_conn_settle_timers(ctx, c, now_us);
+	return 0;
 }
 
 /* -- expiry --------------------------------------------------------------------------------- */

@@ -10,7 +10,8 @@
  *        `-- TCP_EV_OUTPUT --> engine --> tcp_output --> timers again
  *
  * Every entry point ends in tcp_conn_settle() (or in tcp_conn_close()), so that the deadline
- * in the entry is right whenever the engine sees it.
+ * in the entry is right whenever the engine sees it, unless there is something to send: then it
+ * is when that is done, and not set twice.
  */
 #ifndef TCP_INTERNAL_H
 #define TCP_INTERNAL_H
@@ -295,7 +296,8 @@ uint64_t tcp_life_us(const struct tcp_conn *c, uint64_t now_us);
 void tcp_stall_end(const struct tcp_ctx *ctx, struct tcp_conn *c);
 /* Puts the timers in order. */
 void tcp_conn_settle_timers(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
-/* The same; returns TCP_EV_OUTPUT if there is something to send, else 0. */
+/* Returns TCP_EV_OUTPUT if there is something to send, which puts the timers in order; else that is
+ * done here, and the result 0. */
 uint32_t tcp_conn_settle(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 
 /* -- setopt.c: the socket's own value, or the configuration's ---------------------------------- */

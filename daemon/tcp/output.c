@@ -754,3 +754,8 @@ unsigned int tcp_output(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us
 	tcp_conn_settle_timers(ctx, c, now_us);
 	return b.n;
 }
+
+void tcp_output_waits(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
+{
+	tcp_conn_settle_timers(ctx, c, now_us);
+}

@@ -318,7 +318,8 @@ struct tcp_ctx {
 /* -- events ------------------------------------------------------------------------------- */
 
 enum tcp_event {
-	TCP_EV_OUTPUT = 1 << 0,	     /* call tcp_output() before this turn ends */
+	TCP_EV_OUTPUT = 1 << 0,	     /* call tcp_output(), or tcp_output_waits(), before this
+				      * turn ends: only then deadline_us is right */
 	TCP_EV_ESTABLISHED = 1 << 1, /* reached ESTABLISHED */
 	TCP_EV_ACKED = 1 << 2,	     /* snd_una_pos advanced: free send data below it */
 	TCP_EV_RECEIVED = 1 << 3,    /* rcv_nxt_pos advanced: bytes may be delivered */
@@ -365,6 +366,8 @@ uint32_t tcp_timer(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
  * deadline_us. */
 unsigned int tcp_output(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us,
 	struct tcp_out *out, unsigned int out_max);
+/* It cannot be sent for now; time-outs run all the same. Updates deadline_us. Not for CLOSED. */
+void tcp_output_waits(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 
 /* User calls (RFC 9293 3.10.2-3.10.6). Each returns events (mostly TCP_EV_OUTPUT). */
 uint32_t tcp_send(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, bool more,
