@@ -199,7 +199,7 @@ int ctx_open(struct ctx *c, uint32_t idx, int pipe_fd);
 void ctx_close(struct ctx *c);
 bool ctx_drain(struct ctx *c, bool block); /* whether events were taken in */
 bool ctx_drain_all(bool block);
-bool ctx_has_news(const struct ctx *c); /* of a live session; no lock needed */
+bool ctx_has_news(const struct ctx *c, uint32_t engine); /* of a live session; no lock needed */
 /* Pushes and rings. Waits while the ring is full. 0, -ENETDOWN. */
 int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot);
 int ctx_push_quiet(uint32_t ctx, uint32_t engine, const struct proto_slot *slot);
@@ -468,9 +468,10 @@ void sock_name(const struct sock *s, enum sock_end end, uint8_t addr[16]);
 void sock_name_set(struct sock *s, enum sock_end end, const uint8_t addr[16]);
 
 /* Finds and locks, and waits for the answer to a connect that did not. 0, -EBADF, -ENOTSOCK
- * (epoll), -ENETDOWN; sock_get_settled does not mind a dead session, and sock_get_any does not wait
+ * (epoll), -ENETDOWN; sock_get_rare() is where it goes unless all is as nearly always;
+ * sock_get_settled does not mind a dead session, and sock_get_any does not wait
  * either. */
-int sock_get(int sd, struct sock **out);
+int sock_get_rare(int sd, struct sock **out);
 int sock_get_settled(int sd, struct sock **out);
 int sock_get_any(int sd, struct sock **out);
 void sock_fetch(uint32_t idx); /* into the cache */
@@ -487,6 +488,20 @@ void sock_reset_flow(struct sock *s);
 static inline bool sock_dead(const struct sock *s)
 {
 	return !session_live() || s->session_generation != ses.generation;
+}
+static inline int sock_get(int sd, struct sock **out)
+{
+	struct sock *s = sd < 0 ? NULL : sock_at((uint32_t)sd);
+
+	if (!s)
+		return -EBADF;
+	lock_take(&s->lock);
+	if (s->kind == KIND_TCP && !s->answering && !sock_dead(s)) {
+		*out = s;
+		return 0;
+	}
+	lock_drop(&s->lock);
+	return sock_get_rare(sd, out);
 }
 uint32_t sock_count(void);			       /* in use, epoll instances aside */
 void sock_close_locked(struct sock *s, bool abort_it); /* unlocks */

@@ -156,18 +156,14 @@ static uint32_t drain_ring(struct ctx *c, uint32_t engine)
 }
 
 /* What the last drain left off at is what it published. */
-bool ctx_has_news(const struct ctx *c)
+bool ctx_has_news(const struct ctx *c, uint32_t engine)
 {
-	for (uint32_t e = 0; e < ses.engines; e++) {
-		const struct shm_ring_cons *ring = &c->pair[e].comp;
-		uint32_t idx = atomic_load_explicit(ring->cons_idx, memory_order_relaxed);
-		uint64_t head = atomic_load_explicit(
-			&ring->slots[idx & ring->mask].word[0], memory_order_relaxed);
+	const struct shm_ring_cons *ring = &c->pair[engine].comp;
+	uint32_t idx = atomic_load_explicit(ring->cons_idx, memory_order_relaxed);
+	uint64_t head =
+		atomic_load_explicit(&ring->slots[idx & ring->mask].word[0], memory_order_relaxed);
 
-		if ((head & SHM_SLOT_PHASE) == shm_ring_phase(idx, ring->mask))
-			return true;
-	}
-	return false;
+	return (head & SHM_SLOT_PHASE) == shm_ring_phase(idx, ring->mask);
 }
 
 static bool drain_locked(struct ctx *c)
@@ -234,7 +230,8 @@ static void ring_engine(struct ctx *c, uint32_t engine)
 {
 	struct ring_pair *p = &c->pair[engine];
 
-	owe(c, engine, false);
+	if (atomic_load_explicit(&c->owed, memory_order_relaxed))
+		owe(c, engine, false);
 	if (!shm_sleep_check_once(&p->line->unwatched, &p->rung))
 		return;
 	count(&counters.doorbells);

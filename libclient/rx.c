@@ -79,9 +79,12 @@ static bool cursor_settle(struct cursor *c, uint64_t *end)
 
 /* -- where to ------------------------------------------------------------------------------ */
 
+/* A buffer, and those that come after it. */
 struct sink {
-	const struct iovec *iov;
-	size_t offset, left;
+	uint8_t *at;
+	size_t space; /* there */
+	const struct iovec *next;
+	size_t left; /* in all of them */
 	bool discard;
 };
 
@@ -90,20 +93,18 @@ static void sink_copy(struct sink *to, const uint8_t *from, size_t n)
 	to->left -= n;
 	if (to->discard)
 		return;
-	while (n) {
-		size_t space = to->iov->iov_len - to->offset;
-		size_t m = space < n ? space : n;
-
-		if (m)
-			memcpy((uint8_t *)to->iov->iov_base + to->offset, from, m);
-		from += m;
-		n -= m;
-		to->offset += m;
-		if (to->offset == to->iov->iov_len) {
-			to->iov++;
-			to->offset = 0;
-		}
+	while (n > to->space) {
+		if (to->space)
+			memcpy(to->at, from, to->space);
+		from += to->space;
+		n -= to->space;
+		to->at = to->next->iov_base;
+		to->space = to->next->iov_len;
+		to->next++;
 	}
+	memcpy(to->at, from, n);
+	to->at += n;
+	to->space -= n;
 }
 
 /* Copies what is there, moving the cursor. */
@@ -375,7 +376,7 @@ static ssize_t recv_sink(int sd, struct sink *to, int flags)
 
 static ssize_t recv_iov(int sd, const struct iovec *iov, size_t count, int flags)
 {
-	struct sink to = {.iov = iov, .discard = flags & MSG_TRUNC};
+	struct sink to = {.next = iov, .discard = flags & MSG_TRUNC};
 
 	if (count > IOV_MAX)
 		return ret_errno(-EMSGSIZE);
@@ -391,8 +392,7 @@ static ssize_t recv_iov(int sd, const struct iovec *iov, size_t count, int flags
 
 ssize_t mtcp_recv(int sd, void *buf, size_t len, int flags)
 {
-	struct iovec iov = {buf, len};
-	struct sink to = {.iov = &iov, .left = len, .discard = flags & MSG_TRUNC};
+	struct sink to = {.at = buf, .space = len, .left = len, .discard = flags & MSG_TRUNC};
 
 	return len > SSIZE_MAX ? ret_errno(-EINVAL) : recv_sink(sd, &to, flags);
 }

@@ -330,20 +330,9 @@ int sock_get_settled(int sd, struct sock **out)
 	return -EBADF;
 }
 
-int sock_get(int sd, struct sock **out)
+int sock_get_rare(int sd, struct sock **out)
 {
-	struct sock *s = sd < 0 ? NULL : sock_at((uint32_t)sd);
-	int err;
-
-	if (!s)
-		return -EBADF;
-	lock_take(&s->lock);
-	if (s->kind == KIND_TCP && !s->answering && !sock_dead(s)) {
-		*out = s;
-		return 0;
-	}
-	lock_drop(&s->lock);
-	err = sock_get_settled(sd, out);
+	int err = sock_get_settled(sd, out);
 
 	if (!err && sock_dead(*out)) {
 		lock_drop(&(*out)->lock);

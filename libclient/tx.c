@@ -84,29 +84,29 @@ static struct tx_block *open_block(struct sock *s, size_t want_bytes)
 
 /* -- one write ----------------------------------------------------------------------------- */
 
+/* A buffer, and those that come after it. */
 struct source {
-	const struct iovec *iov;
-	size_t offset; /* within iov[0] */
-	size_t left;
+	const uint8_t *at;
+	size_t here;
+	const struct iovec *next;
+	size_t left; /* in all of them */
 };
 
 static void source_copy(struct source *src, uint8_t *to, size_t n)
 {
-	while (n) {
-		size_t room = src->iov->iov_len - src->offset;
-		size_t m = room < n ? room : n;
-
-		if (m)
-			memcpy(to, (const uint8_t *)src->iov->iov_base + src->offset, m);
-		to += m;
-		n -= m;
-		src->left -= m;
-		src->offset += m;
-		if (src->offset == src->iov->iov_len) {
-			src->iov++;
-			src->offset = 0;
-		}
+	src->left -= n;
+	while (n > src->here) {
+		if (src->here)
+			memcpy(to, src->at, src->here);
+		to += src->here;
+		n -= src->here;
+		src->at = src->next->iov_base;
+		src->here = src->next->iov_len;
+		src->next++;
 	}
+	memcpy(to, src->at, n);
+	src->at += n;
+	src->here -= n;
 }
 
 static size_t room(struct sock *s)
@@ -200,7 +200,7 @@ static ssize_t send_locked(struct sock *s, struct source *src, int flags)
 	int err;
 
 	/* Who only writes must hear of a reset all the same, not go on until the buffer is full. */
-	if (ctx_has_news(&ses.ctx[s->ctx]))
+	if (ctx_has_news(&ses.ctx[s->ctx], s->engine))
 		ctx_drain(&ses.ctx[s->ctx], false);
 	for (;;) {
 		err = check(s);
@@ -243,7 +243,7 @@ static ssize_t send_source(int sd, struct source *src, int flags)
 
 static ssize_t send_iov(int sd, const struct iovec *iov, size_t count, int flags)
 {
-	struct source src = {.iov = iov};
+	struct source src = {.next = iov};
 
 	if (count > IOV_MAX)
 		return ret_errno(-EMSGSIZE);
@@ -285,12 +285,7 @@ size_t mtcpi_send_space(int sd)
 
 ssize_t mtcp_send(int sd, const void *buf, size_t len, int flags)
 {
-	union {
-		const void *in;
-		void *iov;
-	} u = {buf};
-	struct iovec iov = {u.iov, len};
-	struct source src = {.iov = &iov, .left = len};
+	struct source src = {.at = buf, .here = len, .left = len};
 
 	return len > SSIZE_MAX ? ret_errno(-EINVAL) : send_source(sd, &src, flags);
 }
