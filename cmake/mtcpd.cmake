@@ -47,7 +47,8 @@ endfunction()
 # Of a library or program: it can be optimized across files.
 function(mtcpd_lto_compile target)
 	if(MTCPD_LTO)
-		target_compile_options(${target} PRIVATE -O3 -flto -ffat-lto-objects)
+		target_compile_options(${target} PRIVATE -O3 -flto -ffat-lto-objects
+			--param=inline-unit-growth=100 --param=large-function-growth=400)
 	endif()
 endfunction()
 
