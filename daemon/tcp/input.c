@@ -33,10 +33,9 @@ static bool input_is_expected(const struct tcp_conn *c, const struct tcp_segment
 
 static void input_expected(struct tcp_rx *rx)
 {
-	rx->text = rx->seg->len > 0;
 	tcp_note_alive(rx);
-	if (tcp_check_ack(rx) == TCP_CONTINUE)
-		tcp_process_text(rx);
+	if (tcp_check_ack(rx) == TCP_CONTINUE && rx->seg->len > 0)
+		tcp_process_next_text(rx);
 }
 
 static void input_steps(struct tcp_rx *rx)

@@ -231,6 +231,20 @@ enum tcp_step tcp_process_text(struct tcp_rx *rx)
 	return TCP_CONTINUE;
 }
 
+void tcp_process_next_text(struct tcp_rx *rx)
+{
+	struct tcp_conn *c = rx->c;
+	const struct text t = {
+		.start_pos = c->rcv_nxt_pos,
+		.end_pos = c->rcv_nxt_pos + rx->seg->len,
+	};
+
+	if (tcp_conn_has(c, TCP_F_ORPHAN))
+		text_after_close(rx);
+	else
+		text_take(rx, NULL, &t);
+}
+
 /* Notes where the stream ends. False if that contradicts what we know. */
 static bool fin_note(struct tcp_rx *rx, uint64_t fin_pos)
 {

@@ -122,6 +122,9 @@ enum tcp_step tcp_check_syn(struct tcp_rx *rx);
 enum tcp_step tcp_check_ack(struct tcp_rx *rx);
 enum tcp_step tcp_check_urg(struct tcp_rx *rx);
 enum tcp_step tcp_process_text(struct tcp_rx *rx);
+/* The same of text that begins at RCV.NXT and lies in the window, with nothing out of order, in
+ * ESTABLISHED. */
+void tcp_process_next_text(struct tcp_rx *rx);
 enum tcp_step tcp_check_fin(struct tcp_rx *rx);
 void tcp_input_syn_sent(struct tcp_rx *rx);
 

@@ -408,32 +408,34 @@ static inline __attribute__((always_inline)) void put_piece(
 {
 	struct tcp_conn *c = b->c;
 	bool push = len > 0 && pos + len == c->snd_end_pos;
+	uint64_t end = pos + len + fin, max = tcp_conn_snd_max(c);
+	uint32_t segs = segments_of(c, len);
 	struct tcp_out *o = put_acking(b, tcp_conn_snd_seq(c, pos),
 		(uint8_t)((push ? TCP_PSH : 0) | (fin ? TCP_FIN : 0)), len);
 
 	o->pos = pos;
 	o->len = len;
 	if (len > 0)
-		tcp_data_segs_out(b->ctx, c, segments_of(c, len));
-	if (len > c->snd_mss_bytes) {
-		c->segs_out += segments_of(c, len) - 1;
-		b->ctx->counters->segs_out += segments_of(c, len) - 1;
+		tcp_data_segs_out(b->ctx, c, segs);
+	if (segs > 1) {
+		c->segs_out += segs - 1;
+		b->ctx->counters->segs_out += segs - 1;
 	}
-	if (pos < tcp_conn_snd_max(c))
+	if (pos < max)
 		count_retransmission(b, pos, len + fin);
-	if (tcp_conn_has(c, TCP_F_ECN) && len > 0 && pos >= tcp_conn_snd_max(c))
+	else if (tcp_conn_has(c, TCP_F_ECN) && len > 0)
 		tcp_ecn_mark(c, o);
-	if (pos >= tcp_conn_snd_max(c) && !tcp_conn_has(c, TCP_F_RTT_TIMED)) {
+	if (pos >= max && !tcp_conn_has(c, TCP_F_RTT_TIMED)) {
 		c->flags |= TCP_F_RTT_TIMED;
-		c->rtt_seq = tcp_conn_snd_seq(c, pos + len + fin);
+		c->rtt_seq = tcp_conn_snd_seq(c, end);
 		c->rtt_sent_us = (uint32_t)b->now_us;
 	}
 	if (tcp_conn_has(c, TCP_F_PACED))
 		tcp_pace_sent(b->ctx, c, len, b->now_us);
 	if (tcp_conn_has(c, TCP_F_CC_WATCH))
 		tcp_cc_sent(b->ctx, c, pos + len, b->now_us);
-	if (pos + len + fin > tcp_conn_snd_max(c))
-		c->snd_max_low = (uint32_t)(pos + len + fin);
+	if (end > max)
+		c->snd_max_low = (uint32_t)end;
 	c->last_tx_ms = tcp_ms(b->now_us);
 }
 
@@ -709,7 +711,8 @@ static void put_old_ack(struct batch *b)
 	c->owe |= TCP_OWE_ACK;
 }
 
-static void output_synchronized(struct batch *b)
+/* What goes before new data, if it is not only that and an ACK. */
+static __attribute__((noinline)) void put_first(struct batch *b)
 {
 	struct tcp_conn *c = b->c;
 
@@ -724,6 +727,15 @@ static void output_synchronized(struct batch *b)
 		put_lost(b);
 	if ((c->owe & TCP_OWE_TLP) && b->n < b->max)
 		put_tail_probe(b);
+}
+
+static void output_synchronized(struct batch *b)
+{
+	struct tcp_conn *c = b->c;
+
+	if (c->owe & (uint16_t) ~(TCP_OWE_ACK | TCP_OWE_TAIL | TCP_OWE_PROBE) ||
+		c->dup_acks_owed > 0 || tcp_conn_loss(c, TCP_L_SCORE))
+		put_first(b);
 	put_stream(b);
 	if ((c->owe & TCP_OWE_PROBE) && b->n < b->max)
 		put_probe(b);
