@@ -5,11 +5,17 @@
 const struct net_mac net_mac_broadcast = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
 /* Is the frame's destination us? The link may be promiscuous, or flood unknown unicast. */
-static enum net_drop check_addresses(const struct net_packet *p, const struct net_mac *our_mac)
+static enum net_drop check_addresses(struct net_packet *p, const struct net_mac *our_mac)
 {
 	if (net_mac_is_group(&p->src))
 		return NET_DROP_eth_bad_source;
-	if (p->broadcast || p->multicast || net_mac_equal(&p->dst, our_mac))
+	p->broadcast = p->multicast = false;
+	if (net_mac_equal(&p->dst, our_mac))
+		return NET_DROP_NONE;
+	p->broadcast = net_mac_equal(&p->dst, &net_mac_broadcast);
+	p->multicast =
+		p->ethertype == NET_ETHERTYPE_IP6 && p->dst.b[0] == 0x33 && p->dst.b[1] == 0x33;
+	if (p->broadcast || p->multicast)
 		return NET_DROP_NONE;
 	return net_mac_is_group(&p->dst) ? NET_DROP_eth_multicast : NET_DROP_eth_not_ours;
 }
@@ -72,10 +78,6 @@ enum net_drop net_packet_parse(struct net_packet *p, const uint8_t *frame, size_
 	p->rx_flags = (uint8_t)rx_flags;
 	if (!read_tag(p, &tagged, &tci))
 		return NET_DROP_eth_short;
-	p->broadcast = net_mac_equal(&p->dst, &net_mac_broadcast);
-	p->multicast =
-		p->ethertype == NET_ETHERTYPE_IP6 && p->dst.b[0] == 0x33 && p->dst.b[1] == 0x33;
-
 	why = check_addresses(p, &iface->mac);
 	if (why == NET_DROP_NONE)
 		why = check_ethertype(p->ethertype);

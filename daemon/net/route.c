@@ -24,9 +24,9 @@ static bool prefix_holds(const struct net_prefix *px, uint32_t ip_be)
 }
 
 /* RFC 3021: with one bit of host part or none there is no broadcast address. */
-static bool prefix_is_broadcast(const struct net_prefix *px, uint32_t ip_be)
+static uint32_t prefix_broadcast(const struct net_prefix *px)
 {
-	return px->prefix_len < 31 && ip_be == (px->ip_be | ~px->mask_be);
+	return px->prefix_len < 31 ? px->ip_be | ~px->mask_be : 0xffffffff;
 }
 
 bool net_ip4_is_unicast(uint32_t ip_be)
@@ -44,7 +44,8 @@ int net_iface_add(struct net_iface *iface, uint32_t ip_be, uint8_t prefix_len)
 	if (prefix_len < 1 || prefix_len > 32 || !net_ip4_is_unicast(ip_be))
 		return -EINVAL;
 	px.mask_be = to_be(0xffffffffu << (32 - prefix_len));
-	if (prefix_is_broadcast(&px, ip_be))
+	px.broadcast_be = prefix_broadcast(&px);
+	if (px.broadcast_be == ip_be)
 		return -EINVAL;
 	if (net_iface_is_local(iface, ip_be))
 		return -EEXIST;
@@ -78,7 +79,7 @@ bool net_iface_is_broadcast(const struct net_iface *iface, uint32_t ip_be)
 	if (ip_be == 0xffffffff)
 		return true;
 	for (unsigned int i = 0; i < iface->addr_count; i++)
-		if (prefix_is_broadcast(&iface->addr[i], ip_be))
+		if (iface->addr[i].broadcast_be == ip_be)
 			return true;
 	return false;
 }

@@ -25,8 +25,9 @@ enum {
 };
 
 struct net_prefix {
-	uint32_t ip_be;	  /* the address itself */
-	uint32_t mask_be; /* from prefix_len */
+	uint32_t ip_be;	       /* the address itself */
+	uint32_t mask_be;      /* from prefix_len */
+	uint32_t broadcast_be; /* the same; the limited one where there is none of its own */
 	uint8_t prefix_len;
 };
 
