@@ -48,7 +48,8 @@ endfunction()
 function(mtcpd_lto_compile target)
 	if(MTCPD_LTO)
 		target_compile_options(${target} PRIVATE -O3 -flto -ffat-lto-objects
-			--param=inline-unit-growth=100 --param=large-function-growth=400)
+			--param=inline-unit-growth=100 --param=large-function-growth=400
+			--param=max-inline-insns-auto=50)
 	endif()
 endfunction()
 
