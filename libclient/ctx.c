@@ -274,24 +274,33 @@ static int push_once(struct ctx *c, uint32_t engine, const struct proto_slot *sl
 	return err;
 }
 
-static int push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot, bool quiet)
+/* The ring was full, or what its other end says of it is impossible. */
+static __attribute__((noinline)) int push_again(
+	struct ctx *c, uint32_t engine, const struct proto_slot *slot, bool quiet, int err)
 {
 	const struct timespec pause = {0, FULL_SLEEP_NS};
-	struct ctx *c = &ses.ctx[ctx];
-	int err;
 
-	while ((err = push_once(c, engine, slot, quiet)) == -EAGAIN) {
+	while (err == -EAGAIN) {
 		count(&counters.ring_full_waits);
 		if (!session_check())
 			return -ENETDOWN;
 		if (!(is_drainer(c) ? stash_all(c) : ctx_drain(c, false)))
 			nanosleep(&pause, NULL);
+		err = push_once(c, engine, slot, quiet);
 	}
 	if (err == -EPROTO) {
 		session_lost();
 		err = -ENETDOWN;
 	}
 	return err;
+}
+
+static int push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot, bool quiet)
+{
+	struct ctx *c = &ses.ctx[ctx];
+	int err = push_once(c, engine, slot, quiet);
+
+	return err == 0 ? 0 : push_again(c, engine, slot, quiet, err);
 }
 
 int ctx_push(uint32_t ctx, uint32_t engine, const struct proto_slot *slot)
