@@ -238,6 +238,7 @@ struct ring {
 
 struct segment_map {
 	const uint8_t *base;
+	uint64_t first; /* byte of payload; before it are rings, in the first segment */
 	uint64_t bytes;
 };
 

@@ -94,7 +94,8 @@ int session_add(struct engine *e, const struct engine_session_desc *d)
 	s->up_bytes = d->up_bytes;
 	s->growth_bytes = growth_left(s);
 	s->segments_up = 1;
-	s->down[0] = (struct segment_map){.base = d->down_base, .bytes = d->down_bytes};
+	s->down[0] = (struct segment_map){
+		.base = d->down_base, .first = d->layout.down_payload, .bytes = d->down_bytes};
 	s->rings = aligned_alloc(_Alignof(struct ring), d->layout.contexts * sizeof(*s->rings));
 	if (!s->rings)
 		goto out_session;
@@ -143,12 +144,14 @@ const uint8_t *session_down(const struct session *s, proto_ref ref, uint32_t len
 {
 	uint32_t i = proto_ref_segment(ref);
 	uint64_t off = proto_ref_offset(ref);
+	const struct segment_map *m;
 
-	if (i >= PROTO_SEGMENTS_MAX || len > s->down[i].bytes || off > s->down[i].bytes - len)
+	if (i >= PROTO_SEGMENTS_MAX)
 		return NULL;
-	if (i == 0 && off < s->desc.layout.down_payload)
+	m = &s->down[i];
+	if (off < m->first || off > m->bytes || len > m->bytes - off)
 		return NULL;
-	return s->down[i].base + off;
+	return m->base + off;
 }
 
 static uint32_t max_u32(uint32_t a, uint32_t b)
