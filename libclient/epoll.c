@@ -307,42 +307,47 @@ int mtcp_epoll_ctl(int epd, int op, int sd, struct epoll_event *event)
 
 /* -- waiting ------------------------------------------------------------------------------- */
 
-/* What an item that was taken from the ready list has to say now; what becomes of it after it has
- * said it. ep->lock held. */
+static void item_dequeue(struct epoll_item *i)
+{
+	TAILQ_REMOVE(&i->ep->ready, i, ready_link);
+	i->event.events &= ~(uint32_t)ITEM_QUEUED;
+}
+
+/* What an item of the ready list has to say now; it stays there if it may have to say it again.
+ * ep->lock held. */
 static bool item_report(struct epoll_item *i, struct epoll_event *out)
 {
 	uint32_t events = i->event.events, wanted = events & EVENT_BITS;
 	uint32_t bits = sock_poll(item_sock(i), wanted) & wanted;
 
 	if (!bits || events & ITEM_DISABLED) {
-		i->event.events = events & ~(uint32_t)ITEM_QUEUED;
+		item_dequeue(i);
 		return false;
 	}
 	out->events = bits;
 	out->data = i->event.data;
+	if (events & (EPOLLONESHOT | EPOLLET))
+		item_dequeue(i);
 	if (events & EPOLLONESHOT)
-		i->event.events = (events & ~(uint32_t)ITEM_QUEUED) | ITEM_DISABLED;
-	else if (events & EPOLLET)
-		i->event.events = events & ~(uint32_t)ITEM_QUEUED;
-	else
-		TAILQ_INSERT_TAIL(&i->ep->ready, i, ready_link);
+		i->event.events |= ITEM_DISABLED;
 	return true;
 }
 
 static int collect(struct epoll *ep, struct epoll_event *events, int max)
 {
-	struct item_list todo = TAILQ_HEAD_INITIALIZER(todo);
-	struct epoll_item *i;
+	struct epoll_item *i, *next;
 	int n = 0;
 
 	lock_take(&ep->lock);
-	TAILQ_CONCAT(&todo, &ep->ready, ready_link);
-	while (n < max && (i = TAILQ_FIRST(&todo))) {
-		TAILQ_REMOVE(&todo, i, ready_link);
+	for (i = TAILQ_FIRST(&ep->ready); i && n < max; i = next) {
+		next = TAILQ_NEXT(i, ready_link);
 		n += item_report(i, &events[n]);
 	}
-	TAILQ_CONCAT(&todo, &ep->ready, ready_link); /* what was not asked comes first */
-	TAILQ_CONCAT(&ep->ready, &todo, ready_link);
+	/* what was not asked comes first */
+	while (i && (next = TAILQ_FIRST(&ep->ready)) != i) {
+		TAILQ_REMOVE(&ep->ready, next, ready_link);
+		TAILQ_INSERT_TAIL(&ep->ready, next, ready_link);
+	}
 	lock_drop(&ep->lock);
 	return n;
 }
