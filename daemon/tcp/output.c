@@ -238,11 +238,11 @@ static void put_many_options(struct batch *b, struct tcp_out *o, bool syn, uint3
 	o->opt_len = (uint8_t)tcp_options_encode(&opt, o->opt);
 }
 
-static void put_options(struct batch *b, struct tcp_out *o, bool syn, uint32_t len)
+static void put_options(struct batch *b, struct tcp_out *o, bool syn, bool sack, uint32_t len)
 {
 	struct tcp_conn *c = b->c;
 
-	if (syn || sack_is_due(c))
+	if (syn || sack)
 		put_many_options(b, o, syn, len);
 	else if (tcp_conn_has(c, TCP_F_TS))
 		o->opt_len = (uint8_t)tcp_options_encode_ts(
@@ -277,13 +277,13 @@ static inline __attribute__((always_inline)) struct tcp_out *put_acking(
 	struct batch *b, uint32_t seq, uint8_t flags, uint32_t len)
 {
 	struct tcp_conn *c = b->c;
-	bool untold = sack_is_due(c) && sack_room(c, len) == 0;
+	bool sack = sack_is_due(c), untold = sack && sack_room(c, len) == 0;
 	uint8_t ece = tcp_conn_has(c, TCP_F_ECN_ECHO) ? TCP_ECE : 0;
 	struct tcp_out *o = put_segment(b, seq, flags | TCP_ACK | ece);
 
 	o->ack = tcp_conn_rcv_nxt(c);
 	o->wnd = tcp_window_select(b->ctx, c, flags & TCP_SYN);
-	put_options(b, o, flags & TCP_SYN, len);
+	put_options(b, o, flags & TCP_SYN, sack, len);
 	c->last_ack_sent = o->ack;
 	if (untold)
 		return o;
@@ -363,7 +363,7 @@ static void put_syn(struct batch *b)
 		o = put_segment(
 			b, c->iss, TCP_SYN | (tcp_ecn_offers(b->ctx, c) ? TCP_ECE | TCP_CWR : 0));
 		o->wnd = tcp_window_select(b->ctx, c, true);
-		put_options(b, o, true, 0);
+		put_options(b, o, true, false, 0);
 		put_syn_data(b, o);
 	}
 	if (c->backoff == 0) {
