@@ -277,7 +277,8 @@ void flow_output_waits(struct engine *e, struct tcp_conn *c)
 }
 
 /* flow_events() where the hash of the key may be known; 0: it is not. */
-static void act(struct engine *e, struct tcp_conn *c, uint32_t events, uint64_t hash)
+static __attribute__((noinline)) void act(
+	struct engine *e, struct tcp_conn *c, uint32_t events, uint64_t hash)
 {
 	struct sock *sk = conn_sock(e, c);
 
@@ -307,7 +308,11 @@ static void act(struct engine *e, struct tcp_conn *c, uint32_t events, uint64_t 
 /* Acts on what tcp/ has decided. The connection may be gone afterwards. */
 void flow_events(struct engine *e, struct tcp_conn *c, uint32_t events)
 {
-	act(e, c, events, 0);
+	if (events == TCP_EV_OUTPUT && c->state == TCP_ESTABLISHED &&
+		!(c->due_flags & (CONN_FASTOPEN | CONN_WAITS_NEIGH)))
+		flow_due(e, c); /* no news for anybody else, as when a client sends */
+	else
+		act(e, c, events, 0);
 }
 
 /* After output: what was owed is sent. */
