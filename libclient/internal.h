@@ -81,5 +81,7 @@ void mtcpi_wake_all(void);
 /* fd is a kernel descriptor of the library's own (control socket, doorbell, eventfd): the
  * program must not close it. They are kept at numbers of 512 and above where the limit allows. */
 bool mtcpi_owns_fd(int fd);
+/* So is this one from now, or no longer. A forked child closes what is. */
+void mtcpi_own_fd(int fd, bool yes);
 
 #endif

@@ -32,7 +32,7 @@ static _Atomic uint64_t owned[FD_TRACKED_MAX / 64];
 
 /* -- descriptors of our own ---------------------------------------------------------------- */
 
-static void own(int fd, bool yes)
+void mtcpi_own_fd(int fd, bool yes)
 {
 	uint64_t bit = UINT64_C(1) << (fd % 64);
 
@@ -61,7 +61,7 @@ int session_keep_fd(int fd)
 		close(fd);
 		fd = high;
 	}
-	own(fd, true);
+	mtcpi_own_fd(fd, true);
 	return fd;
 }
 
@@ -69,7 +69,7 @@ void session_forget_fd(int fd)
 {
 	if (fd < 0)
 		return;
-	own(fd, false);
+	mtcpi_own_fd(fd, false);
 	close(fd);
 }
 

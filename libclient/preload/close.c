@@ -16,8 +16,12 @@
 
 PL_EXPORT int close(int fd)
 {
+	struct pl_tag tag;
+	int family;
+
 	if (pl_fd_file(fd)) {
-		pl_fd_forget(fd);
+		if (pl_fd_forget_spare(fd, &family, &tag))
+			return pl_spare_put(fd, family, &tag);
 	} else if (mtcpi_owns_fd(fd)) {
 		errno = EBADF;
 		return -1;

@@ -402,6 +402,7 @@ PL_EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 		rc = ctl_native(epfd, op, fd, event);
 		break;
 	case PL_PENDING:
+		pl_spare_spoil(file);
 		rc = ctl_pending(epfd, op, fd, event);
 		break;
 	default:

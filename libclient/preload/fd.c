@@ -50,20 +50,23 @@ struct pl_file *pl_file_new(enum pl_kind kind, int native)
 	f->backlog = -1;
 	memset(&f->bound, 0, sizeof(f->bound));
 	f->opt_count = 0;
+	atomic_store_explicit(&f->spoilt, false, memory_order_relaxed);
 	atomic_store_explicit(&f->kick_fd, -1, memory_order_relaxed);
 	atomic_store_explicit(&f->kernel_looked_ns, 0, memory_order_relaxed);
 	pl_file_set(f, kind, native);
 	return f;
 }
 
-struct pl_file *pl_file_new_socket(enum pl_kind kind, int native, int family, int flags)
+struct pl_file *pl_file_new_socket(
+	enum pl_kind kind, int native, int family, const struct pl_tag *tag)
 {
 	struct pl_file *f = pl_file_new(kind, native);
 
 	if (!f)
 		return NULL;
 	f->family = family;
-	atomic_store_explicit(&f->nonblock, flags & SOCK_NONBLOCK, memory_order_relaxed);
+	f->tag = *tag;
+	atomic_store_explicit(&f->nonblock, tag->nonblock, memory_order_relaxed);
 	return f;
 }
 
@@ -112,17 +115,36 @@ bool pl_fd_install(int fd, struct pl_file *f)
 	return true;
 }
 
-void pl_fd_forget(int fd)
+bool pl_fd_forget_spare(int fd, int *family, struct pl_tag *tag)
 {
 	int saved = errno;
+	struct pl_file *f;
+	bool spare;
 	int native;
 
 	pthread_mutex_lock(&pl_lock);
+	f = pl_fd_file(fd);
+	spare = f && f->refs == 1 && pl_file_kind(f) == PL_NATIVE &&
+		!atomic_load_explicit(&f->spoilt, memory_order_relaxed);
+	if (spare) {
+		*family = f->family;
+		*tag = f->tag;
+		tag->nonblock = atomic_load_explicit(&f->nonblock, memory_order_relaxed);
+	}
 	native = pl_fd_remove(fd);
 	pthread_mutex_unlock(&pl_lock);
 	if (native >= 0)
 		mtcp_close(native);
 	errno = saved;
+	return spare;
+}
+
+void pl_fd_forget(int fd)
+{
+	struct pl_tag tag;
+	int family;
+
+	pl_fd_forget_spare(fd, &family, &tag);
 }
 
 int pl_fd_top(void)

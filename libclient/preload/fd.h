@@ -2,9 +2,10 @@
  *
  * Each mtcp socket owns a real kernel socket, its placeholder: it reserves the number, has an
  * inode of its own, carries FD_CLOEXEC and O_NONBLOCK, and answers for anything that goes past
- * us. The table has one atomic pointer a number: NULL is a descriptor of the kernel's alone, so
- * that those cost one load. A pointer leads to a struct pl_file, our counterpart of the kernel's
- * open file description, shared by dup()ed numbers.
+ * us. It outlives the socket, as the placeholder of another (spare.h). The table has one atomic
+ * pointer a number: NULL is a descriptor of the kernel's alone, so that those cost one load. A
+ * pointer leads to a struct pl_file, our counterpart of the kernel's open file description, shared
+ * by dup()ed numbers.
  *
  * Files are recycled but never returned to the allocator, and `state` packs kind and native
  * descriptor into one word. A data call loads pointer and state and goes to the native library
@@ -19,6 +20,8 @@
  */
 #ifndef PRELOAD_FD_H
 #define PRELOAD_FD_H
+
+#include "spare.h"
 
 #include <netinet/in.h>
 #include <pthread.h>
@@ -69,6 +72,8 @@ struct pl_file {
 	union pl_name bound;   /* sa.sa_family 0: not bound */
 	uint32_t opt_count;
 	struct pl_opt *opts; /* PL_OPTS_MAX of them, or NULL */
+	struct pl_tag tag;   /* of the placeholder; whether it is nonblocking is above */
+	_Atomic bool spoilt; /* the placeholder is not to be used again */
 	struct pl_file *next_free;
 
 	/* Epoll only. */
@@ -116,8 +121,9 @@ int pl_fd_native_epoll(int fd);
 
 /* A file without numbers; NULL when out of memory. Owned by the caller until installed. */
 struct pl_file *pl_file_new(enum pl_kind kind, int native);
-/* The same of a stream socket of `family` with SOCK_NONBLOCK in flags or not. */
-struct pl_file *pl_file_new_socket(enum pl_kind kind, int native, int family, int flags);
+/* The same of a stream socket of `family`, with a placeholder of this tag. */
+struct pl_file *pl_file_new_socket(
+	enum pl_kind kind, int native, int family, const struct pl_tag *tag);
 /* Makes fd lead to f; what it led to before is let go (a stale entry of a descriptor that was
  * closed behind our back). False if fd is beyond the table. */
 bool pl_fd_install(int fd, struct pl_file *f);
@@ -131,5 +137,8 @@ int pl_fd_top(void);
 
 /* Takes pl_lock, removes fd and closes natively what is left without a number. Preserves errno. */
 void pl_fd_forget(int fd);
+/* The same of a number that the caller then closes: by pl_spare_put() if true, with what *family
+ * and *tag say. */
+bool pl_fd_forget_spare(int fd, int *family, struct pl_tag *tag);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
@@ -129,6 +130,30 @@ PL_EXPORT ssize_t sendto(
 	return mtcp_send(sd, buf, n, flags); /* a stream ignores the address, as in Linux */
 }
 
+/* Descriptors that are sent along: another process may have their placeholders. */
+static void spoil_passed(const struct msghdr *msg)
+{
+	union {
+		const struct msghdr *in;
+		struct msghdr *out;
+	} m = {msg};
+	struct cmsghdr *c = msg && msg->msg_control ? CMSG_FIRSTHDR(msg) : NULL;
+
+	for (; c; c = CMSG_NXTHDR(m.out, c)) {
+		size_t at = (size_t)((char *)c - (char *)msg->msg_control);
+		int passed;
+
+		if (c->cmsg_len > msg->msg_controllen - at)
+			return; /* nor does the kernel take it */
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (at = CMSG_LEN(0); at + sizeof(passed) <= c->cmsg_len; at += sizeof(passed)) {
+			memcpy(&passed, (char *)c + at, sizeof(passed));
+			pl_spare_spoil(pl_fd_file(passed));
+		}
+	}
+}
+
 PL_EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	int sd;
@@ -137,7 +162,10 @@ PL_EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 		pl_place_fastopen(fd, msg->msg_name, msg->msg_namelen) < 0)
 		return -1;
 	sd = pl_fd_native(fd);
-	return sd < 0 ? pl_real()->sendmsg(fd, msg, flags) : mtcp_sendmsg(sd, msg, flags);
+	if (sd >= 0)
+		return mtcp_sendmsg(sd, msg, flags);
+	spoil_passed(msg);
+	return pl_real()->sendmsg(fd, msg, flags);
 }
 
 PL_EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int count, int flags)
@@ -145,8 +173,11 @@ PL_EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned int count, int fla
 	int sd = pl_fd_native(fd);
 	unsigned int i;
 
-	if (sd < 0)
+	if (sd < 0) {
+		for (i = 0; i < count; i++)
+			spoil_passed(&msgs[i].msg_hdr);
 		return pl_real()->sendmmsg(fd, msgs, count, flags);
+	}
 	for (i = 0; i < count; i++) {
 		ssize_t sent = mtcp_sendmsg(sd, &msgs[i].msg_hdr, flags);
 

@@ -21,7 +21,10 @@ PL_EXPORT int shutdown(int fd, int how)
 {
 	int sd = pl_fd_native(fd);
 
-	return sd < 0 ? pl_real()->shutdown(fd, how) : mtcp_shutdown(sd, how);
+	if (sd >= 0)
+		return mtcp_shutdown(sd, how);
+	pl_spare_spoil(pl_fd_file(fd));
+	return pl_real()->shutdown(fd, how);
 }
 
 PL_EXPORT int getsockname(int fd, __SOCKADDR_ARG addr, socklen_t *restrict len)
@@ -69,17 +72,22 @@ PL_EXPORT int setsockopt(int fd, int level, int name, const void *val, socklen_t
 {
 	struct pl_file *f = pl_fd_file(fd);
 	int sd = f ? pl_file_native(f) : -1;
-	int rc = sd < 0 ? pl_real()->setsockopt(fd, level, name, val, len)
-			: mtcp_setsockopt(sd, level, name, val, len);
+	int rc;
 
+	if (sd < 0)
+		pl_spare_spoil(f);
+	rc = sd < 0 ? pl_real()->setsockopt(fd, level, name, val, len)
+		    : mtcp_setsockopt(sd, level, name, val, len);
 	if (rc < 0 && sd < 0 && f && opt_only_ours(level, name, val, len))
 		rc = 0;
 	if (rc == 0 && f && val) {
 		pthread_mutex_lock(&pl_lock);
 		if (opt_outlives(f))
 			pl_file_opt_record(f, level, name, val, len);
-		if (sd >= 0 && f->tentative)
+		if (sd >= 0 && f->tentative) {
+			pl_spare_spoil(f);
 			pl_real()->setsockopt(fd, level, name, val, len);
+		}
 		pthread_mutex_unlock(&pl_lock);
 	}
 	return rc;
@@ -110,6 +118,23 @@ static void nonblock_note(int fd, bool on)
 		atomic_store_explicit(&f->nonblock, on, memory_order_relaxed);
 }
 
+/* Whether the command leaves the placeholder as new, but for what is noted of it. */
+static bool fcntl_harmless(int cmd, int arg)
+{
+	switch (cmd) {
+	case F_DUPFD:
+	case F_DUPFD_CLOEXEC:
+	case F_GETFD:
+	case F_SETFD:
+	case F_GETFL:
+		return true;
+	case F_SETFL:
+		return !(arg & (O_APPEND | O_ASYNC | O_DIRECT | O_NOATIME));
+	default:
+		return false;
+	}
+}
+
 PL_EXPORT int fcntl(int fd, int cmd, ...)
 {
 	va_list ap;
@@ -120,6 +145,8 @@ PL_EXPORT int fcntl(int fd, int cmd, ...)
 	va_start(ap, cmd);
 	arg = va_arg(ap, void *);
 	va_end(ap);
+	if (!fcntl_harmless(cmd, (int)(intptr_t)arg))
+		pl_spare_spoil(pl_fd_file(fd));
 	rc = pl_real()->fcntl(fd, cmd, arg);
 	if (rc < 0)
 		return rc;
@@ -165,16 +192,11 @@ PL_EXPORT int ioctl(int fd, unsigned long request, ...)
 	va_end(ap);
 	if (request == FIONBIO)
 		return ioctl_nonblock(fd, arg);
-	if (sd < 0)
-		return pl_real()->ioctl(fd, request, arg);
-	switch (request) {
-	case FIONREAD:
-	case SIOCOUTQ:
-	case SIOCOUTQNSD:
+	if (sd >= 0 && (request == FIONREAD || request == SIOCOUTQ || request == SIOCOUTQNSD))
 		return mtcp_ioctl(sd, request, arg);
-	default: /* interfaces, owner, ...: of the machine, or refused by the placeholder */
-		return pl_real()->ioctl(fd, request, arg);
-	}
+	/* interfaces, owner, ...: of the machine, or refused by the placeholder */
+	pl_spare_spoil(pl_fd_file(fd));
+	return pl_real()->ioctl(fd, request, arg);
 }
 
 PL_EXPORT int dup(int fd)
@@ -185,6 +207,7 @@ PL_EXPORT int dup(int fd)
 /* Whether the program may replace `to`: not if it is the native library's own. */
 static bool dup_allowed(int to)
 {
+	pl_spare_yield(to);
 	if (mtcpi_owns_fd(to)) {
 		errno = EBUSY;
 		return false;

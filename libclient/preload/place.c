@@ -225,8 +225,10 @@ static int decide(
 	bool kernels;
 	int rc = 0;
 
-	if (!take_name(sa, len, f->family, &addr, &kernels))
+	if (!take_name(sa, len, f->family, &addr, &kernels)) {
+		pl_spare_spoil(f); /* it goes on to the placeholder, if there is one */
 		return 0;
+	}
 	pthread_mutex_lock(&pl_lock);
 	if (undecided(f)) {
 		switch (kernels ? PL_PLACE_KERNEL : judge(fd, &addr, for_bind)) {
@@ -274,15 +276,19 @@ int pl_place_revive(struct pl_file *f)
 
 PL_EXPORT int socket(int domain, int type, int protocol)
 {
-	int fd = pl_real()->socket(domain, type, protocol);
+	struct pl_tag tag;
 	struct pl_file *f;
+	int fd;
 
-	if (fd < 0 || (domain != AF_INET && domain != AF_INET6) ||
+	if ((domain != AF_INET && domain != AF_INET6) ||
 		(type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != SOCK_STREAM ||
 		(protocol != 0 && protocol != IPPROTO_TCP))
-		return fd;
+		return pl_real()->socket(domain, type, protocol);
+	fd = pl_spare_take(domain, type & ~SOCK_STREAM, &tag);
+	if (fd < 0)
+		return -1;
 	pthread_mutex_lock(&pl_lock);
-	f = pl_file_new_socket(PL_PENDING, -1, domain, type);
+	f = pl_file_new_socket(PL_PENDING, -1, domain, &tag);
 	if (f)
 		pl_fd_install(fd, f); /* beyond the table: the kernel serves it */
 	pthread_mutex_unlock(&pl_lock);
@@ -368,13 +374,13 @@ int pl_place_fastopen(int fd, const struct sockaddr *sa, socklen_t len)
 }
 
 /* Gives an accepted connection a number. Owns sd. The number, or -1. */
-static int accept_install(int fd, int sd, int flags)
+static int accept_install(int fd, int sd, const struct pl_tag *tag)
 {
 	struct pl_file *f;
 	bool done;
 
 	pthread_mutex_lock(&pl_lock);
-	f = pl_file_new_socket(PL_NATIVE, sd, AF_INET, flags);
+	f = pl_file_new_socket(PL_NATIVE, sd, AF_INET, tag);
 	done = f && pl_fd_install(fd, f);
 	pthread_mutex_unlock(&pl_lock);
 	if (done)
@@ -388,6 +394,7 @@ static int accept_install(int fd, int sd, int flags)
 /* As in Linux the number is allocated first, so that running out of them loses no connection. */
 static int accept_native(int lsd, struct sockaddr *sa, socklen_t *len, int flags)
 {
+	struct pl_tag tag;
 	int fd, sd, saved;
 
 	if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) {
@@ -398,14 +405,14 @@ static int accept_native(int lsd, struct sockaddr *sa, socklen_t *len, int flags
 		errno = EAGAIN;
 		return -1;
 	}
-	fd = pl_real()->socket(AF_INET, SOCK_STREAM | flags, 0);
+	fd = pl_spare_take(AF_INET, flags, &tag);
 	if (fd < 0)
 		return -1;
 	sd = mtcp_accept4(lsd, sa, len, flags & SOCK_NONBLOCK);
 	if (sd >= 0)
-		return accept_install(fd, sd, flags);
+		return accept_install(fd, sd, &tag);
 	saved = errno;
-	pl_real()->close(fd);
+	pl_spare_put(fd, AF_INET, &tag);
 	errno = saved;
 	return -1;
 }

@@ -10,6 +10,7 @@
 #define PRELOAD_REAL_H
 
 #include <poll.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -64,7 +65,15 @@
 	X(int, epoll_pwait, (int, struct epoll_event *, int, int, const sigset_t *)) \
 	X(int, epoll_pwait2, (int, struct epoll_event *, int, const struct timespec *, \
 		const sigset_t *)) \
-	X(FILE *, fdopen, (int, const char *))
+	X(FILE *, fdopen, (int, const char *)) \
+	X(int, posix_spawn, (pid_t *, const char *, const posix_spawn_file_actions_t *, \
+		const posix_spawnattr_t *, char *const *, char *const *)) \
+	X(int, posix_spawnp, (pid_t *, const char *, const posix_spawn_file_actions_t *, \
+		const posix_spawnattr_t *, char *const *, char *const *)) \
+	X(int, system, (const char *)) \
+	X(FILE *, popen, (const char *, const char *)) \
+	X(int, setns, (int, int)) \
+	X(int, unshare, (int))
 /* clang-format on */
 
 struct pl_real {

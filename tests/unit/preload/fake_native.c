@@ -31,7 +31,7 @@ static _Atomic bool own[OWN_MAX];
 
 static void child(void)
 {
-	for (int fd = OWN_MIN; fd < OWN_MAX; fd++) {
+	for (int fd = 0; fd < OWN_MAX; fd++) {
 		if (own[fd])
 			syscall(SYS_close, fd);
 		own[fd] = false;
@@ -341,5 +341,11 @@ int mtcpi_epoll_wait(int epd, struct epoll_event *events, int max, struct pollfd
 
 bool mtcpi_owns_fd(int fd)
 {
-	return fd >= OWN_MIN && fd < OWN_MAX && own[fd];
+	return fd >= 0 && fd < OWN_MAX && own[fd];
+}
+
+void mtcpi_own_fd(int fd, bool yes)
+{
+	if (fd >= 0 && fd < OWN_MAX)
+		own[fd] = yes;
 }
