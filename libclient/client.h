@@ -469,9 +469,10 @@ void sock_name_set(struct sock *s, enum sock_end end, const uint8_t addr[16]);
 
 /* Finds and locks, and waits for the answer to a connect that did not. 0, -EBADF, -ENOTSOCK
  * (epoll), -ENETDOWN; sock_get_rare() is where it goes unless all is as nearly always;
- * sock_get_settled does not mind a dead session, and sock_get_any does not wait
- * either. */
+ * sock_get_live does not wait, sock_get_settled does not mind a dead session, and
+ * sock_get_any neither. */
 int sock_get_rare(int sd, struct sock **out);
+int sock_get_live(int sd, struct sock **out);
 int sock_get_settled(int sd, struct sock **out);
 int sock_get_any(int sd, struct sock **out);
 void sock_fetch(uint32_t idx); /* into the cache */

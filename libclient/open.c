@@ -130,6 +130,8 @@ void connect_answered(struct sock *s)
 	lock_take(&s->ev_lock);
 	s->handle = (struct proto_handle){(uint32_t)result, s->ev.gen};
 	lock_drop(&s->ev_lock);
+	if (s->nodelay) /* perhaps since CONNECT was pushed */
+		opt_push(s, PROTO_SET_NODELAY, 1);
 	number_push_all(s);
 	if (s->kind == KIND_ZOMBIE && sock_push_close(s, true))
 		s->handle.gen = 0;

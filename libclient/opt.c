@@ -374,6 +374,17 @@ static int set_locked(struct sock *s, int level, int name, const void *val, sock
 	return number < 0 ? o->set(s, value) : number_set(s, number, value);
 }
 
+/* What most programs set right after a connect that did not wait. The engine is told with its
+ * answer (connect_answered()), so that they need not wait for that. */
+static bool told_later(int level, int name, const void *val, socklen_t len)
+{
+	int value = 0;
+
+	if (level == IPPROTO_TCP && name == TCP_NODELAY && len >= sizeof(value))
+		memcpy(&value, val, sizeof(value));
+	return value != 0;
+}
+
 int mtcp_setsockopt(int sd, int level, int name, const void *val, socklen_t len)
 {
 	struct sock *s;
@@ -381,7 +392,7 @@ int mtcp_setsockopt(int sd, int level, int name, const void *val, socklen_t len)
 
 	if (!val)
 		return ret_errno(-EFAULT);
-	err = sock_get(sd, &s);
+	err = told_later(level, name, val, len) ? sock_get_live(sd, &s) : sock_get(sd, &s);
 	if (err)
 		return ret_errno(err);
 	err = set_locked(s, level, name, val, len);

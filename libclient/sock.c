@@ -330,15 +330,22 @@ int sock_get_settled(int sd, struct sock **out)
 	return -EBADF;
 }
 
+static int refuse_dead(int err, struct sock **found)
+{
+	if (err || !sock_dead(*found))
+		return err;
+	lock_drop(&(*found)->lock);
+	return -ENETDOWN;
+}
+
+int sock_get_live(int sd, struct sock **out)
+{
+	return refuse_dead(sock_get_any(sd, out), out);
+}
+
 int sock_get_rare(int sd, struct sock **out)
 {
-	int err = sock_get_settled(sd, out);
-
-	if (!err && sock_dead(*out)) {
-		lock_drop(&(*out)->lock);
-		return -ENETDOWN;
-	}
-	return err;
+	return refuse_dead(sock_get_settled(sd, out), out);
 }
 
 /* A zombie that nobody needs any more: no handle, no sleeper, no answer due. */

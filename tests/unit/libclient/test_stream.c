@@ -280,6 +280,27 @@ static void test_connect_given_nonblocking_and_no_answer_expected_no_wait(void *
 	assert_true(fake_is_clean(fake));
 }
 
+static void test_nodelay_given_no_answer_to_connect_expected_no_wait_and_told(void **state)
+{
+	struct pollfd p = {.events = POLLOUT};
+	int on = 1;
+	char c;
+
+	(void)state;
+	fake_pause(fake);
+	p.fd = connecting(FAKE_ECHO);
+	assert_int_equal(mtcp_setsockopt(p.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
+	assert_int_equal(fake->operations[PROTO_OP_SETOPT], 0);
+	fake->pause = false;
+	assert_int_equal(mtcp_poll(&p, 1, 60000), 1);
+	assert_int_equal(mtcp_send(p.fd, "x", 1, 0), 1);
+	p.events = POLLIN;
+	assert_int_equal(mtcp_poll(&p, 1, 60000), 1);
+	assert_int_equal(mtcp_recv(p.fd, &c, 1, 0), 1); /* so what was told before is known, too */
+	assert_int_equal(fake->operations[PROTO_OP_SETOPT], 1);
+	mtcp_close(p.fd);
+}
+
 static void test_connect_given_no_answer_and_close_expected_nothing_left(void **state)
 {
 	int sd[100], again[100];
@@ -630,6 +651,7 @@ int main(void)
 		T(test_connect_given_refused_expected_error_then_fresh_socket),
 		T(test_connect_given_nonblocking_expected_einprogress_then_writable),
 		T(test_connect_given_nonblocking_and_no_answer_expected_no_wait),
+		T(test_nodelay_given_no_answer_to_connect_expected_no_wait_and_told),
 		T(test_fastopen_given_either_way_expected_connected_at_once),
 		T(test_connect_given_no_answer_and_close_expected_nothing_left),
 		T(test_getsockname_given_no_answer_expected_wait_and_name),
