@@ -77,7 +77,7 @@ static unsigned int open_end(struct sim_app *a, struct sim_flow *f, int end)
 	uint16_t port = f->spec.port;
 	struct net_addr addr = f->spec.ip6 ? sim_ip6(other) : net_addr_from_ip4(sim_ip_be(other));
 
-	if (a->world->now_us < SIM_START_US + f->spec.start_us)
+	if (a->world->now_us < SIM_START_US + f->spec.start_us || !x->client->attached)
 		return 0;
 	if (f->spec.simultaneous)
 		x->sk = sim_client_connect_to(
@@ -128,6 +128,11 @@ static void close_stray(struct sim_app *a, struct sim_sock *sk)
 			a->flows[i].end[0].phase <= SIM_END_OPEN)
 			return;
 	sim_sock_close(sk, true);
+}
+
+static bool may_accept(const struct sim_client *c)
+{
+	return c->attached && !c->dead && !c->deaf;
 }
 
 static unsigned int accept_all(struct sim_app *a, struct sim_client *c)
@@ -352,7 +357,7 @@ static unsigned int drive(void *arg)
 		struct sim_host *h = &a->world->host[side];
 
 		for (uint32_t i = 1; i <= h->last_session; i++)
-			if (h->clients[i] && !h->clients[i]->dead && !h->clients[i]->deaf)
+			if (h->clients[i] && may_accept(h->clients[i]))
 				work += accept_all(a, h->clients[i]);
 	}
 	return work + drive_flows(a);

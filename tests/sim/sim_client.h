@@ -121,6 +121,7 @@ struct sim_client {
 	uint32_t listener_count;
 	proto_ref *free_blocks;
 	uint32_t free_count, block_total;
+	bool attached;	   /* the engine has taken it in: until then it says nothing */
 	bool dead;	   /* crashed or condemned: does nothing any more */
 	bool gone;	   /* the engine has let go of its memory */
 	bool deaf;	   /* does not read its completions for now */

@@ -183,6 +183,11 @@ static void handle(struct sim_host *h, struct engine_msg *m)
 			sim_client_grown_down(h->clients[m->segment.session]);
 		break;
 	case ENGINE_CMD_SESSION_ADD:
+		assert(m->result == 0 || m->tag);
+		id = m->session.session;
+		if (m->result == 0 && id <= h->last_session && h->clients[id])
+			h->clients[id]->attached = true;
+		break;
 	case ENGINE_CMD_LISTEN_ADD:
 		assert(m->result == 0 || m->tag);
 		break;
