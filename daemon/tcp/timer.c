@@ -20,13 +20,27 @@ static uint64_t group(uint64_t tick, unsigned int level)
 	return tick >> (GROUP_BITS * level);
 }
 
+/* The list of a slot that an entry is in. */
+static tcp_ref *lane_of(struct tcp_wheel *w, unsigned int slot, tcp_ref ref)
+{
+	return &w->slots[slot].head[tcp_ref_idx(ref) % TCP_WHEEL_LANES];
+}
+
+static bool is_empty(const struct tcp_wheel_slot *s)
+{
+	for (unsigned int i = 0; i < TCP_WHEEL_LANES; i++)
+		if (s->head[i] != (tcp_ref)TCP_REF_NONE)
+			return false;
+	return true;
+}
+
 static void link_entry(struct tcp_wheel *w, tcp_ref ref, uint64_t tick)
 {
 	struct tcp_entry *e = tcp_space_entry(w->space, ref);
 	uint64_t diff = tick ^ w->now_tick;
 	unsigned int level = diff ? (63 - (unsigned int)__builtin_clzll(diff)) / GROUP_BITS : 0;
 	unsigned int idx = group(tick, level) % TCP_WHEEL_SLOTS;
-	tcp_ref *head = &w->head[level][idx];
+	tcp_ref *head = lane_of(w, level * TCP_WHEEL_SLOTS + idx, ref);
 
 	assert(tick >= w->now_tick && level < TCP_WHEEL_LEVELS);
 	e->slot = (uint16_t)(level * TCP_WHEEL_SLOTS + idx);
@@ -38,7 +52,7 @@ static void link_entry(struct tcp_wheel *w, tcp_ref ref, uint64_t tick)
 	w->used[level] |= UINT64_C(1) << idx;
 }
 
-static void unlink_entry(struct tcp_wheel *w, struct tcp_entry *e)
+static void unlink_entry(struct tcp_wheel *w, tcp_ref ref, struct tcp_entry *e)
 {
 	unsigned int level = e->slot / TCP_WHEEL_SLOTS;
 	unsigned int idx = e->slot % TCP_WHEEL_SLOTS;
@@ -49,8 +63,8 @@ static void unlink_entry(struct tcp_wheel *w, struct tcp_entry *e)
 	if (e->prev != (tcp_ref)TCP_REF_NONE)
 		tcp_space_entry(w->space, e->prev)->next = e->next;
 	else
-		w->head[level][idx] = e->next;
-	if (w->head[level][idx] == (tcp_ref)TCP_REF_NONE)
+		*lane_of(w, e->slot, ref) = e->next;
+	if (e->next == (tcp_ref)TCP_REF_NONE && is_empty(&w->slots[e->slot]))
 		w->used[level] &= ~(UINT64_C(1) << idx);
 	e->slot = TCP_SLOT_NONE;
 }
@@ -84,10 +98,11 @@ void tcp_wheel_init(struct tcp_wheel *w, const struct tcp_space *space, uint64_t
 {
 	w->space = space;
 	w->now_tick = now_us / TCP_WHEEL_TICK_US;
+	w->lane = 0;
 	memset(w->used, 0, sizeof(w->used));
-	for (unsigned int level = 0; level < TCP_WHEEL_LEVELS; level++)
-		for (unsigned int idx = 0; idx < TCP_WHEEL_SLOTS; idx++)
-			w->head[level][idx] = (tcp_ref)TCP_REF_NONE;
+	for (unsigned int slot = 0; slot < TCP_WHEEL_LEVELS * TCP_WHEEL_SLOTS; slot++)
+		for (unsigned int i = 0; i < TCP_WHEEL_LANES; i++)
+			w->slots[slot].head[i] = (tcp_ref)TCP_REF_NONE;
 }
 
 void tcp_wheel_update(struct tcp_wheel *w, tcp_ref ref)
@@ -98,7 +113,7 @@ void tcp_wheel_update(struct tcp_wheel *w, tcp_ref ref)
 	if (tcp_wheel_holds(w, e))
 		return;
 	if (e->slot != TCP_SLOT_NONE)
-		unlink_entry(w, e);
+		unlink_entry(w, ref, e);
 	link_entry(w, ref, tick < w->now_tick ? w->now_tick : tick);
 }
 
@@ -107,7 +122,18 @@ void tcp_wheel_remove(struct tcp_wheel *w, tcp_ref ref)
 	struct tcp_entry *e = tcp_space_entry(w->space, ref);
 
 	if (e->slot != TCP_SLOT_NONE)
-		unlink_entry(w, e);
+		unlink_entry(w, ref, e);
+}
+
+/* The first entry of the next list of a slot that is not empty. */
+static tcp_ref next_entry(struct tcp_wheel *w, int slot)
+{
+	const struct tcp_wheel_slot *s = &w->slots[slot];
+
+	do
+		w->lane = (w->lane + 1) % TCP_WHEEL_LANES;
+	while (s->head[w->lane] == (tcp_ref)TCP_REF_NONE);
+	return s->head[w->lane];
 }
 
 unsigned int tcp_wheel_expire(struct tcp_wheel *w, uint64_t now_us, tcp_ref *refs, unsigned int max)
@@ -129,9 +155,9 @@ unsigned int tcp_wheel_expire(struct tcp_wheel *w, uint64_t now_us, tcp_ref *ref
 		}
 		if (tick > w->now_tick)
 			w->now_tick = tick;
-		ref = w->head[slot / TCP_WHEEL_SLOTS][slot % TCP_WHEEL_SLOTS];
+		ref = next_entry(w, slot);
 		e = tcp_space_entry(w->space, ref);
-		unlink_entry(w, e);
+		unlink_entry(w, ref, e); /* which fetches the one behind it */
 		if (e->deadline_us <= now_us)
 			refs[n++] = ref;
 		else

@@ -20,6 +20,9 @@
  *   - the wheel's tick passes a slot only when it is empty: expiry may stop anywhere (a full
  *     array, a spent budget) and go on later.
  *
+ * A slot has several lists, which expiry takes an entry of in turn: those behind are mostly out of
+ * the cache by then, and come side by side rather than each when the one before it has.
+ *
  * An entry never expires early, and at most one tick after its deadline once expiry has
  * caught up. Lists are intrusive and pointer-free: `next`, `prev` and `slot` of struct
  * tcp_entry are the wheel's; `slot` is TCP_SLOT_NONE in an entry that is in none, which is how
@@ -36,6 +39,11 @@ enum {
 	TCP_WHEEL_LEVELS = 9, /* 9 * 6 bits of ticks, 10 bits of microseconds: all 64 */
 	TCP_WHEEL_SLOTS = 64,
 	TCP_WHEEL_GROUP_BITS = 6,
+	TCP_WHEEL_LANES = 8, /* lists of a slot */
+};
+
+struct tcp_wheel_slot {
+	tcp_ref head[TCP_WHEEL_LANES];
 };
 
 /* Fields belong to timer.c; the type is public for embedding only. */
@@ -43,7 +51,8 @@ struct tcp_wheel {
 	const struct tcp_space *space;
 	uint64_t now_tick;
 	uint64_t used[TCP_WHEEL_LEVELS]; /* bit per slot that has entries */
-	tcp_ref head[TCP_WHEEL_LEVELS][TCP_WHEEL_SLOTS];
+	struct tcp_wheel_slot slots[TCP_WHEEL_LEVELS * TCP_WHEEL_SLOTS];
+	unsigned int lane; /* that expiry took from last */
 };
 
 /* An empty wheel that stands at now_us. *space must outlive it. */
