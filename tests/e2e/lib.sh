@@ -30,6 +30,7 @@ T=
 H=e2e$$h
 M=e2e$$m
 K=e2e$$k
+B=e2e$$b
 PIDS=()
 NAMESPACES=()
 PASSED=0
@@ -268,6 +269,22 @@ net_veth()
 	ip -n "$H" addr add $KERNEL_IP/24 dev vh
 	ip -n "$H" link set vh up
 	ip -n "$M" link set vm up
+}
+
+# net_cable: the same with two veths, whose other ends are bh and bm in namespace $B, where badlink is to
+# carry frames from one to the other. vh has no address yet.
+net_cable()
+{
+	ns_new "$H"
+	ns_new "$B"
+	ns_new "$M"
+	ip -n "$H" link add vh address 02:00:00:00:77:01 type veth peer name bh netns "$B" ||
+		skip "no veth here"
+	ip -n "$M" link add vm address 02:00:00:00:77:02 type veth peer name bm netns "$B"
+	for i in "$H vh" "$B bh" "$B bm" "$M vm"; do
+		offloads_off "${i% *}" "${i#* }"
+		ip -n "${i% *}" link set "${i#* }" up
+	done
 }
 
 # net_rival: namespace $K for programs on the kernel, with a veth of its own from the neighbour

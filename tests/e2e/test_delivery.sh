@@ -5,25 +5,7 @@
 e2e_begin python3
 
 DELIVERY=$SRC/tests/e2e/delivery.py
-B=e2e$$b
 RATE=5000000
-
-net_cable()
-{
-	ns_new "$H"
-	ns_new "$B"
-	ns_new "$M"
-	ip -n "$H" link add vh address 02:00:00:00:77:01 type veth peer name bh netns "$B" ||
-		skip "no veth here"
-	ip -n "$M" link add vm address 02:00:00:00:77:02 type veth peer name bm netns "$B"
-	for i in "$H vh" "$B bh" "$B bm" "$M vm"; do
-		offloads_off "${i% *}" "${i#* }"
-		ip -n "${i% *}" link set "${i#* }" up
-	done
-	ip -n "$H" addr add $KERNEL_IP/24 dev vh
-	spawn cable ip netns exec "$B" "$BUILD/tests/e2e/badlink" bh bm seed=7 delay_us=5000 \
-		rate_bytes_s=$RATE buffer_bytes=200000
-}
 
 # rate WHO WHAT, limited WHO WHAT: of the transcript.
 rate()
@@ -37,6 +19,9 @@ limited()
 }
 
 net_cable
+ip -n "$H" addr add $KERNEL_IP/24 dev vh
+spawn cable ip netns exec "$B" "$BUILD/tests/e2e/badlink" bh bm seed=7 delay_us=5000 rate_bytes_s=$RATE \
+	buffer_bytes=200000
 spawn_kernel peer python3 "$DELIVERY" serve $KERNEL_IP 7000
 wait_until 5 sh -c "ip netns exec $H ss -Hltn 'sport = :7000' | grep -q ."
 ip -n "$M" addr add $MTCPD_IP/24 dev vm

@@ -19,7 +19,6 @@ read -r KERNEL_CC MTCPD_CC <<<"${INTEROP_CC:-cubic cubic}"
 SEED=${INTEROP_SEED:-7}
 KERNEL6=2001:db8:77::1
 MTCPD6=2001:db8:77::2
-B=e2e$$b
 
 # -- the network: two veths, and the cable between them in $B -------------------------------------
 
@@ -32,24 +31,6 @@ address()
 	ip -n "$1" addr add "$4/64" dev "$2" nodad noprefixroute
 	ip -n "$1" route add 10.77.0.0/24 dev "$2" congctl "$KERNEL_CC"
 	ip -n "$1" route add 2001:db8:77::/64 dev "$2" congctl "$KERNEL_CC"
-}
-
-net_cable()
-{
-	ns_new "$H"
-	ns_new "$B"
-	ns_new "$M"
-	ip -n "$H" link add vh address 02:00:00:00:77:01 type veth peer name bh netns "$B" ||
-		skip "no veth here"
-	ip -n "$M" link add vm address 02:00:00:00:77:02 type veth peer name bm netns "$B"
-	offloads_off "$H" vh
-	offloads_off "$M" vm
-	offloads_off "$B" bh
-	offloads_off "$B" bm
-	for i in "$H vh" "$B bh" "$B bm" "$M vm"; do
-		ip -n "${i% *}" link set "${i#* }" up
-	done
-	address "$H" vh "$KERNEL_IP" "$KERNEL6"
 }
 
 cable_start()
@@ -125,6 +106,7 @@ listens()
 # -- the matrix ------------------------------------------------------------------------------------
 
 net_cable
+address "$H" vh "$KERNEL_IP" "$KERNEL6"
 mkdir "$T/www"
 head -c "$BYTES" /dev/urandom >"$T/www/big"
 SUM=$(sha256sum <"$T/www/big" | cut -d' ' -f1)
