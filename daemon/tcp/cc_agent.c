@@ -33,12 +33,7 @@ static uint32_t clamp(uint64_t v, uint64_t lo, uint64_t hi)
 static void set_rate(struct tcp_ctx *ctx, struct tcp_conn *c, struct tcp_agent *b, uint64_t rate)
 {
 	b->paces = rate != 0;
-	if (b->paces) {
-		tcp_extra_have(ctx, c)->pacing_rate = clamp(rate, c->snd_mss_bytes, UINT32_MAX);
-		c->flags |= TCP_F_PACED;
-	} else if (!ctx->cfg->pacing) {
-		c->flags &= ~(TCP_F_PACED | TCP_F_PACE_HOLD);
-	}
+	tcp_pace_at(ctx, c, clamp(rate, 0, UINT32_MAX));
 }
 
 /* CUBIC governs; cwnd and ssthresh are the caller's. */

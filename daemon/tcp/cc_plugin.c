@@ -1,6 +1,7 @@
 /* Congestion control by a plug-in (mtcp_cc_plugin.h): copies out, calls, copies back in bounds. */
 #include <tcp/cc.h>
 
+#include <tcp/internal.h>
 #include <tcp/mtcp_cc_plugin.h>
 
 static_assert(sizeof(((struct mtcp_cc_view *)0)->state) <= sizeof(union tcp_cc_state),
@@ -38,13 +39,7 @@ static void take_back(struct tcp_ctx *ctx, struct tcp_conn *c, const struct mtcp
 
 	memcpy(x->cc_state.word, v->state, sizeof(v->state));
 	c->cc_phase = v->pacing_rate != 0;
-	if (v->pacing_rate) {
-		x->pacing_rate =
-			v->pacing_rate < c->snd_mss_bytes ? c->snd_mss_bytes : v->pacing_rate;
-		c->flags |= TCP_F_PACED;
-	} else if (!ctx->cfg->pacing) {
-		c->flags &= ~(TCP_F_PACED | TCP_F_PACE_HOLD);
-	}
+	tcp_pace_at(ctx, c, v->pacing_rate);
 }
 
 static void plugin_init(struct tcp_ctx *ctx, struct tcp_conn *c)

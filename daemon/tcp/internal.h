@@ -223,6 +223,9 @@ void tcp_tlp_expired(struct tcp_ctx *ctx, struct tcp_conn *c);
 
 /* -- pace.c ---------------------------------------------------------------------------------- */
 
+/* An algorithm wants that rate, in bytes a second; 0: none. The connection has a struct
+ * tcp_extra. */
+void tcp_pace_at(const struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t rate);
 /* Pacing begins, with all the credit there is. */
 void tcp_pace_begin(struct tcp_extra *x, uint64_t now_us);
 /* With TCP_F_PACED: `len` bytes leave; and how large one piece may be, of `most`. */

@@ -54,6 +54,20 @@ static int32_t credit_us(const struct tcp_conn *c, const struct tcp_extra *x)
 	return us < CREDIT_US ? CREDIT_US : us < STALE_US / 2 ? (int32_t)us : STALE_US / 2;
 }
 
+/* Without a rate validate.c may still want it paced; with one that is no longer its business. */
+void tcp_pace_at(const struct tcp_ctx *ctx, struct tcp_conn *c, uint32_t rate)
+{
+	struct tcp_extra *x = tcp_extra_have(ctx, c);
+
+	if (rate) {
+		x->pacing_rate = rate < c->snd_mss_bytes ? c->snd_mss_bytes : rate;
+		x->validate.flags &= ~(uint32_t)TCP_VALIDATE_PACED;
+		c->flags |= TCP_F_PACED;
+	} else if (!ctx->cfg->pacing && !(x->validate.flags & TCP_VALIDATE_PACED)) {
+		c->flags &= ~(TCP_F_PACED | TCP_F_PACE_HOLD);
+	}
+}
+
 void tcp_pace_begin(struct tcp_extra *x, uint64_t now_us)
 {
 	x->pace_at_us = (uint32_t)now_us - STALE_US;
