@@ -125,6 +125,8 @@ void tcp_validate_sample(
 
 	if (tcp_cc_of(c)->paced || tcp_conn_in_episode(c))
 		return;
+	if (!(v->flags & TCP_VALIDATE_KNOWN))
+		v->valid_ms = tcp_ms(now_us);
 	age(v, c, tcp_ms(now_us));
 	v->pipe[0] = max_u32(v->pipe[0], bytes);
 	v->flags |= TCP_VALIDATE_KNOWN;

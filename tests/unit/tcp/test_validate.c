@@ -94,6 +94,24 @@ static void pause_s(unsigned int s)
 	h.now_us += s * SEC_US;
 }
 
+/* Before there is a pipeACK the window counts as validated: five minutes begin then. */
+static void test_validate_given_another_algorithm_keeps_the_window_for_five_minutes(void **state)
+{
+	(void)state;
+	open_with(TCP_CC_NEWRENO);
+	assert_non_null(tcp_extra_make(&h.ctx, &h.c));
+	h.c.cwnd = 100 * MSS;
+	assert_int_equal(tcp_set_congestion(&h.ctx, &h.c, TCP_CC_CUBIC), 0);
+	exchange(MSS);
+	assert_int_equal(h.c.cwnd, 100 * MSS);
+	pause_s(290);
+	exchange(MSS);
+	assert_int_equal(h.c.cwnd, 100 * MSS);
+	pause_s(20);
+	exchange(MSS);
+	assert_int_equal(h.c.cwnd, 50 * MSS);
+}
+
 /* After a pause bursts are paced, and no more once the window is in use. */
 static void pause_and_use(void)
 {
@@ -171,6 +189,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, host_teardown)
+		T(test_validate_given_another_algorithm_keeps_the_window_for_five_minutes),
 		T(test_validate_given_use_ends_its_pacing),
 		T(test_validate_given_plugin_that_begins_to_pace_leaves_that_alone),
 		T(test_validate_given_plugin_without_a_rate_goes_on_pacing),
