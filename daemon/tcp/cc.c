@@ -1,6 +1,7 @@
 /* Congestion control: what all algorithms share. The theory is in cc.h. */
 #include <tcp/cc.h>
 
+#include <tcp/cc_agent.h>
 #include <tcp/counters.h>
 #include <tcp/mtcp_cc_plugin.h>
 
@@ -134,11 +135,17 @@ void tcp_cc_switch(struct tcp_ctx *ctx, struct tcp_conn *c, enum tcp_cc_id id)
 		begin(ctx, c);
 }
 
+/* Does it know better than RFC 7661 what congestion says of a window? */
+static bool sets_ssthresh(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	return c->cc == TCP_CC_AGENT ? tcp_agent_keeps(ctx, c) : tcp_cc_of(c)->paced;
+}
+
 void tcp_cc_backoff(
 	struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why)
 {
 	c->ssthresh = tcp_cc_of(c)->ssthresh(ctx, c, flight_bytes, why);
-	if (tcp_conn_has(c, TCP_F_EXTRA) && !tcp_cc_of(c)->paced)
+	if (tcp_conn_has(c, TCP_F_EXTRA) && !sets_ssthresh(ctx, c))
 		tcp_validate_congested(ctx, c, flight_bytes, why);
 	c->cwnd_acked = 0;
 	if (tcp_conn_has(c, TCP_F_ECN))

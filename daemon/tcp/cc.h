@@ -121,8 +121,8 @@ void tcp_cc_sent(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, uint
 /* Nothing was sent for longer than a time-out. */
 void tcp_cc_idle(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 
-/* validate.c, with TCP_F_EXTRA: silence; ssthresh was set, and may be too high; it was for nothing.
- */
+/* validate.c, with TCP_F_EXTRA: silence; ssthresh was set, and may be too high; it was for nothing,
+ * or was set anew. */
 void tcp_validate_idle(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us);
 void tcp_validate_congested(
 	const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t flight_bytes, enum tcp_cc_why why);

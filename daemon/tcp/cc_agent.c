@@ -245,6 +245,13 @@ bool tcp_agent_paces(const struct tcp_ctx *ctx, const struct tcp_conn *c)
 	return b && b->paces;
 }
 
+bool tcp_agent_keeps(const struct tcp_ctx *ctx, const struct tcp_conn *c)
+{
+	const struct tcp_agent *b = agent(ctx, c);
+
+	return b && b->flags & TCP_AGENT_KEEP;
+}
+
 /* -- orders ------------------------------------------------------------------------------------ */
 
 /* Does it answer one of our reports, and not one of before the last back-off? */
@@ -273,6 +280,7 @@ uint32_t tcp_agent_order(
 	b->flags = o->flags & TCP_AGENT_FLAGS;
 	set_rate(ctx, c, b, o->pacing_rate);
 	c->ssthresh = cwnd;
+	tcp_validate_undone(ctx, c); /* recovery, if any, ends with this window */
 	if (!tcp_conn_in_episode(c) && c->cwnd > cwnd)
 		c->cwnd = cwnd;
 	return tcp_conn_settle(ctx, c, now_us);

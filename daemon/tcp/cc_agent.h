@@ -69,7 +69,8 @@ struct tcp_agent_order {
 uint32_t tcp_agent_order(
 	struct tcp_ctx *ctx, struct tcp_conn *c, const struct tcp_agent_order *o, uint64_t now_us);
 
-/* Does the agent's order set the pacing rate? */
+/* Does the agent's order set the pacing rate? Is a back-off left to it? */
 bool tcp_agent_paces(const struct tcp_ctx *ctx, const struct tcp_conn *c);
+bool tcp_agent_keeps(const struct tcp_ctx *ctx, const struct tcp_conn *c);
 
 #endif

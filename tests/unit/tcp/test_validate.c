@@ -185,6 +185,46 @@ static void test_validate_given_agent_that_begins_to_pace_leaves_that_alone(void
 	assert_false(tcp_conn_has(&h.c, TCP_F_PACED));
 }
 
+static void agent_orders(uint32_t cwnd, uint32_t flags)
+{
+	struct tcp_agent_order o = {.seq = told.seq, .cwnd = cwnd, .flags = flags};
+
+	host_note(&h, tcp_agent_order(&h.ctx, &h.c, &o, h.now_us));
+	assert_int_equal(h.counters.agent_orders_late, 0);
+}
+
+/* A window that is not validated, of an agent that governs. */
+static void govern_unused(uint32_t flags)
+{
+	open_with(TCP_CC_AGENT);
+	exchange(MSS);
+	agent_orders(40 * MSS, flags);
+	pause_and_use();
+	agent_orders(40 * MSS, flags);
+	assert_true(h.extra.validate.flags & TCP_VALIDATE_NOT);
+}
+
+static void test_validate_given_agent_that_backs_off_itself_does_not(void **state)
+{
+	(void)state;
+	govern_unused(TCP_AGENT_KEEP);
+	tcp_cc_backoff(&h.ctx, &h.c, 6 * MSS, TCP_CC_LOSS);
+	tcp_validate_recovered(&h.ctx, &h.c);
+	assert_int_equal(h.c.ssthresh, 40 * MSS);
+}
+
+static void test_validate_given_order_during_recovery_corrects_nothing(void **state)
+{
+	(void)state;
+	govern_unused(0);
+	tcp_cc_backoff(&h.ctx, &h.c, 6 * MSS, TCP_CC_LOSS);
+	assert_int_equal(h.c.ssthresh, 3 * MSS);
+	exchange(MSS);
+	agent_orders(30 * MSS, 0);
+	tcp_validate_recovered(&h.ctx, &h.c);
+	assert_int_equal(h.c.ssthresh, 30 * MSS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +234,8 @@ int main(void)
 		T(test_validate_given_plugin_that_begins_to_pace_leaves_that_alone),
 		T(test_validate_given_plugin_without_a_rate_goes_on_pacing),
 		T(test_validate_given_agent_that_begins_to_pace_leaves_that_alone),
+		T(test_validate_given_agent_that_backs_off_itself_does_not),
+		T(test_validate_given_order_during_recovery_corrects_nothing),
 #undef T
 	};
 
