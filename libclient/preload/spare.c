@@ -85,15 +85,16 @@ static bool push(struct stock *s, int fd, const struct pl_tag *tag)
 	return room;
 }
 
-static bool still_ours(const struct spare *spare)
+/* If not, the program has closed it past us, and may have the number for something else. */
+static bool still_ours(int fd, const struct pl_tag *tag)
 {
-	return spare->tag.cookie && cookie_of(spare->fd) == spare->tag.cookie;
+	return tag->cookie && cookie_of(fd) == tag->cookie;
 }
 
 static void drop(const struct spare *spare)
 {
 	mtcpi_own_fd(spare->fd, false);
-	if (still_ours(spare))
+	if (still_ours(spare->fd, &spare->tag))
 		pl_real()->close(spare->fd);
 }
 
@@ -114,7 +115,7 @@ static int move_out(const struct spare *spare, int flags)
 	bool nonblock = flags & SOCK_NONBLOCK;
 	int fd;
 
-	if (!still_ours(spare)) {
+	if (!still_ours(spare->fd, &spare->tag)) {
 		mtcpi_own_fd(spare->fd, false);
 		return -1;
 	}
@@ -153,7 +154,8 @@ int pl_spare_put(int fd, int family, const struct pl_tag *tag)
 	struct spare spare = {-1, *tag};
 	int rc;
 
-	if (exclusive(tag) && atomic_load_explicit(&s->count, memory_order_relaxed) < SPARES_MAX)
+	if (exclusive(tag) && atomic_load_explicit(&s->count, memory_order_relaxed) < SPARES_MAX &&
+		still_ours(fd, tag))
 		spare.fd = pl_real()->fcntl(fd, F_DUPFD_CLOEXEC, FD_FLOOR);
 	if (spare.fd < 0)
 		return pl_real()->close(fd);

@@ -13,7 +13,7 @@
  *
  * A socket belongs to the network namespace that it was made in: who leaves his has no spares any
  * more. Spares are few, and give way where numbers run out. Should the program have closed one
- * past us, its cookie (SO_COOKIE) is missing from whatever has its number now.
+ * past us, or its socket, the cookie (SO_COOKIE) is missing from whatever has the number now.
  *
  * Not seen: what goes past the C library to the placeholder of an mtcp socket (a raw system call
  * that sets an option on it, say). A spare keeps the user and the cgroup of its first maker.

@@ -555,6 +555,25 @@ static void test_socket_given_spares_closed_past_us_expected_sockets(void **stat
 	close(zero);
 }
 
+/* What has the number of a socket that was closed by a raw system call is closed, and not kept. */
+static void test_close_given_number_of_socket_closed_past_us_expected_closed(void **state)
+{
+	int through[2], fd = new_socket(), end = serve(fd);
+	struct pollfd p = {.events = POLLIN};
+
+	(void)state;
+	assert_int_equal(pipe(through), 0);
+	assert_int_equal(syscall(SYS_close, fd), 0);
+	assert_int_equal(syscall(SYS_dup3, through[1], fd, 0), fd);
+	assert_int_equal(close(through[1]), 0);
+	assert_int_equal(close(fd), 0);
+	p.fd = through[0];
+	assert_int_equal(poll(&p, 1, 0), 1); /* nobody writes any more */
+	assert_int_equal(p.revents, POLLHUP);
+	close(through[0]);
+	close(end);
+}
+
 /* Numbers that run out: spares give theirs to sockets of either family. */
 static void test_socket_given_no_number_left_expected_from_spares(void **state)
 {
@@ -604,6 +623,8 @@ int main(void)
 		cmocka_unit_test_setup(test_close_range_given_spares_expected_new_sockets, setup),
 		cmocka_unit_test_setup(
 			test_socket_given_spares_closed_past_us_expected_sockets, setup),
+		cmocka_unit_test_setup(
+			test_close_given_number_of_socket_closed_past_us_expected_closed, setup),
 		cmocka_unit_test_setup(
 			test_socket_given_no_number_left_expected_from_spares, setup),
 	};
