@@ -598,6 +598,8 @@ int mtcp_accept4(int sd, struct sockaddr *sa, socklen_t *len, int flags)
 	if (err == -EBADF)
 		return ret_errno(err); /* closed meanwhile: the lock is gone */
 	sock_put(l);
+	if (err == -EAGAIN)
+		ctx_settle(); /* who only asks again never waits */
 	return err ? ret_errno(err) : (int)sock_idx(s);
 }
 

@@ -42,6 +42,42 @@ static void test_accept_given_connections_on_two_engines_expected_each_once(void
 	assert_true(fake_is_clean(fake));
 }
 
+/* Who asks again and again and never waits: its accepts of connections to come are heard of. */
+static void test_accept_given_none_left_expected_engines_rung_for_those_ahead(void **state)
+{
+	int l = fake_listening(8080, SOCK_NONBLOCK), c[2], s[2];
+	struct pollfd p = {.fd = l, .events = POLLIN}, bells[PROTO_ENGINES_MAX];
+	uint64_t rings;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		c[i] = fake_connected(8080, 0);
+		assert_int_equal(mtcp_poll(&p, 1, 60000), 1);
+		if (i == 1)
+			break;
+		s[i] = mtcp_accept(l, NULL, NULL);
+		assert_true(s[i] >= 0);
+	}
+	fake_pause(fake);
+	fake_watch(fake, false);
+	for (uint32_t e = 0; e < fake->engines; e++) {
+		bells[e] = (struct pollfd){.fd = fake->eventfd[e], .events = POLLIN};
+		while (read(bells[e].fd, &rings, sizeof(rings)) > 0)
+			;
+	}
+	s[1] = mtcp_accept(l, NULL, NULL); /* its answer is here already */
+	assert_true(s[1] >= 0);
+	assert_errno(mtcp_accept(l, NULL, NULL), EAGAIN);
+	assert_int_equal(poll(bells, fake->engines, 0), fake->engines);
+	fake->pause = false;
+	for (int i = 0; i < 2; i++) {
+		mtcp_close(c[i]);
+		mtcp_close(s[i]);
+	}
+	mtcp_close(l);
+	assert_true(fake_is_clean(fake));
+}
+
 static void *connect_later(void *arg)
 {
 	usleep(30000);
@@ -539,6 +575,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_accept_given_connections_on_two_engines_expected_each_once),
+		T(test_accept_given_none_left_expected_engines_rung_for_those_ahead),
 		T(test_accept_given_blocking_expected_wakes_for_connection),
 		T(test_accept_given_four_threads_expected_none_lost),
 		T(test_close_given_unaccepted_connections_expected_reset),
