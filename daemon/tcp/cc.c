@@ -3,6 +3,7 @@
 
 #include <tcp/cc_agent.h>
 #include <tcp/counters.h>
+#include <tcp/internal.h>
 #include <tcp/mtcp_cc_plugin.h>
 
 #include <string.h>
@@ -204,6 +205,8 @@ void tcp_cc_sent(struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t end_pos, uint
 void __attribute__((noinline))
 tcp_cc_idle(const struct tcp_ctx *ctx, struct tcp_conn *c, uint64_t now_us)
 {
+	if (tcp_conn_has(c, TCP_F_PACED) && !tcp_conn_has(c, TCP_F_PACE_HOLD))
+		tcp_pace_begin(tcp_extra_have(ctx, c), now_us);
 	if (tcp_cc_of(c)->paced)
 		return;
 	if (tcp_conn_has(c, TCP_F_EXTRA))

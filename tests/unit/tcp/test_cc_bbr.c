@@ -256,6 +256,24 @@ static void test_pace_given_long_idle_sends_no_more_than_a_credit(void **state)
 	}
 }
 
+/* After 71 minutes the 32 bits say that what was sent last is still to leave. */
+static void test_pace_given_idle_of_its_clock_s_period_does_not_hold(void **state)
+{
+	(void)state;
+	h.cfg.pacing = true;
+	open_with(TCP_CC_CUBIC);
+	for (int i = 0; i < 2; i++) {
+		h.c.srtt_us = 100000;
+		h.c.cwnd = h.c.ssthresh = 200 * PATH_MSS;
+		host_send(&h, 3 * PATH_MSS);
+		host_output(&h);
+		assert_int_equal(h.out_n, 3);
+		host_input(&h, TCP_ACK, 1, 1 + (uint32_t)tcp_conn_snd_max(&h.c), 65535, 0);
+		h.now_us += (UINT64_C(1) << 32) - SEC_US;
+		h.extra.validate.valid_ms = tcp_ms(h.now_us);
+	}
+}
+
 static void test_pace_given_retransmission_does_not_hold_it(void **state)
 {
 	(void)state;
@@ -287,6 +305,7 @@ int main(void)
 		T(test_pace_given_cubic_spreads_the_window),
 		T(test_pace_given_rate_holds_until_its_time),
 		T(test_pace_given_long_idle_sends_no_more_than_a_credit),
+		T(test_pace_given_idle_of_its_clock_s_period_does_not_hold),
 		T(test_pace_given_retransmission_does_not_hold_it),
 #undef T
 	};
