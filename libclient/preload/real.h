@@ -66,6 +66,8 @@
 	X(int, epoll_pwait2, (int, struct epoll_event *, int, const struct timespec *, \
 		const sigset_t *)) \
 	X(FILE *, fdopen, (int, const char *)) \
+	X(pid_t, _Fork, (void)) \
+	X(int, clone, (int (*)(void *), void *, int, void *, ...)) \
 	X(int, posix_spawn, (pid_t *, const char *, const posix_spawn_file_actions_t *, \
 		const posix_spawnattr_t *, char *const *, char *const *)) \
 	X(int, posix_spawnp, (pid_t *, const char *, const posix_spawn_file_actions_t *, \

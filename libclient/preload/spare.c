@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -205,6 +206,44 @@ static void fork_child(void)
 __attribute__((constructor)) static void spare_init(void)
 {
 	pthread_atfork(sharing_begin, sharing_end, fork_child);
+}
+
+/* None of our handlers runs in the child, so nobody would close its spares. */
+static void bare_begin(void)
+{
+	sharing_begin();
+	drop_all();
+}
+
+PL_EXPORT pid_t _Fork(void)
+{
+	pid_t pid;
+
+	bare_begin();
+	pid = pl_real()->_Fork();
+	if (pid)
+		sharing_end(); /* the child keeps nothing */
+	return pid;
+}
+
+PL_EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
+{
+	pid_t *parent, *child;
+	va_list ap;
+	void *tls;
+	int pid;
+
+	va_start(ap, arg);
+	parent = va_arg(ap, pid_t *);
+	tls = va_arg(ap, void *);
+	child = va_arg(ap, pid_t *);
+	va_end(ap);
+	if (flags & CLONE_FILES) /* none but who has them now */
+		return pl_real()->clone(fn, stack, flags, arg, parent, tls, child);
+	bare_begin();
+	pid = pl_real()->clone(fn, stack, flags, arg, parent, tls, child);
+	sharing_end();
+	return pid;
 }
 
 PL_EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path,

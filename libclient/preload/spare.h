@@ -6,10 +6,11 @@
  * and keeps an inode and flags of its own.
  *
  * Only one that is as good as new is kept: its socket was mtcpd's, nothing but O_NONBLOCK was ever
- * set on it, and no other process can have it. The last is what epochs are for: each fork and
- * each spawn begins one and ends one, and a placeholder that has seen another epoch than today's
- * may be in the hands of a child, which would hold what is perhaps a connection of the kernel's
- * tomorrow. What reaches a placeholder otherwise spoils it, as does passing it on (SCM_RIGHTS).
+ * set on it, and no other process can have it. The last is what epochs are for: each fork
+ * (clone, spawn) begins one and ends one, and a placeholder that has seen another epoch than
+ * today's may be in the hands of a child, which would hold what is perhaps a connection of the
+ * kernel's tomorrow. What reaches a placeholder otherwise spoils it, as does passing it on
+ * (SCM_RIGHTS).
  *
  * A socket belongs to the network namespace that it was made in: who leaves his has no spares any
  * more. Spares are few, and give way where numbers run out. Should the program have closed one

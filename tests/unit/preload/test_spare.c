@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -158,6 +159,22 @@ static void fill(void)
 		ends[i] = serve(fds[i]);
 	close_all(fds);
 	close_all(ends);
+}
+
+static bool is_open(int fd)
+{
+	return syscall(SYS_fcntl, fd, F_GETFD) >= 0;
+}
+
+/* A number of the library's own, which has a spare, or a free one. */
+static int own_number(void)
+{
+	int fd = OWN_FLOOR;
+
+	fill();
+	while (native && fd < OWN_END && !is_open(fd))
+		fd++;
+	return fd;
 }
 
 static void expect_inode_gone(ino_t gone)
@@ -359,6 +376,30 @@ static pid_t child_by_fork(int until)
 	return pid;
 }
 
+static int wait_for_end(void *arg)
+{
+	char c;
+
+	return syscall(SYS_read, *(int *)arg, &c, 1) != 0;
+}
+
+static pid_t child_by_clone(int until)
+{
+	static _Alignas(16) char stack[64 << 10];
+
+	return clone(wait_for_end, stack + sizeof(stack), SIGCHLD, &until);
+}
+
+/* No handlers of fork() run. */
+static pid_t child_by_bare_fork(int until)
+{
+	pid_t pid = _Fork();
+
+	if (pid == 0)
+		_exit(wait_for_end(&until));
+	return pid;
+}
+
 static pid_t child_by_spawn(int until)
 {
 	char path[] = "/bin/cat";
@@ -390,7 +431,9 @@ static pid_t child_by_spawnp(int until)
 /* What a child holds that was made while a socket was open is not the next socket's. */
 static void test_socket_given_one_that_a_child_has_expected_another(void **state)
 {
-	static pid_t (*const child[])(int) = {child_by_fork, child_by_spawn, child_by_spawnp};
+	static pid_t (*const child[])(int) = {
+		child_by_fork, child_by_clone, child_by_bare_fork, child_by_spawn, child_by_spawnp};
+	enum { FORKS = 3 }; /* they have the writing end, too */
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(child) / sizeof(child[0]); i++) {
@@ -407,11 +450,11 @@ static void test_socket_given_one_that_a_child_has_expected_another(void **state
 		close(until[0]);
 		close(fd);
 		close(end);
-		if (i == 0) /* it has the writing end, too */
+		if (i < FORKS)
 			kill(pid, SIGKILL);
 		close(until[1]);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(i == 0 || status == 0);
+		assert_true(i < FORKS || status == 0);
 		expect_inode_gone(held);
 	}
 }
@@ -435,6 +478,27 @@ static void test_socket_given_one_that_a_command_has_expected_another(void **sta
 	close(fd);
 	close(end);
 	expect_inode_gone(held);
+}
+
+/* Nobody closes a child's spares that no handler told: there are none. */
+static void test_socket_given_spares_that_a_child_has_expected_others(void **state)
+{
+	static pid_t (*const child[])(int) = {child_by_clone, child_by_bare_fork};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(child) / sizeof(child[0]); i++) {
+		int until[2], fd = own_number();
+		ino_t held = native ? inode(fd) : 0;
+		pid_t pid;
+
+		assert_int_equal(pipe2(until, O_CLOEXEC), 0);
+		pid = child[i](until[0]);
+		expect_inode_gone(held);
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		close(until[0]);
+		close(until[1]);
+	}
 }
 
 /* The child has none of the parent's spares, and makes its own. */
@@ -490,22 +554,6 @@ static void test_socket_given_other_network_expected_of_that(void **state)
 
 /* -- numbers ------------------------------------------------------------------------------------
  */
-
-static bool is_open(int fd)
-{
-	return syscall(SYS_fcntl, fd, F_GETFD) >= 0;
-}
-
-/* A number of the library's own, which has a spare, or a free one. */
-static int own_number(void)
-{
-	int fd = OWN_FLOOR;
-
-	fill();
-	while (native && fd < OWN_END && !is_open(fd))
-		fd++;
-	return fd;
-}
 
 static void test_dup2_given_number_of_spare_expected_made(void **state)
 {
@@ -617,6 +665,8 @@ int main(void)
 			test_socket_given_one_that_a_child_has_expected_another, setup),
 		cmocka_unit_test_setup(
 			test_socket_given_one_that_a_command_has_expected_another, setup),
+		cmocka_unit_test_setup(
+			test_socket_given_spares_that_a_child_has_expected_others, setup),
 		cmocka_unit_test_setup(test_fork_given_spares_expected_child_without, setup),
 		cmocka_unit_test_setup(test_socket_given_other_network_expected_of_that, setup),
 		cmocka_unit_test_setup(test_dup2_given_number_of_spare_expected_made, setup),

@@ -9,7 +9,7 @@ shift 3
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 
-sed -n '/global:/,/local:/p' "$map" | grep -oE '[a-z_0-9]+;' | tr -d ';' | sort >"$dir/map"
+sed -n '/global:/,/local:/p' "$map" | grep -oE '[A-Za-z_0-9]+;' | tr -d ';' | sort >"$dir/map"
 nm -D --defined-only "$library" | awk '$2 ~ /[A-Z]/ { print $3 }' | sort >"$dir/exported"
 if ! diff "$dir/map" "$dir/exported" >"$dir/diff"; then
 	echo "the map (<) and the exported names (>) differ:"
