@@ -13,7 +13,8 @@
  * (SCM_RIGHTS).
  *
  * A socket belongs to the network namespace that it was made in: who leaves his has no spares any
- * more. Spares are few, and give way where numbers run out. Should the program have closed one
+ * more. Spares are few, and give way where socket() or accept() find no number; open() and others
+ * may find up to 128 numbers less than there would be. Should the program have closed one
  * past us, or its socket, the cookie (SO_COOKIE) is missing from whatever has the number now.
  *
  * Not seen: what goes past the C library to the placeholder of an mtcp socket (a raw system call
