@@ -196,7 +196,7 @@ void tcp_validate_recovered(const struct tcp_ctx *ctx, struct tcp_conn *c)
 	uint32_t resent = v->resent_bytes < v->loss_bytes ? v->resent_bytes : v->loss_bytes;
 
 	if (v->loss_bytes > 0)
-		c->ssthresh = max_u32((v->loss_bytes - resent) / 2, c->snd_mss_bytes);
+		c->ssthresh = max_u32((v->loss_bytes - resent) / 2, 2u * c->snd_mss_bytes);
 	forget(c, v);
 	x->trip.flags &= ~(uint32_t)TCP_TRIP_RUNS;
 }
