@@ -246,28 +246,33 @@ PL_EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	return pid;
 }
 
-PL_EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path,
-	const posix_spawn_file_actions_t *restrict actions, const posix_spawnattr_t *restrict attr,
-	char *const argv[restrict], char *const envp[restrict])
+typedef int spawn_call(pid_t *, const char *, const posix_spawn_file_actions_t *,
+	const posix_spawnattr_t *, char *const *, char *const *);
+
+static int spawn(spawn_call *real, pid_t *pid, const char *path,
+	const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
+	char *const argv[], char *const envp[])
 {
 	int rc;
 
 	sharing_begin();
-	rc = pl_real()->posix_spawn(pid, path, actions, attr, argv, envp);
+	rc = real(pid, path, actions, attr, argv, envp);
 	sharing_end();
 	return rc;
+}
+
+PL_EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path,
+	const posix_spawn_file_actions_t *restrict actions, const posix_spawnattr_t *restrict attr,
+	char *const argv[restrict], char *const envp[restrict])
+{
+	return spawn(pl_real()->posix_spawn, pid, path, actions, attr, argv, envp);
 }
 
 PL_EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 	const posix_spawn_file_actions_t *restrict actions, const posix_spawnattr_t *restrict attr,
 	char *const argv[restrict], char *const envp[restrict])
 {
-	int rc;
-
-	sharing_begin();
-	rc = pl_real()->posix_spawnp(pid, file, actions, attr, argv, envp);
-	sharing_end();
-	return rc;
+	return spawn(pl_real()->posix_spawnp, pid, file, actions, attr, argv, envp);
 }
 
 PL_EXPORT int system(const char *command)
